@@ -1,0 +1,1 @@
+//! Many neighbours to one correction of the virtual clock.

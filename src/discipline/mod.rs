@@ -1,0 +1,1 @@
+//! The virtual clock to the steering of a real one.

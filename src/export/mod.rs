@@ -1,0 +1,3 @@
+//! What others may see of a running node.
+
+pub mod status;

@@ -1,0 +1,161 @@
+//! The status of a node as the control socket, the command line and the demo show it.
+//!
+//! Field names end in their unit, since JSON has no types for units.
+
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+use crate::topology::{FoundBy, NodeId};
+use crate::wire::{ClockState, StampSource};
+
+/// Everything a node says about itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The node's clock.
+    pub tracking: Tracking,
+    /// Its neighbours.
+    pub peers: Vec<Peer>,
+}
+
+/// The node's clock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tracking {
+    /// The node's identity.
+    pub id: NodeId,
+    /// State of the virtual clock.
+    pub state: ClockState,
+    /// Why it is in this state, in words.
+    pub reason: String,
+    /// The virtual clock now, nanoseconds since 1970-01-01 TAI; null before there is one.
+    pub virtual_time_ns: i64,
+    /// Guaranteed bound on the virtual clock; null if none is known.
+    pub bound_ns: Option<i64>,
+    /// Expected error (one sigma) of the virtual clock; null if none is known.
+    pub estimated_error_ns: Option<i64>,
+    /// Liars among the neighbours that the guaranteed bound tolerates.
+    pub tolerated_liars: usize,
+    /// Frequency of the virtual clock against this host's raw oscillator.
+    pub rate_ppm: f64,
+    /// Last offset of the neighbours' consensus from our virtual clock.
+    pub last_offset_ns: f64,
+    /// Neighbours heard of late, and those of them used in the last round.
+    pub neighbours: usize,
+    /// Neighbours used in the last round.
+    pub used: usize,
+    /// What is disciplined: `system`, `virtual` or `none`.
+    pub discipline: String,
+    /// Offset of the disciplined clock from the virtual clock; null if nothing is disciplined.
+    pub clock_offset_ns: Option<f64>,
+    /// Frequency correction applied to the disciplined clock; null if nothing is disciplined.
+    pub clock_rate_ppm: Option<f64>,
+    /// Trouble that people should know of (another daemon steers the clock, no privilege, …).
+    pub warnings: Vec<String>,
+    /// Counters since start.
+    pub counters: Counters,
+}
+
+/// Counters since start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Time packets sent.
+    pub sent: u64,
+    /// Time packets received and authenticated.
+    pub received: u64,
+    /// Exchanges completed: a request of ours with its reply.
+    pub exchanges: u64,
+    /// Datagrams refused: malformed, foreign, replayed, forged or beyond the rate limit.
+    pub refused: u64,
+    /// Stamps taken by the network card.
+    pub stamps_hardware: u64,
+    /// Stamps taken by the kernel.
+    pub stamps_kernel: u64,
+    /// Stamps taken in user space.
+    pub stamps_user: u64,
+    /// Transmit stamps that never came.
+    pub stamps_lost: u64,
+    /// Times the virtual clock jumped.
+    pub steps: u64,
+}
+
+/// Whether a neighbour takes part in the consensus, and if not why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Use {
+    /// Used in the last round.
+    Used,
+    /// Too few samples so far.
+    Starting,
+    /// Disagrees with the majority in time.
+    Falseticker,
+    /// Disagrees with the majority in frequency.
+    WrongRate,
+    /// Not heard of late.
+    Unreachable,
+    /// Says itself that it is not synchronized.
+    NotReady,
+    /// Inbound only: it chose us, we did not choose it.
+    Inbound,
+}
+
+impl Use {
+    /// The letter `parisync peers` shows.
+    pub const fn letter(self) -> char {
+        match self {
+            Self::Used => '*',
+            Self::Starting => 's',
+            Self::Falseticker => 'x',
+            Self::WrongRate => 'r',
+            Self::Unreachable => '?',
+            Self::NotReady => 'j',
+            Self::Inbound => 'i',
+        }
+    }
+
+    /// The same in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Used => "used",
+            Self::Starting => "starting: too few samples yet",
+            Self::Falseticker => "falseticker: its time disagrees with the majority",
+            Self::WrongRate => "wrong rate: its frequency disagrees with the majority",
+            Self::Unreachable => "unreachable: not heard of late",
+            Self::NotReady => "not ready: it says it is not synchronized",
+            Self::Inbound => "inbound: it chose us, we did not choose it",
+        }
+    }
+}
+
+/// One neighbour.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its identity.
+    pub id: NodeId,
+    /// Where its time port is.
+    pub addr: SocketAddr,
+    /// How it was found.
+    pub found_by: FoundBy,
+    /// Whether it is used, and if not why.
+    pub used: Use,
+    /// The state it claims.
+    pub state: ClockState,
+    /// Its virtual clock minus ours; null before it is known.
+    pub offset_ns: Option<f64>,
+    /// One sigma of that offset.
+    pub offset_sigma_ns: Option<f64>,
+    /// The guaranteed interval of that offset, lower end.
+    pub offset_min_ns: Option<f64>,
+    /// The guaranteed interval of that offset, upper end.
+    pub offset_max_ns: Option<f64>,
+    /// Frequency of its raw oscillator against ours; null before it is known.
+    pub rate_ppm: Option<f64>,
+    /// The bound it claims for its own clock.
+    pub claimed_bound_ns: Option<i64>,
+    /// Least round trip of late.
+    pub rtt_ns: Option<i64>,
+    /// Where its packets are stamped on our side.
+    pub stamps: Option<StampSource>,
+    /// The last eight exchanges, newest in the lowest bit: 1 answered, 0 not.
+    pub reach: u8,
+    /// Exchanges completed.
+    pub exchanges: u64,
+}

@@ -1,0 +1,1 @@
+//! One neighbour: samples to offset, rate and a guaranteed interval.

@@ -1,0 +1,5 @@
+//! The `parisync` command.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Identities, sessions, packet authentication, replay, cookies.

@@ -1,0 +1,1 @@
+//! The daemon: wires the rooms together with threads, sockets and queues.

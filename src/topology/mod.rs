@@ -1,0 +1,34 @@
+//! Which peers become neighbours.
+
+mod id;
+
+pub use id::{NodeId, ParseNodeIdError};
+
+use std::net::SocketAddr;
+
+/// How a peer came to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FoundBy {
+    /// Named in the configuration or on the command line.
+    Static,
+    /// Announced itself on the local network.
+    Lan,
+    /// Learnt through the distributed hash table.
+    Dht,
+    /// It spoke to us first; never trusted as a neighbour on that ground alone.
+    Inbound,
+    /// Remembered from the last run.
+    Saved,
+}
+
+/// A peer that could become a neighbour: its identity and where its time port is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its identity, an ed25519 public key.
+    pub id: NodeId,
+    /// Where its time port listens.
+    pub addr: SocketAddr,
+    /// How we know of it.
+    pub found_by: FoundBy,
+}

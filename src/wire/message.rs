@@ -1,0 +1,70 @@
+//! What neighbours tell each other in every time packet, requests and replies alike.
+
+use crate::time::{RawTime, Span, VirtualLine};
+
+/// Where a timestamp was taken, worst to best.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum StampSource {
+    /// In user space, around the system call.
+    User,
+    /// In the XDP hook.
+    Xdp,
+    /// In the kernel's network stack.
+    Kernel,
+    /// In the network card.
+    Hardware,
+}
+
+/// How far a node is on its way to the common clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClockState {
+    /// No usable neighbour has been heard yet.
+    Unsynchronized,
+    /// Neighbours are heard; the virtual clock still jumps to meet them.
+    Joining,
+    /// In agreement with the neighbours.
+    Synchronized,
+    /// Neighbours are gone; the clock runs on at its last good rate and its bound grows.
+    Holdover,
+    /// Holdover has lasted too long for the clock to be worth anything.
+    FreeRunning,
+}
+
+/// One end of one packet: when it left or arrived, on the sender's or receiver's raw clock.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PacketStamp {
+    /// The packet's number ([`Message::seq`]) in its direction.
+    pub seq: u32,
+    /// The instant, on the raw clock of the host that took it.
+    pub at: RawTime,
+    /// The instant may be off by this much either way (clock conversion, resolution).
+    pub error: Span,
+    /// Where it was taken.
+    pub source: StampSource,
+}
+
+/// The content of a time packet.
+///
+/// The exchange is symmetric and *interleaved* (as NTP's `xleave`): the precise transmit stamp of
+/// a packet is known only after it left, so the next packet carries it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Message {
+    /// Number of this packet among those the sender sent to this peer; wraps.
+    pub seq: u32,
+    /// The sender wants a reply.
+    pub wants_reply: bool,
+    /// State of the sender's virtual clock.
+    pub state: ClockState,
+    /// When the sender's previous packet to this peer left.
+    pub last_tx: Option<PacketStamp>,
+    /// When the last packet from this peer arrived at the sender.
+    pub last_rx: Option<PacketStamp>,
+    /// The sender's virtual clock as a line over its raw clock.
+    pub line: VirtualLine,
+    /// The sender's guaranteed bound on its virtual clock; [`Span::MAX`] if unknown.
+    pub bound: Span,
+}
