@@ -41,6 +41,13 @@ pub fn target(readings: &[Reading], settled: bool) -> Option<Target> {
     })
 }
 
+/// The median of the oscillators around us and our own, against our own: what the frequency of the
+/// virtual clock is leashed to.
+pub fn oscillator_centre(readings: &[Reading]) -> f64 {
+    let rates = readings.iter().map(|r| r.raw_rate).chain([0.0]);
+    rates.collect::<Sample>().lower_median().unwrap_or(0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::gate::tests::reading;
