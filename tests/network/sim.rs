@@ -165,8 +165,8 @@ fn id(node: usize) -> NodeId {
 }
 
 fn number(id: &NodeId) -> usize {
-    let bytes = id.as_bytes()[..8].try_into().unwrap();
-    u64::from_be_bytes(bytes) as usize - 1
+    let high = id.as_bytes()[..8].iter();
+    high.fold(0, |n, byte| n << 8 | usize::from(*byte)) - 1
 }
 
 impl Sim {
@@ -321,10 +321,6 @@ impl Sim {
         let (at, fraction) = view.line.at_exact(raw);
         let since = at - VirtualTime::from_nanos(1_700_000_000 * SECOND + self.now);
         (since.as_nanos_f64() + fraction, view, raw)
-    }
-
-    pub(crate) fn node(&self, n: usize) -> &Node<Kalman, RobustMean> {
-        &self.nodes[n]
     }
 
     /// Run on, sampling every `every` seconds until `until`; statistics over `honest`.
