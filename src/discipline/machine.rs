@@ -83,6 +83,8 @@ pub struct Discipline {
     filter: Option<ClockFilter>,
     /// The rate in force.
     command: Rate,
+    /// What was asked for when it was set, if we set it.
+    wanted: Option<Rate>,
     /// Size of the last change of it, as a fraction.
     changed_by: f64,
     /// The last good rate without any slew.
@@ -113,6 +115,7 @@ impl Discipline {
             startup: StartUp::new(settings.step),
             filter: None,
             command: Rate::ZERO,
+            wanted: None,
             changed_by: 0.0,
             steady: saved.filter(|rate| rate.as_fraction().is_finite()),
             taken_over: false,
@@ -191,7 +194,7 @@ impl Discipline {
     pub fn stop<C: SteeredClock + ?Sized>(&mut self, clock: &mut C) -> Result<(), SteerError> {
         let ours = self.taken_over && self.denied.is_none() && self.guard.given_way_to().is_none();
         match self.steady {
-            Some(steady) if ours && steady != self.command => {
+            Some(steady) if ours && self.wanted != Some(steady) => {
                 self.command = clock.set_rate(steady)?;
                 self.status.rate_ppm = Some(self.command.as_ppm());
                 self.status.slew_ppm = 0.0;
@@ -263,8 +266,9 @@ impl Discipline {
     }
 
     fn found(&mut self, state: &KernelState) {
-        if state.rate.as_fraction().is_finite() {
+        if state.rate.as_fraction().is_finite() && state.rate != self.command {
             self.command = state.rate;
+            self.wanted = None;
         }
     }
 
@@ -440,7 +444,7 @@ impl Discipline {
 
     fn run_at<C: SteeredClock + ?Sized>(&mut self, clock: &mut C, steady: Rate, slew: Rate) {
         let rate = steady + slew;
-        if rate == self.command || self.set_rate(clock, rate) {
+        if self.wanted == Some(rate) || self.set_rate(clock, rate) {
             self.status.slew_ppm = slew.as_ppm();
         }
     }
@@ -456,6 +460,7 @@ impl Discipline {
                     filter.commanded(self.command, applied);
                 }
                 self.command = applied;
+                self.wanted = Some(rate);
                 self.status.rate_ppm = Some(applied.as_ppm());
                 true
             }
@@ -538,9 +543,6 @@ impl Discipline {
 
     fn refused(&mut self, error: SteerError) {
         self.status.refused += 1;
-        if self.status.state != SteeringState::Failing {
-            self.note(Event::Refused(error.clone()));
-        }
         if matches!(error, SteerError::NotPermitted(_)) {
             self.denied = Some(error.clone());
         }

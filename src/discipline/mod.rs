@@ -34,6 +34,8 @@ mod settings;
 mod startup;
 mod status;
 mod tai;
+#[cfg(test)]
+mod tests;
 
 pub use clock::{
     ClockLimits, ClockTime, CrossRead, KernelState, Publication, Shown, SteerError, SteeredClock,

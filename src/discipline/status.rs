@@ -168,8 +168,6 @@ pub enum Event {
     TargetJumped(Span),
     /// The clock has been left alone by others: we steer again.
     Resumed,
-    /// The clock refused a command.
-    Refused(SteerError),
 }
 
 impl fmt::Display for Event {
@@ -181,7 +179,6 @@ impl fmt::Display for Event {
             Self::Slept(span) => write!(f, "the machine slept for {span}"),
             Self::TargetJumped(by) => write!(f, "the virtual clock jumped by {by}"),
             Self::Resumed => f.write_str("the clock was left alone by others: steering it again"),
-            Self::Refused(error) => write!(f, "the clock cannot be steered: {error}"),
         }
     }
 }
