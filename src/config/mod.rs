@@ -5,6 +5,7 @@
 //! `docs/operations.md` explains each key, `scripts/parisync.toml` shows all of them.
 
 mod address;
+mod check;
 mod choice;
 mod document;
 mod duration;
@@ -153,9 +154,8 @@ impl Config {
         }
         let (time, dht) = (self.listen, self.dht.listen);
         if self.dht.enabled && time.port() == dht.port() && time.port() != 0 {
-            let overlap = time.ip() == dht.ip()
-                || time.ip().is_unspecified()
-                || dht.ip().is_unspecified();
+            let overlap =
+                time.ip() == dht.ip() || time.ip().is_unspecified() || dht.ip().is_unspecified();
             if overlap {
                 return Err(ConfigError::Conflict(format!(
                     "`listen` ({time}) and `dht.listen` ({dht}) are the same UDP port; \

@@ -1,17 +1,16 @@
 //! The document to a [`Config`], key by key.
 
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
-use tracing_subscriber::EnvFilter;
 
+use super::check;
 use super::document::{Field, Section, Source};
 use super::{Config, ConfigError, DurationText, PeerAddress, Target};
+use crate::discipline::StepPolicy as DisciplinePolicy;
 use crate::time::{Rate, Span};
-
-/// The longest path a unix socket can have, with room for the temporary name it is made under.
-const MAX_SOCKET_PATH: usize = 100;
 
 /// Reads and checks the whole document.
 pub(super) fn read(source: Source<'_>) -> Result<Config, ConfigError> {
@@ -22,14 +21,16 @@ pub(super) fn read(source: Source<'_>) -> Result<Config, ConfigError> {
     if let Some(section) = top.section("dht")? {
         let dht = &mut config.dht;
         section.set("enabled", &mut dht.enabled, Field::boolean)?;
-        section.set("listen", &mut dht.listen, Field::parsed)?;
+        section.set("listen", &mut dht.listen, socket_address)?;
     }
     if let Some(section) = top.section("discipline")? {
         discipline(&section, &mut config)?;
     }
     if let Some(section) = top.section("oscillator")? {
         let spec = &mut config.oscillator;
-        section.set("max_drift_ppm", &mut spec.max_drift, |f| ppm(f, 0.001..=1e4))?;
+        section.set("max_drift_ppm", &mut spec.max_drift, |f| {
+            ppm(f, 0.001..=1e4)
+        })?;
         section.set("wander_ppb", &mut spec.wander, |f| ppb(f, 0.0..=1e3))?;
     }
     if let Some(section) = top.section("virtual")? {
@@ -50,7 +51,9 @@ pub(super) fn read(source: Source<'_>) -> Result<Config, ConfigError> {
         section.set("stamps", &mut transport.stamps, Field::parsed)?;
         section.set("wait", &mut transport.wait, Field::parsed)?;
         let (least, most) = (Span::from_micros(1), Span::from_millis(100));
-        section.set("busy_poll", &mut transport.busy_poll, |f| span(f, least..=most))?;
+        section.set("busy_poll", &mut transport.busy_poll, |f| {
+            span(f, least..=most)
+        })?;
         section.set("cpu", &mut transport.cpu, |f| {
             Ok(Some(f.integer(0..=1023)? as usize))
         })?;
@@ -67,38 +70,25 @@ pub(super) fn read(source: Source<'_>) -> Result<Config, ConfigError> {
 }
 
 fn top_level(top: &Section<'_>, config: &mut Config) -> Result<(), ConfigError> {
-    top.set("network", &mut config.network, |field| {
-        let name = field.text()?;
-        let fits = (1..=64).contains(&name.len()) && !name.contains(char::is_control);
-        if !fits {
-            return Err(field.bad("must be 1 to 64 bytes of text without control characters"));
-        }
-        Ok(name.to_owned())
+    let checked = |field: &Field<'_>, check: fn(&str) -> Result<String, String>| {
+        check(field.text()?).map_err(|problem| field.bad(problem))
+    };
+    let path = |field: &Field<'_>, check: fn(&Path) -> Result<PathBuf, String>| {
+        check(Path::new(field.text()?)).map_err(|problem| field.bad(problem))
+    };
+    top.set("network", &mut config.network, |f| {
+        checked(f, check::network)
     })?;
-    top.set("listen", &mut config.listen, |field| {
-        let text = field.text()?;
-        text.parse().map_err(|_| {
-            field.bad(format!("is {text:?}: expected ADDRESS:PORT, such as \"[::]:4711\""))
-        })
-    })?;
+    top.set("listen", &mut config.listen, socket_address)?;
     top.set("peers", &mut config.peers, peers)?;
     top.set("bootstrap", &mut config.bootstrap, peers)?;
     top.set("lan", &mut config.lan, Field::boolean)?;
-    let state_dir_moved = top.field("state_dir").is_some();
-    top.set("state_dir", &mut config.state_dir, absolute_path)?;
-    if state_dir_moved {
-        let state_dir = &config.state_dir;
-        config.control_socket = super::paths::with_surroundings(|h| h.control_socket(state_dir));
+    if let Some(field) = top.field("state_dir") {
+        let dir = path(&field, check::absolute)?;
+        config.set_state_dir(&dir)?;
     }
-    top.set("control_socket", &mut config.control_socket, |field| {
-        let path = absolute_path(field)?;
-        if path.as_os_str().len() > MAX_SOCKET_PATH {
-            return Err(field.bad(format!(
-                "is longer than {MAX_SOCKET_PATH} bytes, more than a unix socket can have; \
-                 choose a shorter path"
-            )));
-        }
-        Ok(path)
+    top.set("control_socket", &mut config.control_socket, |f| {
+        path(f, check::socket)
     })?;
     top.set("user", &mut config.user, |field| {
         let name = field.text()?;
@@ -108,14 +98,7 @@ fn top_level(top: &Section<'_>, config: &mut Config) -> Result<(), ConfigError> 
         }
         Ok(Some(name.to_owned()))
     })?;
-    top.set("log", &mut config.log, |field| {
-        let text = field.text()?;
-        EnvFilter::try_new(text).map_err(|error| {
-            let words = error.to_string();
-            field.bad(format!("is {text:?}: {words}; try \"info\" or \"parisync=debug\""))
-        })?;
-        Ok(text.to_owned())
-    })?;
+    top.set("log", &mut config.log, |f| checked(f, check::log))?;
     top.set("single_thread", &mut config.single_thread, Field::boolean)
 }
 
@@ -123,26 +106,57 @@ fn discipline(section: &Section<'_>, config: &mut Config) -> Result<(), ConfigEr
     let discipline = &mut config.discipline;
     section.set("target", &mut discipline.target, Field::parsed::<Target>)?;
     // The kernel's tick reaches ±10 %.
-    section.set("max_slew_ppm", &mut discipline.max_slew, |f| ppm(f, 1.0..=1e5))?;
+    section.set("max_slew_ppm", &mut discipline.max_slew, |f| {
+        ppm(f, 1.0..=1e5)
+    })?;
     let Some(section) = section.section("step")? else {
         return Ok(());
     };
     let step = &mut discipline.step;
-    let any = Span::ZERO..=Span::MAX;
-    section.set("startup", &mut step.startup, |f| span(f, any.clone()))?;
-    section.set("panic", &mut step.panic, |field| match field.text()? {
-        "never" => Ok(None),
-        _ => span(field, any.clone()).map(Some),
+    let shortest = Span::from_nanos(1);
+    section.set("threshold", &mut step.threshold, |field| {
+        span(field, shortest..=Span::MAX).map(Some)
     })?;
-    if let (Some(panic), Some(field)) = (step.panic, section.field("panic"))
-        && panic <= step.startup
-    {
-        return Err(field.bad(format!(
-            "must be longer than `discipline.step.startup` ({}), or \"never\"",
-            DurationText::new(step.startup)
-        )));
+    section.set("startup", &mut step.startup, |f| {
+        span(f, Span::ZERO..=Span::MAX)
+    })?;
+    let flag = Field::boolean;
+    section.set("after_interruption", &mut step.after_interruption, flag)?;
+    section.set("while_running", &mut step.while_running, flag)?;
+    section.set("panic", &mut step.panic, limit)?;
+    section.set("startup_panic", &mut step.startup_panic, limit)?;
+    // Whatever the target, so that changing it by a flag cannot break a valid file.
+    let threshold = step
+        .threshold
+        .unwrap_or(DisciplinePolicy::default().threshold);
+    for (key, panic) in [("panic", step.panic), ("startup_panic", step.startup_panic)] {
+        if let (Some(panic), Some(field)) = (panic, section.field(key))
+            && panic <= threshold
+        {
+            let threshold = DurationText::new(threshold);
+            return Err(field.bad(format!(
+                "must be longer than `discipline.step.threshold` ({threshold}), or \"never\""
+            )));
+        }
     }
-    section.set("while_running", &mut step.while_running, Field::boolean)
+    if let (Some(threshold), Some(field)) = (step.threshold, section.field("threshold"))
+        && step
+            .panic
+            .into_iter()
+            .chain(step.startup_panic)
+            .any(|panic| panic <= threshold)
+    {
+        return Err(field.bad("must be shorter than `panic` and `startup_panic` beside it"));
+    }
+    Ok(())
+}
+
+/// A limit that can be taken away.
+fn limit(field: &Field<'_>) -> Result<Option<Span>, ConfigError> {
+    match field.text()? {
+        "never" => Ok(None),
+        _ => span(field, Span::from_nanos(1)..=Span::MAX).map(Some),
+    }
 }
 
 /// With one thread there are no engines; refuse it where one was asked for in so many words.
@@ -178,12 +192,13 @@ fn peers(field: &Field<'_>) -> Result<Vec<PeerAddress>, ConfigError> {
     Ok(peers)
 }
 
-fn absolute_path(field: &Field<'_>) -> Result<PathBuf, ConfigError> {
-    let path = PathBuf::from(field.text()?);
-    if !path.is_absolute() || path.as_os_str().as_encoded_bytes().contains(&0) {
-        return Err(field.bad("must be an absolute path, beginning with /"));
-    }
-    Ok(path)
+fn socket_address(field: &Field<'_>) -> Result<SocketAddr, ConfigError> {
+    let text = field.text()?;
+    text.parse().map_err(|_| {
+        field.bad(format!(
+            "is {text:?}: expected ADDRESS:PORT, such as \"[::]:4711\" or \"192.0.2.7:4711\""
+        ))
+    })
 }
 
 fn ppm(field: &Field<'_>, range: RangeInclusive<f64>) -> Result<Rate, ConfigError> {
@@ -203,7 +218,10 @@ fn span(field: &Field<'_>, range: RangeInclusive<Span>) -> Result<Span, ConfigEr
     if range.contains(&span) {
         return Ok(span);
     }
-    let (least, most) = (DurationText::new(*range.start()), DurationText::new(*range.end()));
+    let (least, most) = (
+        DurationText::new(*range.start()),
+        DurationText::new(*range.end()),
+    );
     Err(field.bad(format!("must be from {least} to {most}")))
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::address::DEFAULT_DHT_PORT;
 use super::choice::choice;
+use crate::discipline;
 use crate::time::{Rate, Span};
 
 choice! {
@@ -63,20 +64,31 @@ impl Default for DhtConfig {
 /// When the disciplined clock may jump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepPolicy {
-    /// At start, step if the clock is off by more than this; slew what is less.
+    /// Smaller offsets are always slewed; [`None`]: what suits the target.
+    pub threshold: Option<Span>,
+    /// How long after the first agreement it may be stepped; zero forbids it.
     pub startup: Span,
-    /// At start, refuse to touch a clock that is off by more than this; [`None`]: never refuse.
-    pub panic: Option<Span>,
-    /// Step later on as well.
+    /// Start-up begins anew after a suspend and after somebody else stepped the clock.
+    pub after_interruption: bool,
+    /// Step at any time.
     pub while_running: bool,
+    /// Later than at start-up, leave a clock alone that is off by more; [`None`]: never.
+    pub panic: Option<Span>,
+    /// The same at start-up.
+    pub startup_panic: Option<Span>,
 }
 
 impl Default for StepPolicy {
     fn default() -> Self {
+        let policy = discipline::StepPolicy::default();
+        let limit = |span| Some(span).filter(|span| *span != Span::MAX);
         Self {
-            startup: Span::from_millis(1),
-            panic: Some(Span::from_secs(1_000)),
-            while_running: false,
+            threshold: None,
+            startup: policy.startup,
+            after_interruption: policy.after_interruption,
+            while_running: policy.while_running,
+            panic: limit(policy.panic),
+            startup_panic: limit(policy.startup_panic),
         }
     }
 }
@@ -97,8 +109,32 @@ impl Default for DisciplineConfig {
         Self {
             target: Target::System,
             step: StepPolicy::default(),
-            max_slew: Rate::from_ppm(500.0),
+            max_slew: discipline::Settings::system().max_slew,
         }
+    }
+}
+
+impl DisciplineConfig {
+    /// The settings of the discipline for this target; [`None`] if nothing is steered.
+    pub fn settings(&self) -> Option<discipline::Settings> {
+        let defaults = match self.target {
+            Target::System => discipline::Settings::system(),
+            Target::Virtual => discipline::Settings::virtual_clock(),
+            Target::None => return None,
+        };
+        Some(discipline::Settings {
+            max_slew: self.max_slew,
+            step: discipline::StepPolicy {
+                threshold: self.step.threshold.unwrap_or(defaults.step.threshold),
+                startup: self.step.startup,
+                after_interruption: self.step.after_interruption,
+                while_running: self.step.while_running,
+                panic: self.step.panic.unwrap_or(Span::MAX),
+                startup_panic: self.step.startup_panic.unwrap_or(Span::MAX),
+                ..defaults.step
+            },
+            ..defaults
+        })
     }
 }
 
