@@ -48,6 +48,9 @@ pub struct Tracking {
     pub clock_offset_ns: Option<f64>,
     /// Frequency correction applied to the disciplined clock; null if nothing is disciplined.
     pub clock_rate_ppm: Option<f64>,
+    /// Where peers are looked for, one line each with how that goes; empty if nowhere.
+    #[serde(default)]
+    pub sources: Vec<String>,
     /// Trouble that people should know of (another daemon steers the clock, no privilege, …).
     pub warnings: Vec<String>,
     /// Counters since start.
