@@ -1,1 +1,3 @@
 //! One file per subcommand; prints; no logic.
+
+pub mod demo;
