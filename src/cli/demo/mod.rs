@@ -3,10 +3,18 @@
 //! The swarm itself is behind [`Swarm`]; here are its options, the live view, the statistics
 //! against the truth, and the report.
 
+mod ink;
 mod options;
+mod summary;
 mod swarm;
+mod table;
+#[cfg(test)]
+mod testing;
+mod text;
+mod view;
 
 pub use options::{ClockPlan, DemoOptions, Lie};
+pub use summary::{BoundStats, Record, SkewStats, Summary, Truth};
 pub use swarm::{NodeInfo, NodeSample, Sample, Stamps, Swarm, Totals};
 
 use std::io;
