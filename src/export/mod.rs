@@ -1,3 +1,6 @@
 //! What others may see of a running node.
 
+pub mod client;
+pub mod control;
+pub mod protocol;
 pub mod status;
