@@ -32,7 +32,9 @@ pub struct PeerAddress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParsePeerError {
     /// What comes before `@` is not a key.
-    #[error("what comes before @ is not a key: 64 hexadecimal digits, as `parisync tracking` prints it")]
+    #[error(
+        "what comes before @ is not a key: 64 hexadecimal digits, as `parisync tracking` prints it"
+    )]
     Key,
     /// No host.
     #[error("expected [key@]host:port, such as \"192.0.2.7:4711\"")]

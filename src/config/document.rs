@@ -90,7 +90,10 @@ impl<'a> Section<'a> {
 
     /// The value of `key`, if it is there.
     pub(super) fn field(&self, key: &'static str) -> Option<Field<'a>> {
-        debug_assert!(keys_of(&self.name).contains(&key), "{key} is not in the schema");
+        debug_assert!(
+            keys_of(&self.name).contains(&key),
+            "{key} is not in the schema"
+        );
         let value: &Spanned<DeValue<'a>> = self.table.get(key)?;
         Some(Field {
             source: self.source,

@@ -153,9 +153,8 @@ impl Config {
         }
         let (time, dht) = (self.listen, self.dht.listen);
         if self.dht.enabled && time.port() == dht.port() && time.port() != 0 {
-            let overlap = time.ip() == dht.ip()
-                || time.ip().is_unspecified()
-                || dht.ip().is_unspecified();
+            let overlap =
+                time.ip() == dht.ip() || time.ip().is_unspecified() || dht.ip().is_unspecified();
             if overlap {
                 return Err(ConfigError::Conflict(format!(
                     "`listen` ({time}) and `dht.listen` ({dht}) are the same UDP port; \

@@ -29,7 +29,9 @@ pub(super) fn read(source: Source<'_>) -> Result<Config, ConfigError> {
     }
     if let Some(section) = top.section("oscillator")? {
         let spec = &mut config.oscillator;
-        section.set("max_drift_ppm", &mut spec.max_drift, |f| ppm(f, 0.001..=1e4))?;
+        section.set("max_drift_ppm", &mut spec.max_drift, |f| {
+            ppm(f, 0.001..=1e4)
+        })?;
         section.set("wander_ppb", &mut spec.wander, |f| ppb(f, 0.0..=1e3))?;
     }
     if let Some(section) = top.section("virtual")? {
@@ -50,7 +52,9 @@ pub(super) fn read(source: Source<'_>) -> Result<Config, ConfigError> {
         section.set("stamps", &mut transport.stamps, Field::parsed)?;
         section.set("wait", &mut transport.wait, Field::parsed)?;
         let (least, most) = (Span::from_micros(1), Span::from_millis(100));
-        section.set("busy_poll", &mut transport.busy_poll, |f| span(f, least..=most))?;
+        section.set("busy_poll", &mut transport.busy_poll, |f| {
+            span(f, least..=most)
+        })?;
         section.set("cpu", &mut transport.cpu, |f| {
             Ok(Some(f.integer(0..=1023)? as usize))
         })?;
@@ -78,7 +82,9 @@ fn top_level(top: &Section<'_>, config: &mut Config) -> Result<(), ConfigError> 
     top.set("listen", &mut config.listen, |field| {
         let text = field.text()?;
         text.parse().map_err(|_| {
-            field.bad(format!("is {text:?}: expected ADDRESS:PORT, such as \"[::]:4711\""))
+            field.bad(format!(
+                "is {text:?}: expected ADDRESS:PORT, such as \"[::]:4711\""
+            ))
         })
     })?;
     top.set("peers", &mut config.peers, peers)?;
@@ -112,7 +118,9 @@ fn top_level(top: &Section<'_>, config: &mut Config) -> Result<(), ConfigError> 
         let text = field.text()?;
         EnvFilter::try_new(text).map_err(|error| {
             let words = error.to_string();
-            field.bad(format!("is {text:?}: {words}; try \"info\" or \"parisync=debug\""))
+            field.bad(format!(
+                "is {text:?}: {words}; try \"info\" or \"parisync=debug\""
+            ))
         })?;
         Ok(text.to_owned())
     })?;
@@ -123,7 +131,9 @@ fn discipline(section: &Section<'_>, config: &mut Config) -> Result<(), ConfigEr
     let discipline = &mut config.discipline;
     section.set("target", &mut discipline.target, Field::parsed::<Target>)?;
     // The kernel's tick reaches ±10 %.
-    section.set("max_slew_ppm", &mut discipline.max_slew, |f| ppm(f, 1.0..=1e5))?;
+    section.set("max_slew_ppm", &mut discipline.max_slew, |f| {
+        ppm(f, 1.0..=1e5)
+    })?;
     let Some(section) = section.section("step")? else {
         return Ok(());
     };
@@ -203,7 +213,10 @@ fn span(field: &Field<'_>, range: RangeInclusive<Span>) -> Result<Span, ConfigEr
     if range.contains(&span) {
         return Ok(span);
     }
-    let (least, most) = (DurationText::new(*range.start()), DurationText::new(*range.end()));
+    let (least, most) = (
+        DurationText::new(*range.start()),
+        DurationText::new(*range.end()),
+    );
     Err(field.bad(format!("must be from {least} to {most}")))
 }
 

@@ -28,15 +28,9 @@ pub const SECTIONS: &[SectionKeys] = &[
     ),
     ("dht", &["enabled", "listen"]),
     ("discipline", &["target", "max_slew_ppm", "step"]),
-    (
-        "discipline.step",
-        &["startup", "panic", "while_running"],
-    ),
+    ("discipline.step", &["startup", "panic", "while_running"]),
     ("oscillator", &["max_drift_ppm", "wander_ppb"]),
-    (
-        "virtual",
-        &["offset", "drift_ppm", "wander_ppb", "seed"],
-    ),
+    ("virtual", &["offset", "drift_ppm", "wander_ppb", "seed"]),
     ("exchange", &["poll", "burst"]),
     (
         "transport",
@@ -126,7 +120,10 @@ mod tests {
     #[test]
     fn keys_in_the_wrong_section_are_sent_home() {
         assert_eq!(advice("", "poll"), "; it belongs in [exchange]");
-        assert_eq!(advice("", "while_running"), "; it belongs in [discipline.step]");
+        assert_eq!(
+            advice("", "while_running"),
+            "; it belongs in [discipline.step]"
+        );
         assert_eq!(
             advice("dht", "bootstrap"),
             "; it belongs at the top of the file, before any [section]"

@@ -19,7 +19,10 @@ const MAX_REPLY: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens.
-    #[error("no daemon answers on {}; start one with `systemctl start parisync` or `parisync run`, or name its socket with --socket", join(paths))]
+    #[error(
+        "no daemon answers on {}; start one with `systemctl start parisync` or `parisync run`, or name its socket with --socket",
+        join(paths)
+    )]
     NoDaemon {
         /// The sockets tried.
         paths: Vec<PathBuf>,
@@ -63,7 +66,10 @@ pub enum ClientError {
 }
 
 fn join(paths: &[PathBuf]) -> String {
-    let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    let shown: Vec<String> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     shown.join(" or ")
 }
 

@@ -147,7 +147,11 @@ impl ControlServer {
         let wait = self.wait_for(now, timeout);
 
         let mut fds = Vec::with_capacity(2 + self.clients.len());
-        let listen_for = if accepting { PollFlags::POLLIN } else { PollFlags::empty() };
+        let listen_for = if accepting {
+            PollFlags::POLLIN
+        } else {
+            PollFlags::empty()
+        };
         fds.push(PollFd::new(self.listener.as_fd(), listen_for));
         fds.extend(self.clients.iter().map(Client::poll_fd));
         fds.extend(stop.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
@@ -207,8 +211,9 @@ impl ControlServer {
         let until = soonest.map(|at| at.saturating_duration_since(now));
         match until.into_iter().chain(timeout).min() {
             // Rounded up: rounded down, the last millisecond would be spent spinning.
-            Some(wait) => PollTimeout::try_from(wait.as_micros().div_ceil(1_000))
-                .unwrap_or(PollTimeout::MAX),
+            Some(wait) => {
+                PollTimeout::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(PollTimeout::MAX)
+            }
             None => PollTimeout::NONE,
         }
     }
@@ -223,7 +228,8 @@ impl ControlServer {
                 self.clients.push(Client::new(stream, now));
             }
             Ok(_) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             // Out of descriptors: the connection stays pending, and poll would return at once.
             Err(_) => self.accept_after = Some(now + ACCEPT_PAUSE),
         }
@@ -308,7 +314,11 @@ impl Client {
 
     fn poll_fd(&self) -> PollFd<'_> {
         // While an answer waits no further request is read.
-        let events = if self.output.is_empty() { PollFlags::POLLIN } else { PollFlags::POLLOUT };
+        let events = if self.output.is_empty() {
+            PollFlags::POLLIN
+        } else {
+            PollFlags::POLLOUT
+        };
         PollFd::new(self.stream.as_fd(), events)
     }
 

@@ -42,7 +42,10 @@ impl Request {
 
     /// The request as a line, with its newline.
     pub fn to_line(self) -> String {
-        format!("{{\"version\":{VERSION},\"request\":\"{}\"}}\n", self.word())
+        format!(
+            "{{\"version\":{VERSION},\"request\":\"{}\"}}\n",
+            self.word()
+        )
     }
 
     /// Reads one line, with or without its newline. Never panics, whatever the bytes.
@@ -209,12 +212,30 @@ mod tests {
         let parse = |text: &str| Request::parse(text.as_bytes());
         assert_eq!(parse(""), Err(RequestError::Malformed));
         assert_eq!(parse("tracking"), Err(RequestError::Malformed));
-        assert_eq!(parse(r#"{"request":"peers"}"#), Err(RequestError::Malformed));
-        assert_eq!(parse(r#"{"version":-1,"request":"peers"}"#), Err(RequestError::Malformed));
-        assert_eq!(parse(r#"{"version":2,"request":"peers"}"#), Err(RequestError::Version));
-        assert_eq!(parse(r#"{"version":1,"request":"stop"}"#), Err(RequestError::Unknown));
-        assert_eq!(parse(&" ".repeat(MAX_REQUEST + 1)), Err(RequestError::TooLong));
-        assert_eq!(parse(&"[".repeat(MAX_REQUEST)), Err(RequestError::Malformed));
+        assert_eq!(
+            parse(r#"{"request":"peers"}"#),
+            Err(RequestError::Malformed)
+        );
+        assert_eq!(
+            parse(r#"{"version":-1,"request":"peers"}"#),
+            Err(RequestError::Malformed)
+        );
+        assert_eq!(
+            parse(r#"{"version":2,"request":"peers"}"#),
+            Err(RequestError::Version)
+        );
+        assert_eq!(
+            parse(r#"{"version":1,"request":"stop"}"#),
+            Err(RequestError::Unknown)
+        );
+        assert_eq!(
+            parse(&" ".repeat(MAX_REQUEST + 1)),
+            Err(RequestError::TooLong)
+        );
+        assert_eq!(
+            parse(&"[".repeat(MAX_REQUEST)),
+            Err(RequestError::Malformed)
+        );
     }
 
     #[test]

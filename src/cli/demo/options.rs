@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::DemoError;
+use crate::config::{DurationText, ParseDurationError};
 use crate::time::Span;
 
 /// Options of `parisync demo`.
@@ -30,7 +31,7 @@ pub struct DemoOptions {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub liars: usize,
     /// What liars add to their time
-    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = parse_span, allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = parse_span)]
     pub liar_offset: Span,
     /// How fast the time of liars drifts away, in ppm
     #[arg(
@@ -102,7 +103,7 @@ impl DemoOptions {
         within(
             "--max-offset",
             &self.max_offset,
-            self.max_offset >= Span::ZERO && self.max_offset <= hour,
+            (Span::ZERO..=hour).contains(&self.max_offset),
             "0 to 1h",
         )?;
         within(
@@ -126,8 +127,8 @@ impl DemoOptions {
         within(
             "--liar-offset",
             &self.liar_offset,
-            self.liar_offset.abs() <= hour,
-            "-1h to 1h",
+            (Span::ZERO..=hour).contains(&self.liar_offset),
+            "0 to 1h",
         )?;
         within(
             "--liar-drift",
@@ -178,23 +179,8 @@ fn symmetric(state: &mut u64) -> f64 {
 }
 
 /// A span of time from text such as `500ms`.
-fn parse_span(text: &str) -> Result<Span, String> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '-' | '+'))
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let scale = match unit.trim() {
-        "ns" => 1.0,
-        "us" | "µs" => 1e3,
-        "ms" => 1e6,
-        "s" => 1e9,
-        "" if number == "0" => 0.0,
-        _ => return Err("expected a time with its unit, such as 500ms".to_owned()),
-    };
-    match number.parse::<f64>() {
-        Ok(value) if (value * scale).abs() < 9e18 => Ok(Span::from_nanos_f64(value * scale)),
-        _ => Err("expected a time with its unit, such as 500ms".to_owned()),
-    }
+fn parse_span(text: &str) -> Result<Span, ParseDurationError> {
+    text.parse().map(DurationText::span)
 }
 
 #[cfg(test)]
@@ -228,15 +214,15 @@ mod tests {
         for (args, expected) in [
             (["--nodes", "1"], "--nodes is 1; it can be 2 to 256"),
             (["--seconds", "0"], "--seconds is 0; it can be 2 to 3600"),
-            (["--max-offset", "2000000ms"], ""),
+            (["--max-offset", "1h"], ""),
             (["--max-ppm", "nan"], "--max-ppm is NaN; it can be 0 to 500"),
             (
                 ["--liars", "7"],
                 "--liars is 7; it can be at most two fewer than --nodes",
             ),
             (
-                ["--liar-offset", "-4000s"],
-                "--liar-offset is -4000s; it can be -1h to 1h",
+                ["--liar-offset", "2h"],
+                "--liar-offset is 7200s; it can be 0 to 1h",
             ),
             (
                 ["--liar-drift", "-501"],

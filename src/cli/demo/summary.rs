@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::swarm::{NodeInfo, Sample, Stamps, Totals};
 
 /// The worst pair has to stay closer than this for a swarm to count as converged, nanoseconds.
-pub const CONVERGED_NS: i64 = 10_000;
+pub(super) const CONVERGED_NS: i64 = 10_000;
 
 /// The result of a run, as `-o json` prints it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -270,7 +270,7 @@ fn variance(values: &[i64]) -> Option<f64> {
 
 /// The smallest of the sorted values that at least `percent` of them do not exceed
 /// (nearest rank).
-pub fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
+pub(super) fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied()
 }

@@ -148,7 +148,7 @@ impl Swarm for Synthetic {
             exchanges,
             stamps: Stamps {
                 hardware: 0,
-                kernel: 4 * exchanges - 12,
+                kernel: (4 * exchanges).saturating_sub(12),
                 user: 9,
                 lost: 3,
             },

@@ -80,6 +80,12 @@ impl<W: Write> View<W> {
         }
     }
 
+    /// Plain lines without colour.
+    #[cfg(test)]
+    pub(super) fn plain(out: W) -> Self {
+        Self::new(out, Ink::new(false), None)
+    }
+
     /// Says what is about to happen, where a table does not say it all the time.
     pub(super) fn begin(&mut self, options: &DemoOptions) -> io::Result<()> {
         if self.terminal.is_some() {
