@@ -1,1 +1,4 @@
 //! x
+
+#[cfg(feature = "alloc-counter")]
+pub mod alloc;
