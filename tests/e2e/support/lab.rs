@@ -144,6 +144,36 @@ impl Lab {
         Ok(host)
     }
 
+    /// Gives a host more addresses, of as many other subnets.
+    pub(crate) fn aliases(&self, host: &Host, count: u8) -> Outcome<Vec<IpAddr>> {
+        let addresses = (0..count).map(|number| Ipv4Addr::new(10, 77, 200, number + 1));
+        let addresses = addresses.map(|address| {
+            ip(&format!(
+                "-n {} address add {address}/16 dev eth0",
+                host.namespace
+            ))?;
+            Ok(address.into())
+        });
+        addresses.collect()
+    }
+
+    /// Lets a host send with the addresses of other hosts as its source, which still get what is
+    /// sent to them.
+    pub(crate) fn impersonate(&self, host: &Host, victims: &[Host]) -> Outcome<Vec<IpAddr>> {
+        // Neither to answer nor to ask in their name keeps their neighbours' ARP tables right.
+        let quiet =
+            "cd /proc/sys/net/ipv4/conf/all && echo 1 > arp_ignore && echo 2 > arp_announce";
+        run("ip", &["netns", "exec", &host.namespace, "sh", "-c", quiet])?;
+        let addresses = victims.iter().map(|victim| {
+            ip(&format!(
+                "-n {} address add {}/32 dev lo",
+                host.namespace, victim.address
+            ))?;
+            Ok(victim.address)
+        });
+        addresses.collect()
+    }
+
     /// Unplugs a host from its bridge, or plugs it in again.
     pub(crate) fn plug(&self, host: &Host, plugged: bool) -> Outcome {
         let state = if plugged { "up" } else { "down" };
@@ -267,6 +297,18 @@ mod tests {
         assert!(!reaches(&a, &b));
         lab.plug(&b, true)?;
         assert!(reaches(&a, &b));
+
+        let c = lab.host(Side::Left)?;
+        let claimed = lab.impersonate(&c, std::slice::from_ref(&a))?;
+        let impostor = super::super::traffic::bind(&c.namespace, (claimed[0], 5).into())?;
+        let victim = super::super::traffic::bind(&b.namespace, (b.address, 5).into())?;
+        victim.set_read_timeout(Some(std::time::Duration::from_secs(1)))?;
+        impostor.send_to(b"it is me", (b.address, 5))?;
+        assert_eq!(victim.recv_from(&mut [0; 16])?.1, (a.address, 5).into());
+        assert!(
+            reaches(&b, &a),
+            "what is sent to the real one reaches the real one"
+        );
 
         let mut leftover = std::process::Command::new("ip")
             .args(["netns", "exec", &a.namespace, "sleep", "60"])

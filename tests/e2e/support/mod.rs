@@ -50,7 +50,8 @@ impl<T, E: Into<Failure>> Context<T> for Result<T, E> {
 /// Fails the scenario with a message unless a condition holds.
 macro_rules! ensure {
     ($condition:expr, $($message:tt)+) => {
-        if !$condition {
+        let holds: bool = $condition;
+        if !holds {
             return Err($crate::support::Failure::new(format!($($message)+)));
         }
     };

@@ -14,6 +14,8 @@ use super::control::Control;
 use super::lab::{Host, Lab};
 use super::{Context, Failure, Outcome};
 
+/// The name of the network that every node belongs to.
+pub(crate) const NETWORK: &str = "end to end";
 /// The port of the time socket of every node.
 pub(crate) const TIME_PORT: u16 = 4711;
 /// The port of the DHT engine of every node.
@@ -87,7 +89,7 @@ impl Spec {
             Discovery::Lan => (&no_one, &no_one),
         };
         let mut toml = format!(
-            "network = \"end to end\"\n\
+            "network = {NETWORK:?}\n\
              listen = \"{time_address}\"\n\
              peers = {peers:?}\n\
              bootstrap = {bootstrap:?}\n\
@@ -243,18 +245,16 @@ impl Node {
         }
     }
 
-    /// Asks over the control socket, on a connection that is kept; a failure drops it.
-    pub(crate) fn ask<T>(
-        &mut self,
-        question: impl FnOnce(&mut Control) -> Outcome<T>,
-    ) -> Outcome<T> {
-        let mut control = match self.control.take() {
-            Some(control) => control,
-            None => Control::connect(&self.directory.join("control.sock"))?,
-        };
-        let answer = question(&mut control)?;
-        self.control = Some(control);
-        Ok(answer)
+    /// Asks over the control socket, on a connection that is kept for the next question.
+    pub(crate) fn ask<T>(&mut self, question: impl Fn(&mut Control) -> Outcome<T>) -> Outcome<T> {
+        if let Some(control) = &mut self.control
+            && let Ok(answer) = question(control)
+        {
+            return Ok(answer);
+        }
+        // None yet, or of a process that has gone, or closed for its long silence: a new one.
+        let control = Control::connect(&self.directory.join("control.sock"))?;
+        question(self.control.insert(control))
     }
 
     /// Whether the process should be running, as far as this test has let it.

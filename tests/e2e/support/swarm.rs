@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::lab::Lab;
 use super::node::{Node, Spec};
 use super::truth::{Row, Sample, Series, mono_raw_ns};
-use super::{Outcome, ensure, say, within};
+use super::{Outcome, ensure, say};
 
 /// How often all clocks are compared.
 const EVERY: Duration = Duration::from_millis(100);
@@ -66,11 +66,6 @@ impl Swarm {
             .collect()
     }
 
-    /// Since the swarm was started.
-    pub(crate) fn age(&self) -> Duration {
-        self.began.elapsed()
-    }
-
     /// All judged clocks at one and the same instant.
     fn row(&mut self, judged: &[usize]) -> Outcome<Row> {
         let instant = mono_raw_ns()?;
@@ -89,8 +84,9 @@ impl Swarm {
     }
 
     /// Waits until all the given nodes say that they are synchronized.
+    #[cfg(feature = "dht")]
     pub(crate) fn synchronized(&mut self, nodes: &[usize], limit: Duration) -> Outcome {
-        within(limit, || {
+        super::within(limit, || {
             for &index in nodes {
                 let tracking = self.nodes[index].ask(|control| control.tracking())?;
                 ensure!(

@@ -2,7 +2,7 @@
 //! bounded in count, rate and time.
 
 use std::fs::File;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -91,7 +91,7 @@ pub(crate) fn babbler(host: &Host, port: u16) -> Outcome<Stranger> {
                 continue;
             };
             let answer = &mut buffer[..length];
-            let answer = match sent.load(Ordering::Relaxed) % 4 {
+            let answer = match sent.fetch_add(1, Ordering::Relaxed) % 4 {
                 0 => {
                     noise.fill(answer);
                     answer
@@ -105,76 +105,80 @@ pub(crate) fn babbler(host: &Host, port: u16) -> Outcome<Stranger> {
                 }
                 _ => &mut answer[..length / 2],
             };
-            if socket.send_to(answer, from).is_ok() {
-                sent.fetch_add(1, Ordering::Relaxed);
-            }
+            // A full queue drops it: garbage need not arrive.
+            let _ = socket.send_to(answer, from);
         }
     }))
 }
 
 /// What a flood is made of.
 pub(crate) struct Flood {
+    /// Addresses it claims to come from, all of them the flooding host's for as long as it lasts.
+    pub(crate) sources: Vec<IpAddr>,
     /// Where it goes, in turn.
     pub(crate) targets: Vec<SocketAddr>,
-    /// How each datagram may begin; the rest is noise. Plausible headers get past the first check.
-    pub(crate) prefixes: Vec<Vec<u8>>,
+    /// Makes datagrams, each from other noise.
+    pub(crate) forge: fn(&mut Noise) -> Vec<u8>,
     /// Datagrams a second.
     pub(crate) rate: u32,
     /// How long.
     pub(crate) lasts: Duration,
 }
 
-/// Floods from sixteen ports of one host: at most 20,000 datagrams a second for at most 30 s.
+/// Floods from one host: at most 20,000 datagrams a second for at most 30 s.
 pub(crate) fn flood(host: &Host, flood: Flood) -> Outcome<Stranger> {
-    let sockets = (0..16)
-        .map(|_| bind(&host.namespace, (host.address, 0).into()))
-        .collect::<Outcome<Vec<_>>>()?;
+    let sockets = flood.sources.iter();
+    let sockets: Vec<UdpSocket> = sockets
+        .map(|&source| bind(&host.namespace, (source, 0).into()))
+        .collect::<Outcome<_>>()?;
     let (rate, lasts) = (
         flood.rate.min(20_000),
         flood.lasts.min(Duration::from_secs(30)),
     );
     Ok(Stranger::spawn(move |stop, sent| {
         let mut noise = Noise::new(0x0066_6c6f_6f64);
-        let mut buffer = [0; 1200];
         let start = Instant::now();
         while !stop.load(Ordering::Relaxed) && start.elapsed() < lasts {
             let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u64;
             while sent.load(Ordering::Relaxed) < due {
-                let count = sent.fetch_add(1, Ordering::Relaxed) as usize;
-                let length = [48, 64, 128, 200, 300, 1200][count % 6];
-                let datagram = &mut buffer[..length];
-                noise.fill(datagram);
-                if let Some(prefix) = pick(&flood.prefixes, noise.next()) {
-                    let shown = prefix.len().min(length);
-                    datagram[..shown].copy_from_slice(&prefix[..shown]);
-                }
-                if let Some(&target) = pick(&flood.targets, count as u64) {
-                    // A full queue drops it: a flood does not care.
-                    let _ = sockets[count % sockets.len()].send_to(datagram, target);
-                }
+                sent.fetch_add(1, Ordering::Relaxed);
+                let datagram = (flood.forge)(&mut noise);
+                let (socket, target) = (noise.pick(&sockets), noise.pick(&flood.targets));
+                // A full queue drops it: a flood does not care.
+                let _ = socket.send_to(&datagram, target);
             }
             std::thread::sleep(Duration::from_millis(2));
         }
     }))
 }
 
-fn pick<T>(of: &[T], number: u64) -> Option<&T> {
-    of.get(number.checked_rem(of.len() as u64)? as usize)
-}
-
 /// Noise that is the same in every run: splitmix64.
-struct Noise(u64);
+pub(crate) struct Noise(u64);
 
 impl Noise {
-    const fn new(seed: u64) -> Self {
+    /// The noise of one seed.
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    fn next(&mut self) -> u64 {
+    /// A number below 2^64.
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+
+    /// One of several; panics if there is none.
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.next() as usize % from.len()]
+    }
+
+    /// So many bytes.
+    pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes);
+        bytes
     }
 
     fn fill(&mut self, bytes: &mut [u8]) {
@@ -187,6 +191,8 @@ impl Noise {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::super::lab::{Lab, Side};
     use super::*;
 
@@ -216,20 +222,24 @@ mod tests {
 
         let sink = bind(&b.namespace, (b.address, 8).into())?;
         sink.set_read_timeout(Some(Duration::from_millis(200)))?;
+        let sources = lab.aliases(&a, 3)?;
         let flood = flood(
             &a,
             Flood {
+                sources: sources.clone(),
                 targets: vec![(b.address, 8).into()],
-                prefixes: vec![vec![1, 2, 3]],
+                forge: |noise| noise.bytes::<60>().to_vec(),
                 rate: 500,
                 lasts: Duration::from_millis(400),
             },
         )?;
-        let mut arrived = 0;
-        while let Ok((length, _)) = sink.recv_from(&mut answer) {
-            assert!(length >= 48 && answer[..3] == [1, 2, 3]);
+        let (mut arrived, mut origins) = (0, BTreeSet::new());
+        while let Ok((length, from)) = sink.recv_from(&mut answer) {
+            assert_eq!(length, 60);
             arrived += 1;
+            origins.insert(from.ip());
         }
+        assert_eq!(origins, sources.into_iter().collect());
         let sent = flood.finish()?;
         assert!(
             (50..=200).contains(&sent),
