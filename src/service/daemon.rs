@@ -22,7 +22,7 @@ use hwts::sync::Newest;
 
 use super::board::{Board, BoardReader};
 use super::core::{Core, Notice, Outgoing};
-use super::host::HostClock;
+use super::local::LocalClock;
 use super::port::{Incoming, Port};
 use super::steer::{self, SharedReport, Steerer};
 use crate::engine::{PeerEvent, PeerSource};
@@ -360,7 +360,7 @@ fn into_input(incoming: &Incoming<'_>) -> Input {
 
 struct CoreThread {
     core: Core,
-    host: HostClock,
+    host: LocalClock,
     board: Board,
     inbox: Arc<Newest<Input>>,
     outbox: Arc<Newest<Output>>,

@@ -7,7 +7,7 @@ use hwts::Wake;
 use hwts::transport::{TransportError, TxEvent, UdpTransport};
 
 use super::core::Outgoing;
-use super::host::HostClock;
+use super::local::LocalClock;
 use crate::node::{LinkId, RawStamp};
 
 /// Packets whose transmit stamp is awaited; older ones are given up.
@@ -41,13 +41,13 @@ pub enum Incoming<'a> {
 #[derive(Debug)]
 pub struct Port {
     transport: UdpTransport,
-    clock: HostClock,
+    clock: LocalClock,
     in_flight: [Option<(u32, (LinkId, u32))>; IN_FLIGHT],
 }
 
 impl Port {
     /// A port on an open transport.
-    pub const fn new(transport: UdpTransport, clock: HostClock) -> Self {
+    pub const fn new(transport: UdpTransport, clock: LocalClock) -> Self {
         Self {
             transport,
             clock,
@@ -61,7 +61,7 @@ impl Port {
     }
 
     /// The clock that stamps are given on.
-    pub const fn clock(&self) -> &HostClock {
+    pub const fn clock(&self) -> &LocalClock {
         &self.clock
     }
 

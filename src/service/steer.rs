@@ -2,43 +2,33 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hwts::Domain;
-use hwts::clock::{CrossRead as KernelRead, SystemClock, VirtualClock, time_asleep};
+use hwts::clock::{RawClock, VirtualReader};
 
 use super::board::BoardReader;
-use super::host::HostClock;
 use crate::discipline::{
-    ClockTime, CrossRead, Discipline, Event, Settings, SettingsError, SteeredClock, Steering,
-    SteeringState, Target, Tick,
+    Discipline, DisciplineStatus, Event, HostClock, Settings, SettingsError, Target, Tick, asleep,
 };
 use crate::export::status::Tracking;
 use crate::time::{Rate, RawTime, Span};
 
-/// Attempts at each comparison of the system clock with the raw clock; the narrowest counts.
-const TRIES: usize = 5;
-
-/// The clock that is steered.
+/// A clock to steer.
 #[derive(Debug)]
-pub enum Steered {
-    /// The host's.
-    System(SystemClock),
-    /// One of our own.
-    Virtual(VirtualClock),
+pub struct Steered {
+    /// What it is, in one word.
+    pub name: &'static str,
+    /// The clock.
+    pub clock: HostClock,
+    /// How to steer it.
+    pub settings: Settings,
+    /// Reads it from other threads, if it is one of our own.
+    pub reader: Option<VirtualReader>,
 }
 
-/// What the steering did last, for the status.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// What the steering did last.
+#[derive(Debug, Clone)]
 pub struct SteeringReport {
-    /// What is steered, in words.
-    pub target: &'static str,
-    /// The clock minus what it should show, ns.
-    pub offset: Option<f64>,
-    /// Rate in force, ppm.
-    pub rate: Option<f64>,
-    /// What the discipline is doing, and why.
-    pub state: Option<(SteeringState, String)>,
-    /// Trouble that people should know of.
-    pub warning: Option<String>,
+    name: &'static str,
+    status: DisciplineStatus,
     /// Last good rate, to be kept for the next start.
     pub steady: Option<Rate>,
 }
@@ -50,39 +40,44 @@ pub type SharedReport = Arc<Mutex<SteeringReport>>;
 #[derive(Debug)]
 pub struct Steerer {
     discipline: Discipline,
-    clock: Steered,
-    host: HostClock,
+    clock: HostClock,
+    raw: RawClock,
     board: BoardReader,
     report: SharedReport,
+    notice_sleep: bool,
 }
 
 impl Steerer {
-    /// A steerer of `clock`. `saved` is the rate that was good at the end of the last run.
+    /// A steerer that makes `steered` follow what is on `board`. `saved` is the rate that was good
+    /// at the end of the last run.
     ///
     /// # Errors
     /// [`SettingsError`] if the settings make no sense.
     pub fn new(
-        clock: Steered,
-        settings: Settings,
+        steered: Steered,
         saved: Option<Rate>,
-        host: HostClock,
+        raw: RawClock,
         board: BoardReader,
     ) -> Result<Self, SettingsError> {
-        let target = match clock {
-            Steered::System(_) => "system",
-            Steered::Virtual(_) => "virtual",
-        };
+        let discipline = Discipline::new(steered.settings, saved)?;
         let report = SteeringReport {
-            target,
-            ..SteeringReport::default()
+            name: steered.name,
+            status: discipline.status().clone(),
+            steady: None,
         };
         Ok(Self {
-            discipline: Discipline::new(settings, saved)?,
-            clock,
-            host,
+            discipline,
+            clock: steered.clock,
+            raw,
             board,
             report: Arc::new(Mutex::new(report)),
+            notice_sleep: true,
         })
+    }
+
+    /// Do not look whether the machine slept: clock simulators know no such clocks.
+    pub fn ignore_sleep(&mut self) {
+        self.notice_sleep = false;
     }
 
     /// Where the report appears.
@@ -97,10 +92,10 @@ impl Steerer {
 
     /// Steer once.
     pub fn update(&mut self) {
-        let read = self.read();
+        let read = self.clock.read(&self.raw);
         let view = self.board.read();
         let tick = Tick {
-            now: self.host.now(),
+            now: RawTime::from_nanos(self.raw.now()),
             read,
             target: Some(Target {
                 line: view.line,
@@ -108,13 +103,17 @@ impl Steerer {
                 estimated_error: view.sigma,
                 state: view.state,
             }),
-            asleep: Span::from_nanos(time_asleep()),
+            asleep: if self.notice_sleep {
+                asleep()
+            } else {
+                Span::ZERO
+            },
         };
-        let clock = self.clock.as_steered();
-        self.discipline.update(clock, &tick);
+        self.discipline.update(&mut self.clock, &tick);
         while let Some(event) = self.discipline.poll_event() {
             match event {
                 Event::State { .. } | Event::Resumed => tracing::info!("{event}"),
+                Event::TargetJumped(_) => tracing::debug!("{event}"),
                 _ => tracing::warn!("{event}"),
             }
         }
@@ -123,54 +122,22 @@ impl Steerer {
 
     /// Leave the clock at its last good rate.
     pub fn stop(&mut self) {
-        if let Err(error) = self.discipline.stop(self.clock.as_steered()) {
+        if let Err(error) = self.discipline.stop(&mut self.clock) {
             tracing::warn!("cannot leave the clock at its last good rate: {error}");
         }
         self.note();
     }
 
     fn note(&self) {
-        let status = self.discipline.status();
-        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-        report.offset = status.offset_ns;
-        report.rate = status.rate_ppm;
-        report.warning = status.warning();
+        let mut report = lock(&self.report);
+        report.status.clone_from(self.discipline.status());
         report.steady = self.discipline.steady_rate();
-        if report.state.as_ref().map(|(state, _)| *state) != Some(status.state) {
-            report.state = Some((status.state, status.reason.to_string()));
-        }
-    }
-
-    /// The steered clock against the raw clock.
-    fn read(&self) -> CrossRead {
-        match &self.clock {
-            Steered::System(_) => {
-                let read = KernelRead::take(Domain::MonotonicRaw, Domain::Realtime, TRIES);
-                CrossRead {
-                    raw: self.host.at(read.a),
-                    clock: ClockTime::from_nanos(read.b),
-                    error: Span::from_nanos(read.error),
-                }
-            }
-            Steered::Virtual(clock) => {
-                let raw = self.host.now();
-                CrossRead {
-                    raw,
-                    clock: ClockTime::from_nanos(clock.at(raw.as_nanos())),
-                    error: Span::ZERO,
-                }
-            }
-        }
     }
 }
 
-impl Steered {
-    fn as_steered(&mut self) -> &mut dyn SteeredClock {
-        match self {
-            Self::System(clock) => clock,
-            Self::Virtual(clock) => clock,
-        }
-    }
+/// The report, even if a thread died while it wrote one.
+pub fn lock(report: &SharedReport) -> std::sync::MutexGuard<'_, SteeringReport> {
+    report.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Add what is known of the steering to `tracking`.
@@ -179,9 +146,9 @@ pub fn describe(report: Option<&SharedReport>, tracking: &mut Tracking) {
         tracking.discipline = "none".to_owned();
         return;
     };
-    let report = report.lock().unwrap_or_else(PoisonError::into_inner);
-    tracking.discipline = report.target.to_owned();
-    tracking.clock_offset_ns = report.offset;
-    tracking.clock_rate_ppm = report.rate;
-    tracking.warnings.extend(report.warning.clone());
+    let report = lock(report);
+    tracking.discipline = report.name.to_owned();
+    tracking.clock_offset_ns = report.status.offset_ns;
+    tracking.clock_rate_ppm = report.status.rate_ppm;
+    tracking.warnings.extend(report.status.warning());
 }

@@ -9,12 +9,12 @@ use crate::wire::StampSource;
 
 /// Reads the raw clock and brings the kernel's stamps onto it. One for each thread.
 #[derive(Debug, Clone)]
-pub struct HostClock {
+pub struct LocalClock {
     raw: RawClock,
     converter: StampConverter,
 }
 
-impl HostClock {
+impl LocalClock {
     /// On top of `raw`.
     pub fn new(raw: RawClock) -> Self {
         Self {
