@@ -29,6 +29,7 @@ mod clock;
 mod course;
 mod filter;
 mod guard;
+mod host;
 mod machine;
 mod settings;
 mod startup;
@@ -40,6 +41,7 @@ mod tests;
 pub use clock::{
     ClockLimits, ClockTime, CrossRead, KernelState, Publication, Shown, SteerError, SteeredClock,
 };
+pub use host::{HostClock, asleep};
 pub use machine::{Discipline, Target, Tick};
 pub use settings::{HoldBack, Settings, SettingsError, StepPolicy};
 pub use status::{DisciplineStatus, Event, ForeignSign, Reason, SteeringState};

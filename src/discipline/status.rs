@@ -47,8 +47,9 @@ pub enum ForeignSign {
     KernelLoop,
     /// The kernel was told to slew this much phase.
     Pending(Span),
-    /// The clock jumped by this much.
-    Stepped(Span),
+    /// The clock moved by this much within one update: a step, or an `adjtime(3)` slew, which
+    /// the kernel does not show.
+    Moved(Span),
 }
 
 impl fmt::Display for ForeignSign {
@@ -60,7 +61,7 @@ impl fmt::Display for ForeignSign {
             ),
             Self::KernelLoop => f.write_str("the kernel's PLL was turned on"),
             Self::Pending(by) => write!(f, "the kernel was told to slew {by}"),
-            Self::Stepped(by) => write!(f, "it was stepped by {by}"),
+            Self::Moved(by) => write!(f, "it was moved by {by}"),
         }
     }
 }

@@ -68,9 +68,15 @@ impl Discipline {
 
     pub(super) fn set_rate<C: SteeredClock + ?Sized>(&mut self, clock: &mut C, rate: Rate) -> bool {
         let rate = rate.clamp_abs(clock.limits().max_rate);
-        match clock.set_rate(rate) {
+        let taken_over = if self.alone {
+            Ok(())
+        } else {
+            clock.take_over()
+        };
+        match taken_over.and_then(|()| clock.set_rate(rate)) {
             Ok(applied) => {
                 self.taken_over = true;
+                self.alone = true;
                 self.guard.set(applied);
                 self.changed_by = (applied - self.command).abs().as_fraction();
                 if let Some(filter) = &mut self.filter {

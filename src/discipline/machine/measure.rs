@@ -55,7 +55,7 @@ impl Discipline {
             - self.foreign_slew(sign, elapsed);
         let stepped = unexplained > FOREIGN_STEP + 6.0 * surprise.sigma;
         if stepped {
-            let by = ForeignSign::Stepped(Span::from_nanos_f64(surprise.nanos));
+            let by = ForeignSign::Moved(Span::from_nanos_f64(surprise.nanos));
             self.startup.interrupted();
             self.foreign(now, by);
         }
@@ -63,6 +63,8 @@ impl Discipline {
             self.foreign(now, sign);
         }
         if stepped || sign.is_some() {
+            self.alone = false;
+            self.wanted = None;
             filter.relocate(&tick.read);
         } else {
             filter.observe(&tick.read, elapsed);

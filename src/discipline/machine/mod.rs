@@ -79,7 +79,10 @@ pub struct Discipline {
     changed_by: f64,
     /// The last good rate without any slew.
     steady: Option<Rate>,
+    /// We steer it: its rate has been set by us.
     taken_over: bool,
+    /// Nobody else is known to steer it since it was last taken over.
+    alone: bool,
     agreed_once: bool,
     denied: Option<SteerError>,
     /// What the clock refused during this update.
@@ -109,6 +112,7 @@ impl Discipline {
             changed_by: 0.0,
             steady: saved.filter(|rate| rate.as_fraction().is_finite()),
             taken_over: false,
+            alone: false,
             agreed_once: false,
             denied: None,
             fault: None,
@@ -162,6 +166,7 @@ impl Discipline {
         if self.guard.may_resume(now) {
             self.note(Event::Resumed);
             self.taken_over = false;
+            self.alone = false;
             self.take_over(clock);
         }
         self.notice_target(tick);

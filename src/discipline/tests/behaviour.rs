@@ -208,7 +208,7 @@ fn a_foreign_step_is_measured_and_taken_back_unless_forbidden() {
         let by = events(&mut bench)
             .into_iter()
             .find_map(|event| match event {
-                Event::Foreign(ForeignSign::Stepped(by)) => Some(by),
+                Event::Foreign(ForeignSign::Moved(by)) => Some(by),
                 _ => None,
             });
         let error = by.unwrap() - Span::from_millis(2);

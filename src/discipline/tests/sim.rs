@@ -138,12 +138,16 @@ impl SteeredClock for SimClock {
         self.limits
     }
 
+    fn take_over(&mut self) -> Result<(), SteerError> {
+        self.kernel_loop = false;
+        self.pending = Span::ZERO;
+        Ok(())
+    }
+
     fn set_rate(&mut self, rate: Rate) -> Result<Rate, SteerError> {
         if let Some(error) = &self.refuse {
             return Err(error.clone());
         }
-        self.kernel_loop = false;
-        self.pending = Span::ZERO;
         self.rates.push(rate.as_fraction());
         self.log.push('r');
         Ok(Rate::from_fraction(self.force_rate(rate.as_fraction())))
