@@ -176,3 +176,6 @@ impl Config {
         candidates
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,3 +4,6 @@ pub mod client;
 pub mod control;
 pub mod protocol;
 pub mod status;
+
+#[cfg(test)]
+mod tests;
