@@ -43,7 +43,7 @@ pub(super) fn rate(rate: f64) -> libc::timex {
 
 /// The rate, as a fraction, of a tick and a frequency.
 pub(super) fn applied_rate(tx: &libc::timex) -> f64 {
-    let ticks = (i64::from(tx.tick) - NOMINAL_TICK) as f64;
+    let ticks = (tx.tick - NOMINAL_TICK) as f64;
     (ticks * PPM_PER_TICK + tx.freq as f64 / FREQUENCY_ONE_PPM) * 1e-6
 }
 
@@ -105,17 +105,17 @@ pub(super) fn take_over(current: &libc::timex) -> [libc::timex; 3] {
 pub(super) fn read(tx: &libc::timex) -> Steering {
     let nano = tx.status & libc::STA_NANO != 0;
     let loops = libc::STA_PLL | libc::STA_FLL | libc::STA_PPSFREQ | libc::STA_PPSTIME;
-    let offset = i64::from(tx.offset);
+    let offset = tx.offset;
     Steering {
         rate: applied_rate(tx),
-        tick: tx.tick.into(),
-        frequency: tx.freq.into(),
+        tick: tx.tick,
+        frequency: tx.freq,
         pending_offset: if nano { offset } else { offset * 1_000 },
         kernel_loop: tx.status & loops != 0,
         status: SyncStatus {
             synchronized: tx.status & libc::STA_UNSYNC == 0,
-            estimated_error: i64::from(tx.esterror).saturating_mul(1_000),
-            max_error: i64::from(tx.maxerror).saturating_mul(1_000),
+            estimated_error: tx.esterror.saturating_mul(1_000),
+            max_error: tx.maxerror.saturating_mul(1_000),
             tai_offset: Some(tx.tai),
             leap: match tx.status & (libc::STA_INS | libc::STA_DEL) {
                 libc::STA_INS => Leap::Insert,
