@@ -64,10 +64,11 @@ impl Finding {
 
 /// Looks at the host and prints.
 pub(super) fn run(context: &Context) -> Result<Exit, CliError> {
-    let mut findings = host::timestamps();
-    findings.extend(host::privileges());
+    let report = hwts::probe::probe();
+    let mut findings = host::timestamps(&report);
+    findings.extend(host::privileges(report.steering));
     findings.push(host::clock_source(Path::new("/sys")));
-    findings.extend(host::system_clock());
+    findings.extend(host::system_clock(&report));
     findings.extend(daemons::rivals(Path::new("/proc")));
     findings.extend(node::daemon(context));
     context.show(&findings, |findings| human(findings))?;
