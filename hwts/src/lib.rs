@@ -68,6 +68,8 @@
 //! stamp of the last packet only: call
 //! [`poll_tx`](transport::UdpTransport::poll_tx) after each send.
 
+#[cfg(feature = "alloc-counter")]
+pub mod alloc;
 pub mod clock;
 pub mod probe;
 pub mod sched;

@@ -1,5 +1,6 @@
 //! One file per subcommand; prints; no logic.
 
+pub mod demo;
 mod diag;
 mod now;
 mod output;

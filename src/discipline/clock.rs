@@ -56,20 +56,20 @@ pub struct Publication {
     pub tai_minus_utc: i32,
 }
 
-/// A clock could not be steered.
+/// A clock could not be steered; the text says what was refused and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SteerError {
-    /// The process may not do this; the text says what it lacks and how to give it.
-    #[error("not permitted: {0}")]
+    /// The process may not do this. Not tried again.
+    #[error("{0}")]
     NotPermitted(String),
     /// The clock cannot be set to this value.
-    #[error("out of the clock's range: {0}")]
+    #[error("{0}")]
     OutOfRange(String),
     /// The clock has no such control.
-    #[error("this clock cannot do that: {0}")]
+    #[error("{0}")]
     Unsupported(String),
     /// The operating system refused.
-    #[error("the operating system refused: {0}")]
+    #[error("{0}")]
     Os(String),
 }
 
@@ -78,8 +78,15 @@ pub trait SteeredClock {
     /// How finely it can be steered.
     fn limits(&self) -> ClockLimits;
 
-    /// Runs at `rate` relative to nominal from now on, with any kernel loop off and nothing
-    /// pending. Returns the rate applied, to the clock's resolution.
+    /// Turns off whatever else steers the clock: the kernel's loop, a slew somebody asked for. May
+    /// wait for the next command to do so.
+    ///
+    /// # Errors
+    /// [`SteerError`] if the clock refuses.
+    fn take_over(&mut self) -> Result<(), SteerError>;
+
+    /// Runs at `rate` relative to nominal from now on. Returns the rate applied, to the clock's
+    /// resolution.
     ///
     /// # Errors
     /// [`SteerError`] if the clock refuses; its rate is then unchanged.

@@ -29,15 +29,19 @@ mod clock;
 mod course;
 mod filter;
 mod guard;
+mod host;
 mod machine;
 mod settings;
 mod startup;
 mod status;
 mod tai;
+#[cfg(test)]
+mod tests;
 
 pub use clock::{
     ClockLimits, ClockTime, CrossRead, KernelState, Publication, Shown, SteerError, SteeredClock,
 };
+pub use host::{HostClock, asleep};
 pub use machine::{Discipline, Target, Tick};
 pub use settings::{HoldBack, Settings, SettingsError, StepPolicy};
 pub use status::{DisciplineStatus, Event, ForeignSign, Reason, SteeringState};

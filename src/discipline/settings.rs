@@ -92,7 +92,7 @@ impl Settings {
         Self {
             interval: Span::from_millis(250),
             max_slew: Rate::from_ppm(500.0),
-            gain: 1.0,
+            gain: 0.75,
             wander: Rate::from_fraction(1e-11),
             shown_minus_virtual: -TAI_MINUS_UTC,
             step: StepPolicy::default(),

@@ -47,8 +47,9 @@ pub enum ForeignSign {
     KernelLoop,
     /// The kernel was told to slew this much phase.
     Pending(Span),
-    /// The clock jumped by this much.
-    Stepped(Span),
+    /// The clock moved by this much within one update: a step, or an `adjtime(3)` slew, which
+    /// the kernel does not show.
+    Moved(Span),
 }
 
 impl fmt::Display for ForeignSign {
@@ -60,7 +61,7 @@ impl fmt::Display for ForeignSign {
             ),
             Self::KernelLoop => f.write_str("the kernel's PLL was turned on"),
             Self::Pending(by) => write!(f, "the kernel was told to slew {by}"),
-            Self::Stepped(by) => write!(f, "it was stepped by {by}"),
+            Self::Moved(by) => write!(f, "it was moved by {by}"),
         }
     }
 }
@@ -168,8 +169,6 @@ pub enum Event {
     TargetJumped(Span),
     /// The clock has been left alone by others: we steer again.
     Resumed,
-    /// The clock refused a command.
-    Refused(SteerError),
 }
 
 impl fmt::Display for Event {
@@ -181,7 +180,6 @@ impl fmt::Display for Event {
             Self::Slept(span) => write!(f, "the machine slept for {span}"),
             Self::TargetJumped(by) => write!(f, "the virtual clock jumped by {by}"),
             Self::Resumed => f.write_str("the clock was left alone by others: steering it again"),
-            Self::Refused(error) => write!(f, "the clock cannot be steered: {error}"),
         }
     }
 }

@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::protocol::{MAX_REQUEST, Reply, Request, RequestError};
-use super::status::Status;
+use super::status::{ClockReading, Status};
 
 /// Clients at a time; one more takes the place of the one that was quiet the longest.
 const MAX_CLIENTS: usize = 16;
@@ -36,12 +36,9 @@ const MODE: u32 = 0o660;
 pub trait StatusProvider: Send {
     /// The status now.
     fn status(&self) -> Status;
-}
 
-impl<F: Fn() -> Status + Send> StatusProvider for F {
-    fn status(&self) -> Status {
-        self()
-    }
+    /// What the clocks show when `CLOCK_MONOTONIC_RAW` reads `mono_raw` nanoseconds.
+    fn clock_at(&self, mono_raw: i64) -> ClockReading;
 }
 
 /// Why there is no control socket.
@@ -348,10 +345,7 @@ impl Client {
             match self.next_request() {
                 Some(Ok(request)) => {
                     self.active = now;
-                    let before = raw_now();
-                    let status = provider.status();
-                    let taken = [before, raw_now()];
-                    Reply::answer(request, status, taken).write_line(&mut self.output);
+                    answer(request, provider).write_line(&mut self.output);
                 }
                 Some(Err(error)) => {
                     self.active = now;
@@ -406,6 +400,15 @@ impl Client {
         self.sent = 0;
         Ok(true)
     }
+}
+
+fn answer(request: Request, provider: &dyn StatusProvider) -> Reply {
+    if let Request::ClockAt(mono_raw) = request {
+        return Reply::reading(request, provider.clock_at(mono_raw));
+    }
+    let before = raw_now();
+    let status = provider.status();
+    Reply::answer(request, status, [before, raw_now()])
 }
 
 /// This host's `CLOCK_MONOTONIC_RAW`, in nanoseconds.

@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::status::{Peer, Status, Tracking};
+use super::status::{ClockReading, Peer, Status, Tracking};
 
 /// The version spoken here.
 pub const VERSION: u32 = 1;
@@ -19,8 +19,7 @@ pub const VERSION: u32 = 1;
 pub const MAX_REQUEST: usize = 1024;
 
 /// What can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// The node's clock.
     Tracking,
@@ -28,6 +27,9 @@ pub enum Request {
     Peers,
     /// Both, taken at the same time.
     Status,
+    /// What the node's clocks show when `CLOCK_MONOTONIC_RAW` reads so many nanoseconds, a little
+    /// before or after now: lets somebody compare the nodes of one host at one instant.
+    ClockAt(i64),
 }
 
 impl Request {
@@ -37,6 +39,7 @@ impl Request {
             Self::Tracking => "tracking",
             Self::Peers => "peers",
             Self::Status => "status",
+            Self::ClockAt(_) => "clock-at",
         }
     }
 
@@ -59,6 +62,7 @@ impl Request {
             version: u32,
             #[serde(borrow)]
             request: std::borrow::Cow<'a, str>,
+            mono_raw_ns: Option<i64>,
         }
         if line.len() > MAX_REQUEST {
             return Err(RequestError::TooLong);
@@ -71,6 +75,7 @@ impl Request {
             "tracking" => Ok(Self::Tracking),
             "peers" => Ok(Self::Peers),
             "status" => Ok(Self::Status),
+            "clock-at" => wire.mono_raw_ns.map(Self::ClockAt).ok_or(RequestError::Malformed),
             _ => Err(RequestError::Unknown),
         }
     }
@@ -89,7 +94,7 @@ pub enum RequestError {
     #[error("this daemon speaks version {VERSION}")]
     Version,
     /// No such request.
-    #[error("no such request; there are tracking, peers and status")]
+    #[error("no such request; there are tracking, peers, status and clock-at")]
     Unknown,
     /// The daemon could not answer.
     #[error("the daemon could not write its answer")]
@@ -116,7 +121,7 @@ pub struct Reply {
     pub version: u32,
     /// Which request is answered; absent in errors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reply: Option<Request>,
+    pub reply: Option<String>,
     /// Two readings of this host's `CLOCK_MONOTONIC_RAW`, in nanoseconds: the answer was taken
     /// between them. Whoever reads the same clock can carry the virtual time on to now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,6 +132,9 @@ pub struct Reply {
     /// Its neighbours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peers: Option<Vec<Peer>>,
+    /// What the node's clocks show at the instant asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_at: Option<ClockReading>,
     /// Why there is no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorReply>,
@@ -148,10 +156,24 @@ impl Reply {
         let Status { tracking, peers } = status;
         Self {
             version: VERSION,
-            reply: Some(request),
+            reply: Some(request.word().to_owned()),
             taken_ns: Some(taken_ns),
             tracking: (request != Request::Peers).then_some(tracking),
             peers: (request != Request::Tracking).then_some(peers),
+            clock_at: None,
+            error: None,
+        }
+    }
+
+    /// The answer to [`Request::ClockAt`].
+    pub fn reading(request: Request, reading: ClockReading) -> Self {
+        Self {
+            version: VERSION,
+            reply: Some(request.word().to_owned()),
+            taken_ns: None,
+            tracking: None,
+            peers: None,
+            clock_at: Some(reading),
             error: None,
         }
     }
@@ -164,6 +186,7 @@ impl Reply {
             taken_ns: None,
             tracking: None,
             peers: None,
+            clock_at: None,
             error: Some(ErrorReply {
                 code: error.code().to_owned(),
                 message: error.to_string(),
@@ -196,7 +219,12 @@ mod tests {
 
     #[test]
     fn requests_round_trip() {
-        for request in [Request::Tracking, Request::Peers, Request::Status] {
+        for request in [
+            Request::Tracking,
+            Request::Peers,
+            Request::Status,
+            Request::ClockAt(-7),
+        ] {
             assert_eq!(Request::parse(request.to_line().as_bytes()), Ok(request));
         }
     }

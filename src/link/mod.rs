@@ -1,1 +1,319 @@
 //! One neighbour: samples to offset, rate and a guaranteed interval.
+//!
+//! Everything here is raw against raw: `offset(t) = peer's raw clock − our raw clock` as a function
+//! of our raw clock. Both are free-running oscillators, so the offset is a line plus wander, and no
+//! steering of any clock disturbs it (feed-forward).
+//!
+//! Two estimates run side by side. The [`Hull`] knows what causality allows: a packet cannot arrive
+//! before it was sent. The filter ([`LinkEstimator`]) knows what is likely. The first gives the
+//! interval that holds, the second the value inside it.
+
+mod hull;
+mod kalman;
+mod sample;
+
+pub use hull::{Hull, Inconsistent, Interval};
+pub use kalman::Kalman;
+pub use sample::{Exchange, OneWay};
+
+use crate::time::{Rate, RawTime, Span};
+
+/// What the manufacturer promises of an oscillator.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OscillatorSpec {
+    /// Largest frequency error.
+    pub max_drift: Rate,
+    /// Random walk of the frequency, as a fraction per √s. The guaranteed interval assumes that
+    /// no oscillator wanders by more than four sigma of this.
+    pub wander: f64,
+}
+
+impl Default for OscillatorSpec {
+    /// An ordinary crystal in a room whose temperature changes slowly.
+    fn default() -> Self {
+        Self {
+            max_drift: Rate::from_ppm(100.0),
+            wander: 1e-8,
+        }
+    }
+}
+
+/// What an estimator believes at one instant. Offsets are relative to the link's reference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Belief {
+    /// Offset, ns.
+    pub offset: f64,
+    /// One sigma of the offset, ns.
+    pub offset_sigma: f64,
+    /// Frequency of the peer's raw clock against ours.
+    pub rate: f64,
+    /// One sigma of the rate.
+    pub rate_sigma: f64,
+}
+
+/// A strategy that turns the exchanges with one neighbour into offset and rate.
+///
+/// Times are seconds since the link's epoch and offsets nanoseconds relative to its reference, so
+/// that an `f64` holds either without loss.
+pub trait LinkEstimator: Clone {
+    /// A fresh estimator that expects oscillators like `spec`.
+    fn new(spec: &OscillatorSpec) -> Self;
+
+    /// Take in one exchange.
+    fn update(&mut self, exchange: &Exchange);
+
+    /// What is believed at `at`; `None` before the first exchange.
+    fn at(&self, at: f64) -> Option<Belief>;
+
+    /// The offset at `at` is known to lie within `interval`: give up what contradicts it.
+    fn confine(&mut self, at: f64, interval: &Interval);
+}
+
+/// The state of one link at one instant.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// Peer's raw clock minus ours, whole nanoseconds; the other offsets are relative to it.
+    pub reference: i64,
+    /// What the filter believes, confined to what is possible.
+    pub belief: Belief,
+    /// What is possible.
+    pub interval: Interval,
+}
+
+/// Refused samples in a row after which the peer's clock is taken to have restarted.
+const RESTART_AFTER: u8 = 3;
+
+/// One neighbour's estimator state: fixed size, no allocation.
+#[derive(Debug, Clone)]
+pub struct Link<E> {
+    spec: OscillatorSpec,
+    epoch: RawTime,
+    reference: i64,
+    started: bool,
+    implausible: u8,
+    /// Grows when the samples contradict the specification, so that the interval stays honest.
+    strain: u8,
+    hull: Hull,
+    filter: E,
+}
+
+impl<E: LinkEstimator> Link<E> {
+    /// A link without samples.
+    pub fn new(spec: OscillatorSpec) -> Self {
+        Self {
+            spec,
+            epoch: RawTime::from_nanos(0),
+            reference: 0,
+            started: false,
+            implausible: 0,
+            strain: 0,
+            hull: Hull::new(&spec),
+            filter: E::new(&spec),
+        }
+    }
+
+    /// Take in one direction of an exchange: a limit on the offset.
+    ///
+    /// Samples that no oscillator within the specification could give are refused; after a few in
+    /// a row the peer has restarted, and so does the link.
+    pub fn limit(&mut self, sample: &OneWay) {
+        if let Some((at, offset)) = self.place(sample.at, sample.offset) {
+            let error = sample.error.as_nanos_f64();
+            let consistent = if sample.forward {
+                self.hull.limit_above(at, offset + error)
+            } else {
+                self.hull.limit_below(at, offset - error)
+            };
+            if consistent.is_err() {
+                self.relax();
+            }
+        }
+    }
+
+    /// Take in both directions of one exchange, after each went through [`Link::limit`].
+    pub fn exchange(&mut self, forward: &OneWay, reverse: &OneWay) {
+        let (Some((sent, above)), Some((received, below))) = (
+            self.place(forward.at, forward.offset),
+            self.place(reverse.at, reverse.offset),
+        ) else {
+            return;
+        };
+        let at = 0.5 * (sent + received);
+        let noise = forward
+            .error
+            .as_nanos_f64()
+            .hypot(reverse.error.as_nanos_f64());
+        self.filter.update(&Exchange {
+            at,
+            offset: 0.5 * (above + below),
+            half_delay: 0.5 * (above - below),
+            stamp_sigma: noise / 12f64.sqrt(),
+        });
+        if let Some(interval) = self.hull.interval(at) {
+            self.filter.confine(at, &interval);
+        }
+    }
+
+    /// The state at `now`; `None` until both directions have been sampled.
+    pub fn estimate(&self, now: RawTime) -> Option<Estimate> {
+        let at = self.seconds(now);
+        let interval = self.hull.interval(at)?;
+        let mut belief = self.filter.at(at)?;
+        belief.offset = belief.offset.clamp(interval.lower, interval.upper);
+        // No estimate can be worse than a uniform guess over what is possible.
+        belief.offset_sigma = belief.offset_sigma.min(interval.width() / 12f64.sqrt());
+        Some(Estimate {
+            reference: self.reference,
+            belief,
+            interval,
+        })
+    }
+
+    /// Forget everything.
+    pub fn reset(&mut self) {
+        *self = Self::new(self.spec);
+    }
+
+    fn seconds(&self, at: RawTime) -> f64 {
+        (at - self.epoch).as_secs_f64()
+    }
+
+    /// A sample in the link's own coordinates, or `None` if it is beyond belief.
+    fn place(&mut self, at: RawTime, offset: i64) -> Option<(f64, f64)> {
+        if !self.started {
+            self.started = true;
+            self.epoch = at;
+            self.reference = offset;
+        }
+        let since = self.seconds(at);
+        let relative = offset.saturating_sub(self.reference) as f64;
+        // A slow path may add seconds of delay; a restarted clock is off by far more or far less.
+        let reach = 5e9 + 2.0 * self.spec.max_drift.as_fraction() * since.abs() * 1e9;
+        if relative.abs() <= reach {
+            self.implausible = 0;
+            return Some((since, relative));
+        }
+        self.implausible += 1;
+        if self.implausible >= RESTART_AFTER {
+            self.reset();
+        }
+        None
+    }
+
+    /// The samples contradict the specification: believe in a worse oscillator, start over.
+    fn relax(&mut self) {
+        self.strain = (self.strain + 1).min(6);
+        let strained = OscillatorSpec {
+            wander: self.spec.wander * f64::from(1u32 << self.strain),
+            ..self.spec
+        };
+        self.hull = Hull::new(&strained);
+    }
+}
+
+impl Estimate {
+    /// The least half round trip that the interval allows for.
+    pub fn half_width(&self) -> Span {
+        Span::from_nanos_f64(0.5 * self.interval.width())
+    }
+
+    /// The frequency of the peer's raw clock against ours.
+    pub fn rate(&self) -> Rate {
+        Rate::from_fraction(self.belief.rate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFSET: i64 = 7_000_000_000_123;
+
+    /// A link to a peer that is `OFFSET` ahead and 20 ppm fast, over 1 µs paths; one exchange a
+    /// second, each direction delayed by `extra(k)` more.
+    fn run(exchanges: i64, extra: impl Fn(i64) -> (i64, i64)) -> (Link<Kalman>, RawTime) {
+        let mut link = Link::new(OscillatorSpec::default());
+        let peer = |t: i64| t + OFFSET + t / 50_000;
+        let mut now = 0;
+        for k in 0..exchanges {
+            let (out, back) = extra(k);
+            let t1 = k * 1_000_000_000;
+            let t2 = peer(t1 + 1_000 + out);
+            let t3_local = t1 + 50_000;
+            let t4 = t3_local + 1_000 + back;
+            let forward =
+                OneWay::forward(RawTime::from_nanos(t1), RawTime::from_nanos(t2), Span::ZERO);
+            let reverse = OneWay::reverse(
+                RawTime::from_nanos(peer(t3_local)),
+                RawTime::from_nanos(t4),
+                Span::ZERO,
+            );
+            link.limit(&forward);
+            link.limit(&reverse);
+            link.exchange(&forward, &reverse);
+            now = t4;
+        }
+        (link, RawTime::from_nanos(now))
+    }
+
+    fn true_offset(now: RawTime) -> f64 {
+        (OFFSET + now.as_nanos() / 50_000) as f64
+    }
+
+    fn absolute(estimate: &Estimate, relative: f64) -> f64 {
+        estimate.reference as f64 + relative
+    }
+
+    #[test]
+    fn finds_offset_and_rate_of_a_quiet_link() {
+        let (link, now) = run(30, |_| (0, 0));
+        let estimate = link.estimate(now).unwrap();
+        let error = absolute(&estimate, estimate.belief.offset) - true_offset(now);
+        assert!(error.abs() < 5.0, "{error}");
+        assert!((estimate.belief.rate - 20e-6).abs() < 1e-8);
+        assert!(
+            estimate.interval.width() < 2_200.0,
+            "{:?}",
+            estimate.interval
+        );
+    }
+
+    #[test]
+    fn the_interval_holds_whatever_the_delays() {
+        let noisy = |k: i64| ((k * 7_919) % 90_000, (k * 104_729) % 30_000);
+        for n in 2..60 {
+            let (link, now) = run(n, noisy);
+            let estimate = link.estimate(now).unwrap();
+            let truth = true_offset(now);
+            assert!(
+                absolute(&estimate, estimate.interval.lower) <= truth + 1.0,
+                "{n}"
+            );
+            assert!(
+                absolute(&estimate, estimate.interval.upper) >= truth - 1.0,
+                "{n}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_restarted_peer_is_learnt_anew() {
+        let (mut link, now) = run(10, |_| (0, 0));
+        let later = |k: i64| now + Span::from_secs(k);
+        for k in 1..10 {
+            let sent = later(k);
+            let forward = OneWay::forward(sent, RawTime::from_nanos(k * 1_000_000_000), Span::ZERO);
+            let reverse = OneWay::reverse(
+                RawTime::from_nanos(k * 1_000_000_000 + 1_000),
+                sent + Span::from_micros(2),
+                Span::ZERO,
+            );
+            link.limit(&forward);
+            link.limit(&reverse);
+            link.exchange(&forward, &reverse);
+        }
+        let estimate = link.estimate(later(9)).unwrap();
+        let offset = absolute(&estimate, estimate.belief.offset) + now.as_nanos() as f64;
+        assert!(offset.abs() < 3_000.0, "{offset}");
+    }
+}

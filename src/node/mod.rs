@@ -1,1 +1,283 @@
-//! The sans-io protocol machine.
+//! The sans-io protocol machine of one node.
+//!
+//! Inputs: authenticated [`Message`]s with their receive stamps, transmit stamps, peers found and
+//! lost, sessions up and down, and the time. Outputs: messages to send, the next timeout,
+//! [`Event`]s, and the virtual clock ([`Node::clock`]). It reads no clock, opens no socket, spawns
+//! no thread, and allocates only while it is built; for a seed and a sequence of inputs it always
+//! does the same. The daemon and the simulator run this very code.
+//!
+//! ```text
+//! unsynchronized ─► joining ─► synchronized ⇄ holdover ─► free-running
+//!                      ▲            │              │            │
+//!                      └────────────┴──────────────┴────────────┘  (majority elsewhere, peers back)
+//! ```
+
+mod clock;
+mod config;
+mod ledger;
+mod neighbours;
+mod rng;
+mod round;
+mod slot;
+
+pub use clock::ClockView;
+pub use config::NodeConfig;
+
+use std::collections::VecDeque;
+
+use crate::consensus::{Combine, RobustMean};
+use crate::link::{Kalman, LinkEstimator};
+use crate::time::{RawTime, Span, VirtualLine};
+use crate::topology::{Candidates, NodeId};
+use crate::wire::{Message, StampSource};
+
+use clock::Clockwork;
+use rng::Rng;
+use slot::Slot;
+
+/// Names one slot of a node for as long as one peer has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LinkId {
+    slot: u16,
+    generation: u16,
+}
+
+/// A timestamp on the node's own raw clock.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RawStamp {
+    /// The instant.
+    pub at: RawTime,
+    /// It may be off by this much either way.
+    pub error: Span,
+    /// Where it was taken.
+    pub source: StampSource,
+}
+
+/// A message to send.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Transmit {
+    /// To whom.
+    pub peer: NodeId,
+    /// Names the link when the transmit stamp comes ([`Node::transmitted`]).
+    pub link: LinkId,
+    /// What.
+    pub message: Message,
+}
+
+/// Something the surroundings should know or do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Open a session with this candidate (it was chosen, or its session seems dead).
+    Connect(crate::topology::Candidate),
+    /// This peer is no longer talked to.
+    Dropped(NodeId),
+    /// More peers are wanted; ask the engines for so many.
+    WantPeers(usize),
+    /// The clock's state changed.
+    State(crate::wire::ClockState),
+    /// The virtual clock jumped by this much.
+    Stepped(Span),
+}
+
+/// Totals since start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Messages handed out for sending.
+    pub sent: u64,
+    /// Messages taken in.
+    pub received: u64,
+    /// Exchanges completed with chosen neighbours.
+    pub exchanges: u64,
+    /// Times the virtual clock jumped.
+    pub steps: u64,
+}
+
+/// Events that wait for the surroundings; the oldest give way, since a newer one says more.
+const MOST_EVENTS: usize = 64;
+
+/// One node.
+#[derive(Debug)]
+pub struct Node<E = Kalman, C = RobustMean> {
+    config: NodeConfig,
+    rng: Rng,
+    slots: Vec<Option<Slot<E>>>,
+    outbox: VecDeque<u16>,
+    events: VecDeque<Event>,
+    candidates: Candidates,
+    clock: Clockwork,
+    combine: C,
+    next_round: RawTime,
+    next_census: RawTime,
+    next_rotation: RawTime,
+    want_pause: Span,
+    next_want: RawTime,
+    totals: Totals,
+}
+
+impl<E: LinkEstimator, C: Combine> Node<E, C> {
+    /// A node whose virtual clock starts as `line`. `seed` decides all its random choices.
+    pub fn new(config: NodeConfig, now: RawTime, line: VirtualLine, seed: u64) -> Self {
+        let config = config.checked();
+        let slots = config.neighbours + config.inbound;
+        let mut rng = Rng::new(seed);
+        let phase = config.fast_poll.as_nanos_f64() * rng.unit();
+        Self {
+            slots: std::iter::repeat_with(|| None).take(slots).collect(),
+            outbox: VecDeque::with_capacity(slots),
+            events: VecDeque::with_capacity(MOST_EVENTS),
+            candidates: Candidates::new(config.candidates),
+            clock: Clockwork::new(line, now),
+            combine: C::default(),
+            next_round: now + Span::from_nanos_f64(phase),
+            next_census: now,
+            next_rotation: now + config.rotate,
+            want_pause: Span::from_secs(1),
+            next_want: now,
+            totals: Totals::default(),
+            config,
+            rng,
+        }
+    }
+
+    /// The configuration in force.
+    pub const fn config(&self) -> &NodeConfig {
+        &self.config
+    }
+
+    /// The virtual clock as of the last round.
+    pub const fn clock(&self) -> ClockView {
+        self.clock.view()
+    }
+
+    /// Totals since start.
+    pub const fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// The peers known.
+    pub const fn candidates(&self) -> &Candidates {
+        &self.candidates
+    }
+
+    /// An authenticated message of `peer` arrived.
+    ///
+    /// Messages of peers without a session ([`Node::session_up`]) are ignored.
+    pub fn receive(&mut self, now: RawTime, peer: &NodeId, message: &Message, stamp: RawStamp) {
+        let Some(index) = self.find(peer) else {
+            return;
+        };
+        let Some(slot) = self.slots[index].as_mut() else {
+            return;
+        };
+        self.totals.received += 1;
+        let before = slot.exchanges;
+        slot.receive(message, stamp.at, stamp.error, stamp.source);
+        slot.silent = 0;
+        let completed = slot.exchanges - before;
+        self.totals.exchanges += completed;
+        if message.wants_reply {
+            slot.polled_by_peer = now;
+            self.queue(index, false);
+        } else if slot.burst_left > 0 {
+            // The next exchange of the burst follows its reply after a short random pause.
+            slot.next_poll = now + Span::from_nanos_f64(2e6 + 4e6 * self.rng.unit());
+        }
+        if completed > 0 {
+            let id = *peer;
+            self.candidates.answered(&id);
+        }
+    }
+
+    /// The packet with `seq` on `link` left at `stamp`.
+    pub fn transmitted(&mut self, link: LinkId, seq: u32, stamp: RawStamp) {
+        if let Some(slot) = self.slots[usize::from(link.slot)].as_mut()
+            && slot.generation == link.generation
+        {
+            slot.ledger.stamp(seq, stamp.at, stamp.error, stamp.source);
+        }
+    }
+
+    /// The next message to send, if any. Ask until there is none, after every other input.
+    pub fn poll_transmit(&mut self, now: RawTime) -> Option<Transmit> {
+        while let Some(index) = self.outbox.pop_front() {
+            let view = self.clock.view();
+            let Some(slot) = self.slots[usize::from(index)].as_mut() else {
+                continue;
+            };
+            slot.queued = false;
+            if !slot.up {
+                continue;
+            }
+            let message = Message {
+                last_tx: slot.ledger.last_tx(),
+                seq: slot.ledger.send(),
+                wants_reply: slot.request,
+                state: view.state,
+                last_rx: slot.last_rx,
+                line: view.line.anchored_at(now),
+                bound: view.bound_at(now).unwrap_or(Span::MAX),
+            };
+            slot.request = false;
+            self.totals.sent += 1;
+            return Some(Transmit {
+                peer: slot.peer,
+                link: LinkId {
+                    slot: index,
+                    generation: slot.generation,
+                },
+                message,
+            });
+        }
+        None
+    }
+
+    /// The next event, if any.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`Node::handle_timeout`] wants to be called next.
+    pub fn next_timeout(&self) -> RawTime {
+        let polls = self.slots.iter().flatten().filter(|s| s.chosen && s.up);
+        polls
+            .map(|slot| slot.next_poll)
+            .chain([self.next_round, self.next_census])
+            .min()
+            .unwrap_or(self.next_round)
+    }
+
+    /// Do what is due at `now`.
+    pub fn handle_timeout(&mut self, now: RawTime) {
+        if now >= self.next_census {
+            self.census(now);
+        }
+        for index in 0..self.slots.len() {
+            self.poll_neighbour(index, now);
+        }
+        if now >= self.next_round {
+            self.round(now);
+        }
+    }
+
+    fn queue(&mut self, index: usize, request: bool) {
+        if let Some(slot) = self.slots[index].as_mut() {
+            slot.request |= request;
+            if !slot.queued {
+                slot.queued = true;
+                self.outbox.push_back(index as u16);
+            }
+        }
+    }
+
+    fn emit(&mut self, event: Event) {
+        if self.events.len() == MOST_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    fn find(&self, peer: &NodeId) -> Option<usize> {
+        let is_peer = |slot: &Option<Slot<E>>| slot.as_ref().is_some_and(|s| s.peer == *peer);
+        self.slots.iter().position(is_peer)
+    }
+}

@@ -29,6 +29,34 @@ impl VirtualLine {
         }
     }
 
+    /// The point the line is anchored at: raw, virtual, and the virtual instant's fraction of a
+    /// nanosecond in `[0, 1)`.
+    pub const fn origin(&self) -> (RawTime, VirtualTime, f64) {
+        (self.origin, self.epoch, self.fraction)
+    }
+
+    /// The same line with `fraction` of a nanosecond at its origin; what is not in `[0, 1)` is
+    /// taken as zero.
+    pub fn with_fraction(&self, fraction: f64) -> Self {
+        let fraction = if (0.0..1.0).contains(&fraction) {
+            fraction
+        } else {
+            0.0
+        };
+        Self { fraction, ..*self }
+    }
+
+    /// The same line with a slew of `slew` from its origin until `until`; none if that is not
+    /// after the origin.
+    pub fn with_slew_until(&self, slew: Rate, until: RawTime) -> Self {
+        let slewing = until > self.origin;
+        Self {
+            slew: if slewing { slew } else { Rate::ZERO },
+            slew_until: if slewing { until } else { self.origin },
+            ..*self
+        }
+    }
+
     /// The lasting frequency of the virtual clock relative to raw, without any slew in progress.
     pub const fn rate(&self) -> Rate {
         self.rate

@@ -1,7 +1,9 @@
 //! Which peers become neighbours.
 
+mod candidates;
 mod id;
 
+pub use candidates::{Candidates, subnet};
 pub use id::{NodeId, ParseNodeIdError};
 
 use std::net::SocketAddr;

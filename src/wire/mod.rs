@@ -1,7 +1,24 @@
 //! Datagrams to bytes and back. No I/O, no clocks, no allocation, no panics.
 //!
-//! `docs/protocol.md` lists every field with its offset, unit and meaning.
+//! Two layers, each with its own parser:
+//!
+//! - [`Packet`]: the outer datagram, readable by anybody — version, kind, network, session;
+//! - [`Message`]: the content of a time packet, sealed inside it ([`encode`], [`decode`]).
+//!
+//! Every length is checked against a constant before a byte is read; no length is ever taken from
+//! the wire. `docs/protocol.md` lists every field with its offset, unit and meaning.
 
+mod codec;
 mod message;
+mod network;
+mod packet;
 
+pub use codec::{MESSAGE_LEN, MessageError, decode, encode};
 pub use message::{ClockState, Message, PacketStamp, StampSource};
+pub use network::NetworkId;
+pub use packet::{
+    CONFIRM_DATAGRAM_LEN, COOKIE_LEN, HANDSHAKE_DATAGRAM_LEN, Kind, MAX_DATAGRAM, NOISE_FINISH_LEN,
+    NOISE_INIT_LEN, NOISE_RESPONSE_LEN, Packet, PacketError, TAG_LEN, TIME_DATAGRAM_LEN,
+    TRANSPORT_HEADER_LEN, VERSION, write_finish, write_init, write_response, write_retry,
+    write_transport_header,
+};

@@ -1,0 +1,92 @@
+//! Order statistics of small samples, on the stack.
+
+use super::MAX_READINGS;
+
+/// The values of one round, our own clock's among them.
+pub(super) struct Sample {
+    values: [f64; MAX_READINGS + 1],
+    len: usize,
+}
+
+impl Sample {
+    pub(super) fn new() -> Self {
+        Self {
+            values: [0.0; MAX_READINGS + 1],
+            len: 0,
+        }
+    }
+
+    /// Add a value; what does not fit is left out.
+    pub(super) fn push(&mut self, value: f64) {
+        if self.len < self.values.len() {
+            self.values[self.len] = value;
+            self.len += 1;
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The value of rank `k`, the smallest being rank 0.
+    pub(super) fn rank(&mut self, k: usize) -> Option<f64> {
+        let values = &mut self.values[..self.len];
+        (k < values.len()).then(|| *values.select_nth_unstable_by(k, f64::total_cmp).1)
+    }
+
+    /// The median; of two middle values the lower one.
+    ///
+    /// Unlike their mean, it does not move while others move onto it, so that nodes which act on
+    /// stale readings of each other still meet in one place.
+    pub(super) fn lower_median(&mut self) -> Option<f64> {
+        self.rank(self.len.checked_sub(1)? / 2)
+    }
+
+    /// Robust standard deviation about `centre`: the scaled median absolute deviation.
+    pub(super) fn spread(&self, centre: f64) -> f64 {
+        /// Makes it agree with the standard deviation of a Gaussian: 1/Φ⁻¹(¾).
+        const GAUSSIAN: f64 = 1.4826;
+        let mut deviations = Self::new();
+        for value in &self.values[..self.len] {
+            deviations.push((value - centre).abs());
+        }
+        let middle = deviations.len / 2;
+        GAUSSIAN * deviations.rank(middle).unwrap_or(0.0)
+    }
+}
+
+impl FromIterator<f64> for Sample {
+    fn from_iter<I: IntoIterator<Item = f64>>(values: I) -> Self {
+        let mut sample = Self::new();
+        values.into_iter().for_each(|value| sample.push(value));
+        sample
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lower_median_stays_while_others_move_onto_it() {
+        let values = [5.0, 1.0, 9.0, 3.0];
+        let median = values.into_iter().collect::<Sample>().lower_median();
+        assert_eq!(median, Some(3.0));
+        for moved in 0..values.len() {
+            let mut values = values;
+            values[moved] = 3.0;
+            assert_eq!(
+                values.into_iter().collect::<Sample>().lower_median(),
+                median
+            );
+        }
+        assert_eq!(Sample::new().lower_median(), None);
+    }
+
+    #[test]
+    fn spread_ignores_a_third_of_outliers() {
+        let values = [-1.0, 0.0, 1.0, 0.5, -0.5, 0.2, 1e9, -1e9, 1e9];
+        let spread = values.into_iter().collect::<Sample>().spread(0.0);
+        assert!(spread < 2.0, "{spread}");
+    }
+}

@@ -1,0 +1,274 @@
+//! The guaranteed interval of a link: all lines that no packet contradicts.
+
+use super::OscillatorSpec;
+
+/// Samples kept for each direction.
+const KEPT: usize = 6;
+
+/// How many sigma of wander the guarantee covers.
+const WANDER_SIGMAS: f64 = 4.0;
+
+/// The offsets and rates that are possible at one instant.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// Least offset, ns relative to the link's reference.
+    pub lower: f64,
+    /// Largest offset, ns relative to the link's reference.
+    pub upper: f64,
+    /// Least rate, as a fraction.
+    pub rate_lower: f64,
+    /// Largest rate, as a fraction.
+    pub rate_upper: f64,
+}
+
+impl Interval {
+    /// Width of the offset interval, ns.
+    pub fn width(&self) -> f64 {
+        self.upper - self.lower
+    }
+}
+
+/// The samples contradict each other: a clock jumped, or wanders more than specified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inconsistent;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Point {
+    /// Seconds since the link's epoch.
+    at: f64,
+    /// The limit, ns.
+    limit: f64,
+}
+
+/// One direction's samples, newest first. Of samples close together (relative to their age) only
+/// the tightest stays, so the kept ones reach from now far back: a convex hull in fixed memory.
+#[derive(Debug, Clone, Copy, Default)]
+struct Side {
+    points: [Point; KEPT],
+    len: u8,
+}
+
+impl Side {
+    fn points(&self) -> &[Point] {
+        &self.points[..usize::from(self.len)]
+    }
+
+    /// `tighter(a, b)`: whether limit `a` says more than `b`, both on the same line.
+    fn push(&mut self, new: Point, rate: f64, tighter: impl Fn(f64, f64) -> bool) {
+        let len = usize::from(self.len);
+        let mut all = [Point::default(); KEPT + 1];
+        all[1..=len].copy_from_slice(self.points());
+        all[0] = new;
+        if len < KEPT {
+            self.points[..=len].copy_from_slice(&all[..=len]);
+            self.len += 1;
+            return;
+        }
+        let crowded = |i: &usize| (all[*i].at - all[i + 1].at) / (1.0 + new.at - all[i + 1].at);
+        let pair = (0..KEPT)
+            .min_by(|i, j| crowded(i).total_cmp(&crowded(j)))
+            .unwrap_or(0);
+        let (newer, older) = (all[pair], all[pair + 1]);
+        let moved = older.limit + rate * 1e9 * (newer.at - older.at);
+        let loser = if tighter(moved, newer.limit) {
+            pair
+        } else {
+            pair + 1
+        };
+        all.copy_within(loser + 1.., loser);
+        self.points.copy_from_slice(&all[..KEPT]);
+    }
+}
+
+/// Convex closures after Berthaud (see [`super::OneWay`]), with ageing.
+///
+/// Forward samples bound the offset line from above, reverse ones from below. A real oscillator
+/// leaves its line by a random walk of its frequency; a sample of age τ is therefore widened by
+/// `4·√2·wander·τ^1.5/√3`, four sigma of the phase that two such oscillators gather. Old samples
+/// fade by themselves.
+///
+/// The possible lines are those with `L_j + b·s_j ≤ a ≤ U_i + b·s_i` (`a` the offset now, `s` the
+/// ages). Each pair (i, j) limits the rate `b`; as all ages are positive both sides rise with `b`,
+/// so the largest offset goes with the largest rate and the least with the least.
+#[derive(Debug, Clone)]
+pub struct Hull {
+    above: Side,
+    below: Side,
+    max_rate: f64,
+    widen: f64,
+}
+
+impl Hull {
+    /// An empty hull between two oscillators that keep to `spec`.
+    pub fn new(spec: &OscillatorSpec) -> Self {
+        Self {
+            above: Side::default(),
+            below: Side::default(),
+            max_rate: 2.0 * spec.max_drift.as_fraction(),
+            widen: WANDER_SIGMAS * (2.0f64 / 3.0).sqrt() * spec.wander * 1e9,
+        }
+    }
+
+    /// The offset at `at` is at most `limit`.
+    ///
+    /// # Errors
+    /// [`Inconsistent`] if that contradicts what came before.
+    pub fn limit_above(&mut self, at: f64, limit: f64) -> Result<(), Inconsistent> {
+        let rate = self.middle_rate(at);
+        self.above.push(Point { at, limit }, rate, |a, b| a < b);
+        self.check(at)
+    }
+
+    /// The offset at `at` is at least `limit`.
+    ///
+    /// # Errors
+    /// [`Inconsistent`] if that contradicts what came before.
+    pub fn limit_below(&mut self, at: f64, limit: f64) -> Result<(), Inconsistent> {
+        let rate = self.middle_rate(at);
+        self.below.push(Point { at, limit }, rate, |a, b| a > b);
+        self.check(at)
+    }
+
+    /// What is possible at `at`; `None` without samples in both directions, or if they contradict
+    /// each other.
+    pub fn interval(&self, at: f64) -> Option<Interval> {
+        if self.above.len == 0 || self.below.len == 0 {
+            return None;
+        }
+        let (rate_lower, rate_upper) = self.rates(at)?;
+        let mut upper = f64::INFINITY;
+        for p in self.above.points() {
+            let age = at - p.at;
+            upper = upper.min(p.limit + self.wander(age) + rate_upper * 1e9 * age);
+        }
+        let mut lower = f64::NEG_INFINITY;
+        for p in self.below.points() {
+            let age = at - p.at;
+            lower = lower.max(p.limit - self.wander(age) + rate_lower * 1e9 * age);
+        }
+        (lower <= upper).then_some(Interval {
+            lower,
+            upper,
+            rate_lower,
+            rate_upper,
+        })
+    }
+
+    /// The possible rates, or `None` if there are none.
+    fn rates(&self, at: f64) -> Option<(f64, f64)> {
+        let (mut least, mut most) = (-self.max_rate, self.max_rate);
+        for u in self.above.points() {
+            let upper = u.limit + self.wander(at - u.at);
+            for l in self.below.points() {
+                let room = (upper - l.limit + self.wander(at - l.at)) * 1e-9;
+                let apart = u.at - l.at;
+                if apart > 0.0 {
+                    most = most.min(room / apart);
+                } else if apart < 0.0 {
+                    least = least.max(room / apart);
+                } else if room < 0.0 {
+                    return None;
+                }
+            }
+        }
+        (least <= most).then_some((least, most))
+    }
+
+    fn check(&self, at: f64) -> Result<(), Inconsistent> {
+        let one_sided = self.above.len == 0 || self.below.len == 0;
+        if one_sided || self.interval(at).is_some() {
+            Ok(())
+        } else {
+            Err(Inconsistent)
+        }
+    }
+
+    fn middle_rate(&self, at: f64) -> f64 {
+        self.rates(at)
+            .map_or(0.0, |(least, most)| 0.5 * (least + most))
+    }
+
+    /// Phase that two oscillators may have gathered off their line in `age` seconds, ns.
+    fn wander(&self, age: f64) -> f64 {
+        let age = age.abs();
+        self.widen * age * age.sqrt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Rate;
+    use proptest::prelude::*;
+
+    fn steady() -> OscillatorSpec {
+        OscillatorSpec {
+            max_drift: Rate::from_ppm(100.0),
+            wander: 0.0,
+        }
+    }
+
+    #[test]
+    fn two_exchanges_worked_out_by_hand() {
+        // Truth: offset 0, rate 0. Delays 1 µs each way, ten seconds apart.
+        let mut hull = Hull::new(&steady());
+        hull.limit_above(0.0, 1_000.0).unwrap();
+        hull.limit_below(0.0, -1_000.0).unwrap();
+        hull.limit_above(10.0, 1_000.0).unwrap();
+        hull.limit_below(10.0, -1_000.0).unwrap();
+        let i = hull.interval(10.0).unwrap();
+        assert_eq!((i.lower, i.upper), (-1_000.0, 1_000.0));
+        // 2 µs of room over 10 s: ±0.2 ppm.
+        assert!((i.rate_upper - 2e-7).abs() < 1e-15);
+        assert!((i.rate_lower + 2e-7).abs() < 1e-15);
+        // Ten seconds later each side has grown by 0.2 ppm · 10 s.
+        let i = hull.interval(20.0).unwrap();
+        assert!((i.upper - 3_000.0).abs() < 1e-6 && (i.lower + 3_000.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_jump_is_a_contradiction() {
+        let mut hull = Hull::new(&steady());
+        hull.limit_above(0.0, 1_000.0).unwrap();
+        hull.limit_below(0.0, -1_000.0).unwrap();
+        assert_eq!(hull.limit_below(0.001, 5_000.0), Err(Inconsistent));
+    }
+
+    #[test]
+    fn wander_fades_old_samples() {
+        let spec = OscillatorSpec {
+            wander: 1e-8,
+            ..steady()
+        };
+        let mut hull = Hull::new(&spec);
+        for k in 0..20 {
+            let at = f64::from(k);
+            hull.limit_above(at, 1_000.0).unwrap();
+            hull.limit_below(at, -1_000.0).unwrap();
+        }
+        let soon = hull.interval(19.0).unwrap().width();
+        let late = hull.interval(119.0).unwrap().width();
+        assert!(soon <= 2_000.0 && late > 50_000.0, "{soon} {late}");
+    }
+
+    proptest! {
+        #[test]
+        fn truth_is_always_inside(
+            rate in -150e-6..150e-6f64,
+            steps in prop::collection::vec((0.001..20.0f64, 0.0..1e6f64, 0.0..1e6f64), 1..80),
+        ) {
+            let mut hull = Hull::new(&steady());
+            let mut at = 0.0;
+            for (gap, out, back) in steps {
+                at += gap;
+                let truth = rate * 1e9 * at;
+                prop_assert!(hull.limit_above(at, truth + out).is_ok());
+                prop_assert!(hull.limit_below(at, truth - back).is_ok());
+                let i = hull.interval(at).unwrap();
+                let slack = 1e-6 * truth.abs().max(1.0);
+                prop_assert!(i.lower <= truth + slack && truth - slack <= i.upper);
+                prop_assert!(i.rate_lower <= rate + 1e-12 && rate - 1e-12 <= i.rate_upper);
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The virtual clock of a node: its line, its state, its bound.
+
+use crate::time::{Rate, RawTime, Span, VirtualLine};
+use crate::wire::ClockState;
+
+/// The virtual clock as others may use it until the next round: plain data, cheap to copy.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClockView {
+    /// The clock itself, over the node's raw clock.
+    pub line: VirtualLine,
+    /// Its state.
+    pub state: ClockState,
+    /// When the bound was worked out.
+    pub as_of: RawTime,
+    /// Guaranteed bound at that time; [`Span::MAX`] if none is known.
+    pub bound: Span,
+    /// How fast the bound grows from then on.
+    pub bound_growth: Rate,
+    /// Expected error, one sigma; [`Span::MAX`] if unknown.
+    pub sigma: Span,
+    /// Liars that the bound tolerates.
+    pub liars: u16,
+    /// Neighbours heard of late.
+    pub heard: u16,
+    /// Neighbours used in the last round.
+    pub used: u16,
+    /// What the last round made of the neighbours: the agreed clock minus ours, ns.
+    pub last_offset: f64,
+}
+
+impl ClockView {
+    /// The guaranteed bound at `raw`, or `None` if none is known.
+    pub fn bound_at(&self, raw: RawTime) -> Option<Span> {
+        if self.bound == Span::MAX {
+            return None;
+        }
+        let growth = self.bound_growth.over((raw - self.as_of).abs());
+        Some(self.bound + Span::from_nanos_f64(growth.ceil()))
+    }
+}
+
+/// The parts of a node that move its clock.
+#[derive(Debug, Clone)]
+pub(super) struct Clockwork {
+    pub(super) view: ClockView,
+    /// Rounds in a row in which joining was as good as done, or the majority was elsewhere.
+    pub(super) streak: u8,
+    /// Rounds since the clock became synchronized.
+    pub(super) settled_rounds: u32,
+    /// When the first neighbour of this join was heard.
+    pub(super) joining_since: Option<RawTime>,
+    /// The last round with fresh readings, and the bound then.
+    pub(super) last_fresh: RawTime,
+    pub(super) fresh_bound: Span,
+}
+
+impl Clockwork {
+    pub(super) const fn new(line: VirtualLine, now: RawTime) -> Self {
+        Self {
+            view: ClockView {
+                line,
+                state: ClockState::Unsynchronized,
+                as_of: now,
+                bound: Span::MAX,
+                bound_growth: Rate::ZERO,
+                sigma: Span::MAX,
+                liars: 0,
+                heard: 0,
+                used: 0,
+                last_offset: 0.0,
+            },
+            streak: 0,
+            settled_rounds: 0,
+            joining_since: None,
+            last_fresh: now,
+            fresh_bound: Span::MAX,
+        }
+    }
+
+    pub(super) const fn view(&self) -> ClockView {
+        self.view
+    }
+}

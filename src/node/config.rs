@@ -1,0 +1,69 @@
+//! What a node is told about itself and its network.
+
+use crate::consensus::MAX_READINGS;
+use crate::link::OscillatorSpec;
+use crate::time::{Rate, Span};
+
+/// Parameters of a node. The defaults suit a LAN as well as a wide-area network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeConfig {
+    /// Neighbours to keep, at most [`MAX_READINGS`].
+    pub neighbours: usize,
+    /// Peers that chose us and are answered besides; the idlest makes room for a new one.
+    pub inbound: usize,
+    /// Peers to remember.
+    pub candidates: usize,
+    /// Time between polls of a neighbour once synchronized.
+    pub poll: Span,
+    /// The same until then.
+    pub fast_poll: Span,
+    /// Exchanges in each poll.
+    pub burst: u8,
+    /// The oscillators of this network.
+    pub oscillator: OscillatorSpec,
+    /// How far the frequency of the virtual clock may be from the median of the oscillators:
+    /// what keeps colluders from dragging it away for good.
+    pub rate_leash: Rate,
+    /// How fast a synchronized node may leave the line it announced. All nodes of a network must
+    /// agree on it, as it enters their bounds.
+    pub max_correction: Rate,
+    /// Newcomers listen this long before they call themselves synchronized.
+    pub listen: Span,
+    /// Holdover ends in free running when the bound has grown to this.
+    pub holdover_limit: Span,
+    /// Time after which a working neighbour is exchanged for a fresh one, if there is one.
+    pub rotate: Span,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            neighbours: 16,
+            inbound: 64,
+            candidates: 512,
+            poll: Span::from_secs(1),
+            fast_poll: Span::from_millis(200),
+            burst: 2,
+            oscillator: OscillatorSpec::default(),
+            rate_leash: Rate::from_ppm(25.0),
+            max_correction: Rate::from_ppm(1.0),
+            listen: Span::from_millis(1_500),
+            holdover_limit: Span::from_millis(10),
+            rotate: Span::from_secs(600),
+        }
+    }
+}
+
+impl NodeConfig {
+    /// The same, with every value in the range the node can work with.
+    pub fn checked(mut self) -> Self {
+        self.neighbours = self.neighbours.clamp(1, MAX_READINGS);
+        self.candidates = self.candidates.max(self.neighbours);
+        self.burst = self.burst.clamp(1, 8);
+        self.poll = self
+            .poll
+            .clamp(Span::from_millis(10), Span::from_secs(1_024));
+        self.fast_poll = self.fast_poll.clamp(Span::from_millis(10), self.poll);
+        self
+    }
+}

@@ -1,0 +1,304 @@
+//! Peers come, are chosen, polled, found silent, exchanged, and go.
+
+use super::slot::{SILENT_POLLS, Slot};
+use super::{Event, Node};
+use crate::consensus::{Combine, Verdict};
+use crate::export::status::{Peer, Use};
+use crate::link::LinkEstimator;
+use crate::time::{RawTime, Span};
+use crate::topology::{Candidate, FoundBy, NodeId};
+use crate::wire::ClockState;
+use std::net::SocketAddr;
+
+/// Time between looks at the neighbourhood as a whole.
+const CENSUS: Span = Span::from_millis(250);
+
+/// Silent polls after which a neighbour is given up for another.
+const GIVE_UP_POLLS: u8 = 12;
+
+/// With fewer neighbours than this, peers that merely spoke to us are better than none.
+const DESPERATE: usize = 3;
+
+/// Time a session may take to come up before the candidate counts as unreachable.
+const CONNECT_TIMEOUT: Span = Span::from_secs(10);
+
+/// Longest pause between two requests for more peers.
+const LONGEST_WANT_PAUSE: Span = Span::from_secs(60);
+
+impl<E: LinkEstimator, C: Combine> Node<E, C> {
+    /// A peer was found, or found under a new address.
+    pub fn peer_found(&mut self, peer: Candidate) {
+        let id = peer.id;
+        if self.candidates.learn(peer)
+            && let Some(index) = self.find(&id)
+            && let Some(slot) = &self.slots[index]
+            && slot.chosen
+            && !slot.reachable()
+        {
+            self.reconnect(&id);
+        }
+    }
+
+    /// A peer has left, its engine says. If it still answers us, that counts for more.
+    pub fn peer_lost(&mut self, id: &NodeId, now: RawTime) {
+        if let Some(index) = self.find(id) {
+            if self.slots[index].as_ref().is_some_and(Slot::reachable) {
+                return;
+            }
+            self.drop_slot(index, now, true);
+        }
+        self.candidates.forget(id);
+    }
+
+    /// A session with `peer` is up, at `addr`. `inbound`: it opened it.
+    pub fn session_up(&mut self, now: RawTime, peer: NodeId, addr: SocketAddr, inbound: bool) {
+        let index = match self.find(&peer) {
+            Some(index) => Some(index),
+            None if inbound => {
+                self.candidates.learn(Candidate {
+                    id: peer,
+                    addr,
+                    found_by: FoundBy::Inbound,
+                });
+                self.occupy(peer, now)
+            }
+            None => return,
+        };
+        if let Some(slot) = index.and_then(|index| self.slots[index].as_mut()) {
+            slot.up = true;
+            slot.silent = 0;
+            slot.next_poll = slot.next_poll.min(now);
+        }
+        self.next_census = self.next_census.min(now);
+    }
+
+    /// The session with `peer` is gone, or could not be opened.
+    pub fn session_down(&mut self, now: RawTime, peer: &NodeId) {
+        if let Some(index) = self.find(peer) {
+            self.drop_slot(index, now, true);
+        }
+    }
+
+    /// An authenticated packet of `peer` came from a new address.
+    pub fn peer_moved(&mut self, peer: &NodeId, addr: SocketAddr) {
+        self.candidates.moved(peer, addr);
+    }
+
+    /// Every slot in use, for people.
+    pub fn peers(&self, now: RawTime) -> impl Iterator<Item = Peer> {
+        let line = self.clock.view.line;
+        self.slots.iter().flatten().map(move |slot| {
+            let known = self.candidates.get(&slot.peer);
+            let reading = slot.reading(&line, now, &self.config);
+            Peer {
+                id: slot.peer,
+                addr: known.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |k| k.addr),
+                found_by: known.map_or(FoundBy::Inbound, |k| k.found_by),
+                used: standing(slot),
+                state: slot
+                    .announced
+                    .map_or(ClockState::Unsynchronized, |a| a.state),
+                offset_ns: reading.map(|r| r.offset),
+                offset_sigma_ns: reading.map(|r| r.sigma),
+                offset_min_ns: reading.map(|r| r.lower),
+                offset_max_ns: reading.map(|r| r.upper),
+                rate_ppm: reading.map(|r| r.raw_rate * 1e6),
+                claimed_bound_ns: slot
+                    .announced
+                    .and_then(|a| (a.bound != Span::MAX).then_some(a.bound.as_nanos())),
+                rtt_ns: (slot.min_rtt != Span::MAX).then_some(slot.min_rtt.as_nanos()),
+                stamps: slot.stamps,
+                reach: slot.reach,
+                exchanges: slot.exchanges,
+            }
+        })
+    }
+
+    /// Look at the neighbourhood as a whole: fill it, renew it.
+    pub(super) fn census(&mut self, now: RawTime) {
+        self.next_census = now + CENSUS;
+        for index in 0..self.slots.len() {
+            let Some(slot) = &self.slots[index] else {
+                continue;
+            };
+            let dead = slot.chosen && slot.silent >= GIVE_UP_POLLS;
+            let stillborn = slot.chosen && !slot.up && now - slot.since > CONNECT_TIMEOUT;
+            if dead || stillborn {
+                self.drop_slot(index, now, true);
+            }
+        }
+        let chosen = |node: &Self| node.slots.iter().flatten().filter(|s| s.chosen).count();
+        while chosen(self) < self.config.neighbours {
+            let desperate = chosen(self) < DESPERATE;
+            let random = self.rng.next();
+            let Some(candidate) = self.candidates.draw(now, random, desperate) else {
+                break;
+            };
+            self.choose(candidate, now);
+        }
+        if chosen(self) < self.config.neighbours && now >= self.next_want {
+            self.emit(Event::WantPeers(self.config.neighbours - chosen(self)));
+            self.next_want = now + self.want_pause;
+            self.want_pause = (self.want_pause * 2).min(LONGEST_WANT_PAUSE);
+        }
+        if now >= self.next_rotation {
+            self.next_rotation = now + self.config.rotate;
+            self.rotate(now);
+        }
+    }
+
+    /// Poll neighbour `index` if that is due.
+    pub(super) fn poll_neighbour(&mut self, index: usize, now: RawTime) {
+        let period = self.poll_period();
+        let jitter = 0.9 + 0.2 * self.rng.unit();
+        let Some(slot) = self.slots[index].as_mut() else {
+            return;
+        };
+        if !slot.chosen || !slot.up || now < slot.next_poll {
+            return;
+        }
+        let next = now + Span::from_nanos_f64(period.as_nanos_f64() * jitter);
+        if slot.burst_left > 0 {
+            slot.burst_left -= 1;
+            slot.next_poll = next;
+            self.queue(index, true);
+            return;
+        }
+        slot.begin_poll();
+        let seems_dead = slot.silent == SILENT_POLLS;
+        slot.next_poll = next;
+        // The exchange is symmetric: if the peer polls us as often, that serves both.
+        let served = now - slot.polled_by_peer < Span::from_nanos(period.as_nanos() * 3 / 4);
+        if !served {
+            slot.burst_left = self.config.burst - 1;
+            self.queue(index, true);
+        }
+        if seems_dead && let Some(slot) = &self.slots[index] {
+            let peer = slot.peer;
+            self.reconnect(&peer);
+        }
+    }
+
+    /// Faster until the clock has settled.
+    pub(super) fn poll_period(&self) -> Span {
+        /// Rounds at the fast pace after the clock became synchronized.
+        const SETTLE_ROUNDS: u32 = 20;
+        let settled = self.clock.view.state == ClockState::Synchronized
+            && self.clock.settled_rounds >= SETTLE_ROUNDS;
+        if settled {
+            self.config.poll
+        } else {
+            self.config.fast_poll
+        }
+    }
+
+    fn choose(&mut self, candidate: Candidate, now: RawTime) {
+        let Some(index) = self
+            .find(&candidate.id)
+            .or_else(|| self.occupy(candidate.id, now))
+        else {
+            self.candidates.release(&candidate.id);
+            return;
+        };
+        if let Some(slot) = self.slots[index].as_mut() {
+            slot.chosen = true;
+            slot.since = now;
+            slot.next_poll = now;
+            slot.silent = 0;
+            let up = slot.up;
+            if !up {
+                self.emit(Event::Connect(candidate));
+            }
+        }
+    }
+
+    /// Exchange one neighbour for a fresh one, so that no path's asymmetry stays for ever.
+    fn rotate(&mut self, now: RawTime) {
+        if self.candidates.free(now) == 0 {
+            return;
+        }
+        let exchangeable = |slot: &Option<Slot<E>>| {
+            slot.as_ref().is_some_and(|slot| {
+                let found_by = self.candidates.get(&slot.peer).map(|c| c.found_by);
+                slot.chosen && found_by != Some(FoundBy::Static)
+            })
+        };
+        let count = self.slots.iter().filter(|s| exchangeable(s)).count();
+        if count < self.config.neighbours {
+            return;
+        }
+        let indices = self.slots.iter().enumerate();
+        let nth = self.rng.clone().next() as usize % count;
+        let victim = indices
+            .filter(|(_, s)| exchangeable(s))
+            .nth(nth)
+            .map(|(i, _)| i);
+        if let Some(index) = victim {
+            self.rng.next();
+            self.drop_slot(index, now, false);
+        }
+    }
+
+    fn reconnect(&mut self, peer: &NodeId) {
+        if let Some(candidate) = self.candidates.get(peer) {
+            let candidate = candidate.clone();
+            self.emit(Event::Connect(candidate));
+        }
+    }
+
+    /// A slot for `peer`: a free one, or that of the inbound peer that has been idle longest.
+    fn occupy(&mut self, peer: NodeId, now: RawTime) -> Option<usize> {
+        let inbound = self.slots.iter().flatten().filter(|s| !s.chosen).count();
+        let free = self.slots.iter().position(Option::is_none);
+        let index = match free {
+            Some(index) if inbound < self.config.inbound => index,
+            _ => {
+                let idle = self.slots.iter().enumerate().filter_map(|(index, slot)| {
+                    let slot = slot.as_ref().filter(|s| !s.chosen)?;
+                    Some((slot.announced.map_or(slot.since, |a| a.heard), index))
+                });
+                let (_, index) = idle.min()?;
+                self.drop_slot(index, now, false);
+                index
+            }
+        };
+        // Any random number serves as the first generation; it only has to change.
+        let (generation, first_seq) = (self.rng.next() as u16, self.rng.next() as u32);
+        let slot = Slot::new(peer, generation, &self.config, now, first_seq);
+        self.slots[index] = Some(slot);
+        Some(index)
+    }
+
+    fn drop_slot(&mut self, index: usize, now: RawTime, failed: bool) {
+        let Some(slot) = self.slots[index].take() else {
+            return;
+        };
+        if slot.queued {
+            self.outbox.retain(|queued| usize::from(*queued) != index);
+        }
+        if failed {
+            self.candidates.failed(&slot.peer, now);
+        } else {
+            self.candidates.release(&slot.peer);
+        }
+        self.want_pause = Span::from_secs(1);
+        self.emit(Event::Dropped(slot.peer));
+    }
+}
+
+/// Whether a neighbour is used, and if not why.
+fn standing<E: LinkEstimator>(slot: &Slot<E>) -> Use {
+    if !slot.chosen {
+        return Use::Inbound;
+    }
+    if !slot.reachable() {
+        return Use::Unreachable;
+    }
+    match slot.verdict {
+        None => Use::Starting,
+        Some(Verdict::Used) => Use::Used,
+        Some(Verdict::NotReady) => Use::NotReady,
+        Some(Verdict::Falseticker) => Use::Falseticker,
+        Some(Verdict::WrongRate) => Use::WrongRate,
+    }
+}

@@ -1,0 +1,280 @@
+//! One round of the consensus: what the neighbours say moves our clock.
+
+use super::slot::Slot;
+use super::{Event, Node};
+use crate::consensus::{self, Combine, MAX_READINGS, Reading, Verdict, Window};
+use crate::link::LinkEstimator;
+use crate::time::{Rate, RawTime, Span};
+use crate::wire::ClockState;
+
+/// Share of the agreed offset that one round corrects: at first, and once settled.
+const OFFSET_GAIN: (f64, f64) = (0.7, 0.3);
+
+/// The same for the frequency.
+const RATE_GAIN: (f64, f64) = (0.5, 0.1);
+
+/// Rounds that use the first of the gains.
+const EAGER_ROUNDS: u32 = 10;
+
+/// Rounds in a row that must agree before the state changes.
+const STREAK: u8 = 3;
+
+/// A joining clock this close to the others, and better than four sigma, has arrived.
+const ARRIVED: f64 = 2_000.0;
+
+/// A frequency this well known is worth adopting while joining.
+const RATE_KNOWN: f64 = 0.5e-6;
+
+/// A joining frequency this close to the others has arrived.
+const RATE_ARRIVED: f64 = 0.2e-6;
+
+/// A majority this far away, and beyond six sigma, is joined anew rather than slewed to.
+const ELSEWHERE: f64 = 20_000.0;
+
+/// The readings of one round, on the stack.
+struct Readings {
+    readings: [Reading; MAX_READINGS],
+    slots: [u16; MAX_READINGS],
+    len: usize,
+}
+
+impl Readings {
+    fn as_slice(&self) -> &[Reading] {
+        &self.readings[..self.len]
+    }
+}
+
+impl<E: LinkEstimator, C: Combine> Node<E, C> {
+    /// Take a round at `now` and plan the next.
+    pub(super) fn round(&mut self, now: RawTime) {
+        let period = self.poll_period();
+        self.next_round = now + period;
+        let readings = self.read(now);
+        let view = &mut self.clock.view;
+        view.line = view.line.anchored_at(now);
+        view.heard = readings.len as u16;
+        if readings.len == 0 {
+            view.used = 0;
+            return self.hold_over(now);
+        }
+        match view.state {
+            ClockState::Joining => self.join(now, &readings),
+            ClockState::Synchronized => self.agree(now, period, &readings),
+            ClockState::Unsynchronized | ClockState::Holdover | ClockState::FreeRunning => {
+                self.come_back(now, &readings);
+            }
+        }
+        self.publish_window(now, &readings);
+    }
+
+    fn read(&mut self, now: RawTime) -> Readings {
+        const NOTHING: Reading = Reading {
+            offset: 0.0,
+            sigma: 0.0,
+            lower: 0.0,
+            upper: 0.0,
+            rate: 0.0,
+            rate_sigma: 0.0,
+            raw_rate: 0.0,
+            ready: false,
+        };
+        let mut all = Readings {
+            readings: [NOTHING; MAX_READINGS],
+            slots: [0; MAX_READINGS],
+            len: 0,
+        };
+        let line = self.clock.view.line;
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            let Some(slot) = slot else { continue };
+            slot.reading = None;
+            if !slot.chosen || !slot.reachable() {
+                slot.verdict = None;
+                continue;
+            }
+            if let Some(reading) = slot.reading(&line, now, &self.config)
+                && all.len < MAX_READINGS
+            {
+                slot.reading = Some(reading);
+                all.readings[all.len] = reading;
+                all.slots[all.len] = index as u16;
+                all.len += 1;
+            }
+        }
+        all
+    }
+
+    /// Neighbours are there (again): is our clock still among them?
+    fn come_back(&mut self, now: RawTime, readings: &Readings) {
+        let was_settled = self.clock.view.state == ClockState::Holdover;
+        let near = consensus::target(readings.as_slice(), was_settled)
+            .is_some_and(|target| target.offset.abs() <= elsewhere(target.sigma));
+        if was_settled && near {
+            self.enter(ClockState::Synchronized);
+        } else {
+            self.clock.joining_since = Some(now);
+            self.enter(ClockState::Joining);
+        }
+    }
+
+    /// Jump to the others until nothing is left to jump.
+    fn join(&mut self, now: RawTime, readings: &Readings) {
+        let Some(target) = consensus::target(readings.as_slice(), false) else {
+            return;
+        };
+        let arrived = ARRIVED.max(4.0 * target.sigma);
+        let near = target.offset.abs() <= arrived
+            && target.rate.abs() <= RATE_ARRIVED.max(4.0 * target.rate_sigma)
+            && target.rate_sigma <= RATE_KNOWN;
+        if target.rate_sigma <= RATE_KNOWN {
+            self.adopt_rate(now, Rate::from_fraction(target.rate), readings);
+        }
+        self.clock.view.last_offset = target.offset;
+        if target.offset.abs() > 0.25 * arrived {
+            self.step(now, target.offset);
+        }
+        let since = *self.clock.joining_since.get_or_insert(now);
+        self.clock.streak = if near {
+            self.clock.streak.saturating_add(1)
+        } else {
+            0
+        };
+        self.judge(readings);
+        if self.clock.streak >= STREAK && now - since >= self.config.listen {
+            self.clock.settled_rounds = 0;
+            self.enter(ClockState::Synchronized);
+        }
+    }
+
+    /// Follow the consensus by slewing; if the majority is elsewhere, join it.
+    fn agree(&mut self, now: RawTime, period: Span, readings: &Readings) {
+        let verdicts = self.judge(readings);
+        let slice = readings.as_slice();
+        if let Some(target) = consensus::target(slice, true)
+            && target.offset.abs() > elsewhere(target.sigma)
+        {
+            self.clock.streak = self.clock.streak.saturating_add(1);
+            if self.clock.streak >= STREAK {
+                self.clock.joining_since = Some(now);
+                return self.enter(ClockState::Joining);
+            }
+        } else {
+            self.clock.streak = 0;
+        }
+        let correction = self.combine.combine(slice, &verdicts[..readings.len]);
+        let eager = self.clock.settled_rounds < EAGER_ROUNDS;
+        let pick = |(first, then): (f64, f64)| if eager { first } else { then };
+        self.clock.settled_rounds = self.clock.settled_rounds.saturating_add(1);
+        let rate = Rate::from_fraction(pick(RATE_GAIN) * correction.rate);
+        self.adopt_rate(
+            now,
+            rate.clamp_abs(self.config.max_correction * 0.1),
+            readings,
+        );
+        // The promise covers slew and change of frequency together.
+        let limit = 0.9 * self.config.max_correction.over(period);
+        let slew = (pick(OFFSET_GAIN) * correction.offset).clamp(-limit, limit);
+        let view = &mut self.clock.view;
+        view.line = view.line.with_slew(now, slew, period);
+        view.last_offset = correction.offset;
+        view.sigma = Span::from_nanos_f64(correction.sigma);
+    }
+
+    /// Nobody is heard: run on at the last rate, and say how far that may have led.
+    fn hold_over(&mut self, now: RawTime) {
+        let view = &mut self.clock.view;
+        view.line = view.line.with_slew(now, 0.0, Span::from_nanos(1));
+        match view.state {
+            ClockState::Synchronized => self.enter(ClockState::Holdover),
+            ClockState::Joining => self.enter(ClockState::Unsynchronized),
+            _ => {}
+        }
+        if self.clock.fresh_bound == Span::MAX {
+            return;
+        }
+        let alone = now - self.clock.last_fresh;
+        let wander = 4.0 * self.config.oscillator.wander * alone.as_secs_f64().sqrt();
+        let growth = self.config.max_correction + Rate::from_fraction(wander);
+        let view = &mut self.clock.view;
+        view.bound = self.clock.fresh_bound + Span::from_nanos_f64(growth.over(alone));
+        view.bound_growth = growth;
+        view.as_of = now;
+        let worn_out = view.bound > self.config.holdover_limit;
+        if worn_out && view.state == ClockState::Holdover {
+            self.enter(ClockState::FreeRunning);
+        }
+    }
+
+    fn judge(&mut self, readings: &Readings) -> [Verdict; MAX_READINGS] {
+        let mut verdicts = [Verdict::NotReady; MAX_READINGS];
+        consensus::judge(readings.as_slice(), &mut verdicts[..readings.len]);
+        let mut used = 0;
+        for (slot, verdict) in readings.slots[..readings.len].iter().zip(verdicts) {
+            used += u16::from(verdict == Verdict::Used);
+            if let Some(slot) = self.slots[usize::from(*slot)].as_mut() {
+                slot.verdict = Some(verdict);
+            }
+        }
+        self.clock.view.used = used;
+        verdicts
+    }
+
+    /// Change the lasting frequency, on the leash of the oscillators around us.
+    fn adopt_rate(&mut self, now: RawTime, change: Rate, readings: &Readings) {
+        let line = self.clock.view.line;
+        let wanted = (line.rate() + change).as_fraction();
+        let centre = consensus::oscillator_centre(readings.as_slice());
+        let leash = self.config.rate_leash.as_fraction();
+        let rate = wanted.clamp(centre - leash, centre + leash);
+        self.clock.view.line = line.with_rate(now, Rate::from_fraction(rate));
+    }
+
+    fn step(&mut self, now: RawTime, offset: f64) {
+        self.clock.view.line = self.clock.view.line.stepped(now, offset);
+        self.totals.steps += 1;
+        self.emit(Event::Stepped(Span::from_nanos_f64(offset)));
+    }
+
+    /// Publish what the readings guarantee; re-read, as the clock may just have jumped.
+    fn publish_window(&mut self, now: RawTime, readings: &Readings) {
+        let view = self.clock.view;
+        // Until synchronized, neighbours in the same state are all there is to measure against.
+        let joined = view.state == ClockState::Synchronized;
+        let mut fresh = [readings.readings[0]; MAX_READINGS];
+        let mut len = 0;
+        for index in &readings.slots[..readings.len] {
+            let slot: Option<&Slot<E>> = self.slots[usize::from(*index)].as_ref();
+            if let Some(mut reading) = slot.and_then(|s| s.reading(&view.line, now, &self.config)) {
+                reading.ready |= !joined;
+                fresh[len] = reading;
+                len += 1;
+            }
+        }
+        let window = consensus::window(&fresh[..len]);
+        let view = &mut self.clock.view;
+        view.as_of = now;
+        match window {
+            Some(window) if joined => {
+                let Window { liars, .. } = window;
+                view.liars = liars as u16;
+                view.bound = Span::from_nanos_f64(window.bound().ceil());
+                // Our own corrections and those of the others.
+                view.bound_growth = self.config.max_correction * 2.0;
+                self.clock.last_fresh = now;
+                self.clock.fresh_bound = view.bound;
+            }
+            _ => view.bound = Span::MAX,
+        }
+    }
+
+    fn enter(&mut self, state: ClockState) {
+        if self.clock.view.state != state {
+            self.clock.view.state = state;
+            self.clock.streak = 0;
+            self.emit(Event::State(state));
+        }
+    }
+}
+
+fn elsewhere(sigma: f64) -> f64 {
+    ELSEWHERE.max(6.0 * sigma)
+}

@@ -1,0 +1,184 @@
+//! Everything a node remembers of one peer it talks to. Fixed size.
+
+use super::ledger::Ledger;
+use crate::consensus::{Reading, Verdict};
+use crate::link::{Estimate, Link, LinkEstimator};
+use crate::time::{RawTime, Span, VirtualLine};
+use crate::topology::NodeId;
+use crate::wire::{ClockState, Message, StampSource};
+
+use super::NodeConfig;
+
+/// Polls without an answer after which a neighbour counts as unreachable.
+pub(super) const SILENT_POLLS: u8 = 4;
+
+/// What a peer last said of its own clock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Announced {
+    pub(super) line: VirtualLine,
+    pub(super) bound: Span,
+    pub(super) state: ClockState,
+    /// When it said so, on our raw clock.
+    pub(super) heard: RawTime,
+}
+
+/// One peer.
+#[derive(Debug, Clone)]
+pub(super) struct Slot<E> {
+    pub(super) peer: NodeId,
+    pub(super) generation: u16,
+    /// We chose it; otherwise it chose us and is merely answered.
+    pub(super) chosen: bool,
+    /// A session is there, so packets can be sent.
+    pub(super) up: bool,
+    pub(super) since: RawTime,
+    pub(super) link: Link<E>,
+    pub(super) ledger: Ledger,
+    pub(super) last_rx: Option<crate::wire::PacketStamp>,
+    pub(super) announced: Option<Announced>,
+    pub(super) verdict: Option<Verdict>,
+    /// The reading that the last round took.
+    pub(super) reading: Option<Reading>,
+    pub(super) next_poll: RawTime,
+    pub(super) burst_left: u8,
+    /// It polled us of late, so we need not.
+    pub(super) polled_by_peer: RawTime,
+    /// A packet waits to be sent; and whether it asks for a reply.
+    pub(super) queued: bool,
+    pub(super) request: bool,
+    pub(super) reach: u8,
+    pub(super) silent: u8,
+    pub(super) answered: bool,
+    pub(super) exchanges: u64,
+    pub(super) min_rtt: Span,
+    pub(super) stamps: Option<StampSource>,
+}
+
+impl<E: LinkEstimator> Slot<E> {
+    pub(super) fn new(
+        peer: NodeId,
+        generation: u16,
+        config: &NodeConfig,
+        now: RawTime,
+        first_seq: u32,
+    ) -> Self {
+        Self {
+            peer,
+            generation,
+            chosen: false,
+            up: false,
+            since: now,
+            link: Link::new(config.oscillator),
+            ledger: Ledger::new(first_seq),
+            last_rx: None,
+            announced: None,
+            verdict: None,
+            reading: None,
+            next_poll: now,
+            burst_left: 0,
+            polled_by_peer: RawTime::from_nanos(i64::MIN),
+            queued: false,
+            request: false,
+            reach: 0,
+            silent: 0,
+            answered: false,
+            exchanges: 0,
+            min_rtt: Span::MAX,
+            stamps: None,
+        }
+    }
+
+    /// Take in an authenticated packet that arrived at `at ± error`.
+    pub(super) fn receive(
+        &mut self,
+        message: &Message,
+        at: RawTime,
+        error: Span,
+        source: StampSource,
+    ) {
+        let samples = self.ledger.receive(message, at, error);
+        self.last_rx = Some(crate::wire::PacketStamp {
+            seq: message.seq,
+            at,
+            error,
+            source,
+        });
+        self.stamps = Some(source);
+        self.announced = Some(Announced {
+            line: message.line,
+            bound: message.bound,
+            state: message.state,
+            heard: at,
+        });
+        if !self.chosen {
+            return;
+        }
+        for sample in [samples.forward, samples.reverse].iter().flatten() {
+            self.link.limit(sample);
+        }
+        if let Some((forward, reverse)) = samples.exchange {
+            self.link.exchange(&forward, &reverse);
+            let rtt = Span::from_nanos(forward.offset.saturating_sub(reverse.offset));
+            self.min_rtt = self.min_rtt.min(rtt);
+            self.exchanges += 1;
+            self.answered = true;
+        }
+    }
+
+    /// Whether it has been heard lately enough to count.
+    pub(super) const fn reachable(&self) -> bool {
+        self.up && self.silent < SILENT_POLLS
+    }
+
+    /// A poll begins: account for the last one.
+    pub(super) fn begin_poll(&mut self) {
+        self.reach = self.reach << 1 | u8::from(self.answered);
+        self.silent = if self.answered {
+            0
+        } else {
+            self.silent.saturating_add(1)
+        };
+        self.answered = false;
+    }
+
+    /// Its virtual clock against ours (`line`) at `now`, if it is known.
+    pub(super) fn reading(
+        &self,
+        line: &VirtualLine,
+        now: RawTime,
+        config: &NodeConfig,
+    ) -> Option<Reading> {
+        let announced = self.announced?;
+        let estimate = self.link.estimate(now)?;
+        let belief = estimate.belief;
+        let offset = virtual_offset(line, &announced.line, &estimate, now);
+        // An honest peer may have left its announced line by this much since.
+        let left = config.max_correction.over((now - announced.heard).abs());
+        Some(Reading {
+            offset,
+            sigma: belief.offset_sigma,
+            lower: offset + (estimate.interval.lower - belief.offset) - left,
+            upper: offset + (estimate.interval.upper - belief.offset) + left,
+            rate: belief.rate + announced.line.rate().as_fraction() - line.rate().as_fraction(),
+            rate_sigma: belief.rate_sigma,
+            raw_rate: belief.rate,
+            ready: announced.state == ClockState::Synchronized,
+        })
+    }
+}
+
+/// The peer's virtual clock minus ours at `now`, ns.
+fn virtual_offset(
+    ours: &VirtualLine,
+    theirs: &VirtualLine,
+    estimate: &Estimate,
+    now: RawTime,
+) -> f64 {
+    let whole = estimate.belief.offset.floor();
+    let reference = Span::from_nanos(estimate.reference) + Span::from_nanos(whole as i64);
+    let (their_time, their_fraction) = theirs.at_exact(now + reference);
+    let (our_time, our_fraction) = ours.at_exact(now);
+    (their_time - our_time).as_nanos_f64()
+        + (their_fraction - our_fraction)
+        + (estimate.belief.offset - whole)
+}

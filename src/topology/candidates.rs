@@ -1,0 +1,253 @@
+//! The peers known so far, and the draw of a neighbour among them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Candidate, FoundBy, NodeId};
+use crate::time::{RawTime, Span};
+
+/// How long a peer that could not be reached is left alone at first; doubles each time.
+const FIRST_PAUSE: Span = Span::from_secs(5);
+
+/// Longest pause: ten minutes or so.
+const MOST_PAUSES: u32 = 7;
+
+/// One known peer.
+#[derive(Debug, Clone)]
+struct Known {
+    peer: Candidate,
+    failures: u32,
+    not_before: RawTime,
+    taken: bool,
+}
+
+/// A bounded table of known peers.
+///
+/// Neighbours are drawn at random among those whose subnet is least represented so far: somebody
+/// who owns one network cannot own a neighbourhood as long as others are there to choose from,
+/// and on a LAN, where all share one subnet, the draw is simply uniform.
+#[derive(Debug, Clone)]
+pub struct Candidates {
+    known: Vec<Known>,
+    capacity: usize,
+}
+
+/// The part of an address that one owner is likely to hold whole: IPv4 /16, IPv6 /32.
+pub fn subnet(addr: IpAddr) -> u64 {
+    match addr.to_canonical() {
+        IpAddr::V4(v4) => u64::from(u32::from(v4) >> 16),
+        IpAddr::V6(v6) => (1 << 32) | (u128::from(v6) >> 96) as u64,
+    }
+}
+
+impl Candidates {
+    /// An empty table for at most `capacity` peers.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            known: Vec::with_capacity(capacity),
+            capacity,
+        }
+    }
+
+    /// Learn of a peer, or of its new address. Returns whether the address is news.
+    ///
+    /// In a full table the newcomer replaces an unused peer that failed, if there is one.
+    pub fn learn(&mut self, peer: Candidate) -> bool {
+        if let Some(known) = self.find(&peer.id) {
+            // Being configured or found outranks having spoken to us.
+            if known.peer.found_by == FoundBy::Inbound || peer.found_by == FoundBy::Static {
+                known.peer.found_by = peer.found_by;
+            }
+            let moved = known.peer.addr != peer.addr && peer.found_by != FoundBy::Inbound;
+            if moved {
+                known.peer.addr = peer.addr;
+                known.failures = 0;
+                known.not_before = RawTime::from_nanos(i64::MIN);
+            }
+            return moved;
+        }
+        if self.known.len() >= self.capacity {
+            let worst = self
+                .known
+                .iter()
+                .enumerate()
+                .filter(|(_, k)| !k.taken && k.failures > 0 && k.peer.found_by != FoundBy::Static)
+                .max_by_key(|(_, k)| k.failures)
+                .map(|(index, _)| index);
+            match worst {
+                Some(index) => drop(self.known.swap_remove(index)),
+                None => return false,
+            }
+        }
+        self.known.push(Known {
+            peer,
+            failures: 0,
+            not_before: RawTime::from_nanos(i64::MIN),
+            taken: false,
+        });
+        true
+    }
+
+    /// Forget a peer, unless it is configured.
+    pub fn forget(&mut self, id: &NodeId) {
+        self.known
+            .retain(|k| k.peer.id != *id || k.peer.found_by == FoundBy::Static);
+    }
+
+    /// A neighbour did not answer: give it back and leave it alone for a while.
+    pub fn failed(&mut self, id: &NodeId, now: RawTime) {
+        if let Some(known) = self.find(id) {
+            known.taken = false;
+            let pause = FIRST_PAUSE * (1 << known.failures.min(MOST_PAUSES));
+            known.not_before = now + pause;
+            known.failures += 1;
+        }
+    }
+
+    /// A neighbour answers: it starts with a clean slate.
+    pub fn answered(&mut self, id: &NodeId) {
+        if let Some(known) = self.find(id) {
+            known.failures = 0;
+        }
+    }
+
+    /// A neighbour is no longer used, through no fault of its own.
+    pub fn release(&mut self, id: &NodeId) {
+        if let Some(known) = self.find(id) {
+            known.taken = false;
+        }
+    }
+
+    /// Draw a neighbour. `random` must be a fresh random number. Peers that merely spoke to us
+    /// are drawn only if `desperate`.
+    pub fn draw(&mut self, now: RawTime, random: u64, desperate: bool) -> Option<Candidate> {
+        let rank = |k: &Known| {
+            let crowd = self.known.iter().filter(|other| {
+                other.taken && subnet(other.peer.addr.ip()) == subnet(k.peer.addr.ip())
+            });
+            // Configured peers come first, those that merely spoke to us last.
+            let class = match k.peer.found_by {
+                FoundBy::Static => 0,
+                FoundBy::Dht | FoundBy::Lan | FoundBy::Saved => 1,
+                FoundBy::Inbound => 2,
+            };
+            (class, crowd.count())
+        };
+        let free = |k: &&Known| {
+            !k.taken && k.not_before <= now && (desperate || k.peer.found_by != FoundBy::Inbound)
+        };
+        let best = self.known.iter().filter(free).map(rank).min()?;
+        let equals = || {
+            let indices = self.known.iter().enumerate();
+            indices.filter(|(_, k)| free(k) && rank(k) == best)
+        };
+        let (index, _) = equals().nth(random as usize % equals().count())?;
+        self.known[index].taken = true;
+        Some(self.known[index].peer.clone())
+    }
+
+    /// Peers that could be drawn now.
+    pub fn free(&self, now: RawTime) -> usize {
+        let free =
+            |k: &&Known| !k.taken && k.not_before <= now && k.peer.found_by != FoundBy::Inbound;
+        self.known.iter().filter(free).count()
+    }
+
+    /// How a peer was found and where it is.
+    pub fn get(&self, id: &NodeId) -> Option<&Candidate> {
+        let known = self.known.iter().find(|k| k.peer.id == *id)?;
+        Some(&known.peer)
+    }
+
+    /// Where a peer was last heard, authenticated.
+    pub fn moved(&mut self, id: &NodeId, addr: SocketAddr) {
+        if let Some(known) = self.find(id) {
+            known.peer.addr = addr;
+        }
+    }
+
+    /// All known peers, for the state file.
+    pub fn iter(&self) -> impl Iterator<Item = &Candidate> {
+        self.known.iter().map(|k| &k.peer)
+    }
+
+    fn find(&mut self, id: &NodeId) -> Option<&mut Known> {
+        self.known.iter_mut().find(|k| k.peer.id == *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: RawTime = RawTime::from_nanos(0);
+
+    fn peer(n: u8, addr: &str, found_by: FoundBy) -> Candidate {
+        Candidate {
+            id: NodeId::from_bytes([n; 32]),
+            addr: addr.parse().unwrap(),
+            found_by,
+        }
+    }
+
+    #[test]
+    fn one_subnet_cannot_fill_the_neighbourhood() {
+        let mut table = Candidates::new(100);
+        for n in 0..50 {
+            table.learn(peer(n, &format!("203.0.113.{n}:4711"), FoundBy::Dht));
+        }
+        for n in 50..54 {
+            table.learn(peer(n, &format!("198.{n}.0.1:4711"), FoundBy::Dht));
+        }
+        let drawn: Vec<_> = (0..5)
+            .filter_map(|r| table.draw(NOW, r * 31, false))
+            .collect();
+        let crowd = drawn
+            .iter()
+            .filter(|c| subnet(c.addr.ip()) == subnet("203.0.113.1".parse().unwrap()));
+        assert_eq!(drawn.len(), 5);
+        assert_eq!(crowd.count(), 1);
+    }
+
+    #[test]
+    fn strangers_that_spoke_to_us_are_a_last_resort() {
+        let mut table = Candidates::new(10);
+        table.learn(peer(1, "192.0.2.1:1", FoundBy::Inbound));
+        assert_eq!(table.draw(NOW, 0, false), None);
+        table.learn(peer(2, "192.0.2.2:1", FoundBy::Dht));
+        assert_eq!(
+            table.draw(NOW, 7, true).unwrap().id,
+            NodeId::from_bytes([2; 32])
+        );
+        assert_eq!(
+            table.draw(NOW, 7, true).unwrap().id,
+            NodeId::from_bytes([1; 32])
+        );
+    }
+
+    #[test]
+    fn the_unreachable_are_left_alone_for_longer_and_longer() {
+        let mut table = Candidates::new(10);
+        table.learn(peer(1, "192.0.2.1:1", FoundBy::Dht));
+        let id = table.draw(NOW, 0, false).unwrap().id;
+        table.failed(&id, NOW);
+        assert!(table.draw(NOW + Span::from_secs(4), 0, false).is_none());
+        assert!(table.draw(NOW + Span::from_secs(5), 0, false).is_some());
+        table.failed(&id, NOW);
+        assert!(table.draw(NOW + Span::from_secs(9), 0, false).is_none());
+        // A new address is a new chance.
+        assert!(table.learn(peer(1, "192.0.2.9:1", FoundBy::Dht)));
+        assert!(table.draw(NOW, 0, false).is_some());
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_keeps_what_works() {
+        let mut table = Candidates::new(2);
+        assert!(table.learn(peer(1, "192.0.2.1:1", FoundBy::Dht)));
+        assert!(table.learn(peer(2, "192.0.2.2:1", FoundBy::Dht)));
+        assert!(!table.learn(peer(3, "192.0.2.3:1", FoundBy::Dht)));
+        table.failed(&NodeId::from_bytes([1; 32]), NOW);
+        assert!(table.learn(peer(3, "192.0.2.3:1", FoundBy::Dht)));
+        assert!(table.get(&NodeId::from_bytes([1; 32])).is_none());
+        assert_eq!(table.iter().count(), 2);
+    }
+}

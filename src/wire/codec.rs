@@ -1,0 +1,212 @@
+//! The content of a time packet: [`Message`] to bytes and back.
+
+use zerocopy::little_endian::{I64, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::{ClockState, Message, PacketStamp, StampSource};
+use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
+
+/// The length of a message as this version writes it; anything that follows is an extension.
+pub const MESSAGE_LEN: usize = 96;
+
+const WANTS_REPLY: u8 = 1 << 0;
+const HAS_LAST_TX: u8 = 1 << 1;
+const HAS_LAST_RX: u8 = 1 << 2;
+
+/// Rates go as integers in units of 2⁻⁶⁰, phase fractions in units of 2⁻³² ns.
+const RATE_UNIT: f64 = 1.0 / (1_u64 << 60) as f64;
+const FRACTION_UNIT: f64 = 1.0 / (1_u64 << 32) as f64;
+
+/// No oscillator in use is off by more, so a greater rate is a lie or an error; 10 %.
+const MAX_RATE: f64 = 0.1;
+
+/// Why a message is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum MessageError {
+    /// Shorter than [`MESSAGE_LEN`].
+    #[error("a message of {0} bytes is too short")]
+    Short(usize),
+    /// Not a known clock state.
+    #[error("unknown clock state {0}")]
+    State(u8),
+    /// Not a known stamp source.
+    #[error("unknown stamp source {0}")]
+    Source(u8),
+    /// A rate or slew beyond 10 %.
+    #[error("a rate beyond 10 % cannot be true")]
+    Rate,
+    /// A slew that ends before the line's origin.
+    #[error("a slew that ends before it began")]
+    Slew,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Layout {
+    seq: U32,
+    flags: u8,
+    state: u8,
+    tx_source: u8,
+    rx_source: u8,
+    tx: Stamp,
+    rx: Stamp,
+    line_raw: I64,
+    line_virtual: I64,
+    line_fraction: U32,
+    reserved: U32,
+    line_rate: I64,
+    line_slew: I64,
+    line_slew_until: I64,
+    bound: U64,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Stamp {
+    seq: U32,
+    error: U32,
+    at: I64,
+}
+
+/// Lays `message` out.
+///
+/// Values without a place on the wire go to the nearest honest one: a stamp error of 2³² ns or
+/// more and a negative bound become "unknown", rates are limited to ±10 %.
+pub fn encode(message: &Message, out: &mut [u8; MESSAGE_LEN]) {
+    let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+    let line = &message.line;
+    let (raw, virtual_time, fraction) = line.origin();
+    let (slew, slew_until) = line.slew();
+    *out = zerocopy::transmute!(Layout {
+        seq: U32::new(message.seq),
+        flags: flag(message.wants_reply, WANTS_REPLY)
+            | flag(message.last_tx.is_some(), HAS_LAST_TX)
+            | flag(message.last_rx.is_some(), HAS_LAST_RX),
+        state: state_code(message.state),
+        tx_source: source_code(message.last_tx),
+        rx_source: source_code(message.last_rx),
+        tx: stamp_layout(message.last_tx),
+        rx: stamp_layout(message.last_rx),
+        line_raw: I64::new(raw.as_nanos()),
+        line_virtual: I64::new(virtual_time.as_nanos()),
+        line_fraction: U32::new((fraction / FRACTION_UNIT) as u32),
+        reserved: U32::new(0),
+        line_rate: I64::new(rate_code(line.rate())),
+        line_slew: I64::new(rate_code(slew)),
+        line_slew_until: I64::new(slew_until.as_nanos()),
+        bound: U64::new(match message.bound {
+            Span::MAX => u64::MAX,
+            bound => u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX),
+        }),
+    });
+}
+
+/// Reads a message; bytes after [`MESSAGE_LEN`] belong to extensions nobody has defined yet and
+/// are skipped, as are unknown flags.
+///
+/// # Errors
+/// [`MessageError`] if it is too short or says what cannot be.
+pub fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
+    let (m, _extensions) =
+        Layout::ref_from_prefix(bytes).map_err(|_| MessageError::Short(bytes.len()))?;
+    let last_tx = stamp(m.flags & HAS_LAST_TX != 0, &m.tx, m.tx_source)?;
+    let last_rx = stamp(m.flags & HAS_LAST_RX != 0, &m.rx, m.rx_source)?;
+    let origin = RawTime::from_nanos(m.line_raw.get());
+    let slew_until = RawTime::from_nanos(m.line_slew_until.get());
+    if slew_until < origin {
+        return Err(MessageError::Slew);
+    }
+    let line = VirtualLine::new(
+        origin,
+        VirtualTime::from_nanos(m.line_virtual.get()),
+        rate(m.line_rate.get())?,
+    )
+    .with_fraction(f64::from(m.line_fraction.get()) * FRACTION_UNIT)
+    .with_slew_until(rate(m.line_slew.get())?, slew_until);
+    Ok(Message {
+        seq: m.seq.get(),
+        wants_reply: m.flags & WANTS_REPLY != 0,
+        state: state(m.state)?,
+        last_tx,
+        last_rx,
+        line,
+        bound: i64::try_from(m.bound.get()).map_or(Span::MAX, Span::from_nanos),
+    })
+}
+
+fn stamp_layout(stamp: Option<PacketStamp>) -> Stamp {
+    let (seq, error, at) = stamp.map_or((0, 0, 0), |s| {
+        let error = u32::try_from(s.error.as_nanos().max(0)).unwrap_or(u32::MAX);
+        (s.seq, error, s.at.as_nanos())
+    });
+    Stamp {
+        seq: U32::new(seq),
+        error: U32::new(error),
+        at: I64::new(at),
+    }
+}
+
+fn stamp(present: bool, s: &Stamp, source: u8) -> Result<Option<PacketStamp>, MessageError> {
+    if !present {
+        return Ok(None);
+    }
+    Ok(Some(PacketStamp {
+        seq: s.seq.get(),
+        at: RawTime::from_nanos(s.at.get()),
+        error: match s.error.get() {
+            u32::MAX => Span::MAX,
+            error => Span::from_nanos(i64::from(error)),
+        },
+        source: match source {
+            0 => StampSource::User,
+            1 => StampSource::Xdp,
+            2 => StampSource::Kernel,
+            3 => StampSource::Hardware,
+            _ => return Err(MessageError::Source(source)),
+        },
+    }))
+}
+
+fn source_code(stamp: Option<PacketStamp>) -> u8 {
+    match stamp.map(|s| s.source) {
+        None | Some(StampSource::User) => 0,
+        Some(StampSource::Xdp) => 1,
+        Some(StampSource::Kernel) => 2,
+        Some(StampSource::Hardware) => 3,
+    }
+}
+
+const fn state_code(state: ClockState) -> u8 {
+    match state {
+        ClockState::Unsynchronized => 0,
+        ClockState::Joining => 1,
+        ClockState::Synchronized => 2,
+        ClockState::Holdover => 3,
+        ClockState::FreeRunning => 4,
+    }
+}
+
+const fn state(code: u8) -> Result<ClockState, MessageError> {
+    Ok(match code {
+        0 => ClockState::Unsynchronized,
+        1 => ClockState::Joining,
+        2 => ClockState::Synchronized,
+        3 => ClockState::Holdover,
+        4 => ClockState::FreeRunning,
+        _ => return Err(MessageError::State(code)),
+    })
+}
+
+// NaN becomes zero in the cast.
+fn rate_code(rate: Rate) -> i64 {
+    (rate.as_fraction().clamp(-MAX_RATE, MAX_RATE) / RATE_UNIT).round() as i64
+}
+
+fn rate(code: i64) -> Result<Rate, MessageError> {
+    let fraction = code as f64 * RATE_UNIT;
+    if fraction.abs() <= MAX_RATE {
+        Ok(Rate::from_fraction(fraction))
+    } else {
+        Err(MessageError::Rate)
+    }
+}

@@ -1,0 +1,261 @@
+//! The true error of every node: all clocks compared at one instant of the one physical clock.
+
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+use super::Outcome;
+
+/// What one node's clock showed at an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// The virtual clock, nanoseconds TAI.
+    pub(crate) virtual_ns: i64,
+    /// The error bound the node guaranteed at that instant; none before it has one.
+    pub(crate) bound_ns: Option<i64>,
+}
+
+/// All honest nodes at one instant; none for a node that did not answer or has no clock yet.
+pub(crate) type Row = Vec<Option<Reading>>;
+
+/// Now, on the clock that all processes of this machine share.
+pub(crate) fn mono_raw_ns() -> Outcome<i64> {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_RAW)?;
+    Ok(now.tv_sec() * 1_000_000_000 + now.tv_nsec())
+}
+
+/// One instant, judged.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sample {
+    /// Since the series began.
+    pub(crate) at: Duration,
+    /// Nodes that have a bound, and with it a clock to be judged.
+    pub(crate) serving: usize,
+    /// Latest minus earliest of their clocks.
+    pub(crate) skew_ns: i64,
+    /// Their root mean square deviation from their mean.
+    pub(crate) rms_ns: f64,
+    /// Their bounds.
+    pub(crate) bounds_ns: Vec<i64>,
+    /// Nodes further from the median than they guaranteed: (index, error, bound).
+    pub(crate) false_bounds: Vec<(usize, i64, i64)>,
+}
+
+impl Sample {
+    /// Judges one row; none if no node serves a bounded clock yet.
+    pub(crate) fn of(at: Duration, row: &Row) -> Option<Self> {
+        let served: Vec<(usize, i64, i64)> = row
+            .iter()
+            .enumerate()
+            .filter_map(|(node, reading)| {
+                let reading = (*reading)?;
+                Some((node, reading.virtual_ns, reading.bound_ns?))
+            })
+            .collect();
+        let mut clocks: Vec<i64> = served.iter().map(|&(_, clock, _)| clock).collect();
+        clocks.sort_unstable();
+        let (&first, &last) = (clocks.first()?, clocks.last()?);
+        // Of an even number every clock between the middle two is a median; a bound is false only
+        // if it excludes them all.
+        let (low, high) = (clocks[(clocks.len() - 1) / 2], clocks[clocks.len() / 2]);
+        let count = clocks.len() as f64;
+        let mean = clocks
+            .iter()
+            .map(|clock| (clock - first) as f64)
+            .sum::<f64>()
+            / count;
+        let squares = clocks
+            .iter()
+            .map(|clock| ((clock - first) as f64 - mean).powi(2))
+            .sum::<f64>();
+        Some(Self {
+            at,
+            serving: served.len(),
+            skew_ns: last - first,
+            rms_ns: (squares / count).sqrt(),
+            bounds_ns: served.iter().map(|&(_, _, bound)| bound).collect(),
+            false_bounds: served
+                .iter()
+                .map(|&(node, clock, bound)| (node, clock - clock.clamp(low, high), bound))
+                .filter(|&(_, error, bound)| error.abs() > bound)
+                .collect(),
+        })
+    }
+}
+
+/// Instants, in order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Series(pub(crate) Vec<Sample>);
+
+impl Series {
+    /// The part between two times since the series began.
+    pub(crate) fn between(&self, from: Duration, to: Duration) -> Self {
+        let inside = self
+            .0
+            .iter()
+            .filter(|sample| (from..to).contains(&sample.at));
+        Self(inside.cloned().collect())
+    }
+
+    /// When `nodes` nodes had begun to stay within a worst-pair skew of `limit_ns` to the end.
+    pub(crate) fn settled(&self, nodes: usize, limit_ns: i64) -> Option<Duration> {
+        let good = |sample: &Sample| sample.serving >= nodes && sample.skew_ns <= limit_ns;
+        let tail = self.0.iter().rev().take_while(|sample| good(sample)).last();
+        tail.map(|sample| sample.at)
+    }
+
+    /// Worst-pair skew that a share `p` of the instants does not exceed.
+    pub(crate) fn skew_ns(&self, p: f64) -> i64 {
+        quantile(self.0.iter().map(|sample| sample.skew_ns).collect(), p)
+    }
+
+    /// Guaranteed bound that a share `p` of all nodes' bounds does not exceed.
+    pub(crate) fn bound_ns(&self, p: f64) -> i64 {
+        quantile(
+            self.0
+                .iter()
+                .flat_map(|sample| sample.bounds_ns.iter().copied())
+                .collect(),
+            p,
+        )
+    }
+
+    /// Every bound that did not hold.
+    pub(crate) fn false_bounds(&self) -> Vec<String> {
+        let lines = self.0.iter().flat_map(|sample| {
+            sample.false_bounds.iter().map(|(node, error, bound)| {
+                format!(
+                    "{:?}: node {node} off by {error} ns with a bound of {bound} ns",
+                    sample.at
+                )
+            })
+        });
+        lines.collect()
+    }
+
+    /// One line for people.
+    pub(crate) fn summary(&self) -> String {
+        let rms = self
+            .0
+            .iter()
+            .map(|sample| sample.rms_ns.powi(2))
+            .sum::<f64>();
+        format!(
+            "worst-pair skew p50 {} p99 {} max {} ns, rms {:.0} ns, bound p50 {} p99 {} ns, {} instants",
+            self.skew_ns(0.5),
+            self.skew_ns(0.99),
+            self.skew_ns(1.0),
+            (rms / self.0.len().max(1) as f64).sqrt(),
+            self.bound_ns(0.5),
+            self.bound_ns(0.99),
+            self.0.len(),
+        )
+    }
+}
+
+/// The least value that a share `p` of the values does not exceed; `i64::MAX` of no values, so that
+/// a limit on nothing fails.
+fn quantile(mut values: Vec<i64>, p: f64) -> i64 {
+    values.sort_unstable();
+    let rank = (p * values.len() as f64).ceil() as usize;
+    values.get(rank.max(1) - 1).copied().unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(virtual_ns: i64, bound_ns: i64) -> Option<Reading> {
+        Some(Reading {
+            virtual_ns,
+            bound_ns: Some(bound_ns),
+        })
+    }
+
+    fn at(milliseconds: u64, row: &[Option<Reading>]) -> Sample {
+        Sample::of(Duration::from_millis(milliseconds), &row.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn skew_is_of_the_worst_pair_and_counts_only_nodes_that_serve_a_bound() {
+        let unbounded = Some(Reading {
+            virtual_ns: 9_000_000,
+            bound_ns: None,
+        });
+        let sample = at(
+            0,
+            &[
+                reading(1_000, 50),
+                None,
+                unbounded,
+                reading(1_030, 50),
+                reading(1_006, 50),
+            ],
+        );
+        assert_eq!((sample.serving, sample.skew_ns), (3, 30));
+        assert!((sample.rms_ns - 12.96).abs() < 0.01, "{}", sample.rms_ns);
+        assert_eq!(Sample::of(Duration::ZERO, &vec![None, unbounded]), None);
+    }
+
+    #[test]
+    fn a_bound_is_false_when_it_excludes_the_median_of_an_odd_number() {
+        let sample = at(0, &[reading(100, 9), reading(110, 9), reading(111, 9)]);
+        assert_eq!(sample.false_bounds, [(0, -10, 9)]);
+    }
+
+    #[test]
+    fn a_bound_is_false_when_it_excludes_every_median_of_an_even_number() {
+        let row = [
+            reading(100, 9),
+            reading(110, 0),
+            reading(120, 0),
+            reading(129, 9),
+        ];
+        assert_eq!(at(0, &row).false_bounds, [(0, -10, 9)]);
+    }
+
+    #[test]
+    fn settling_counts_from_the_last_relapse() {
+        let (near, far) = (
+            [reading(0, 99), reading(5, 99)],
+            [reading(0, 99), reading(50, 99)],
+        );
+        let one = [reading(0, 99), None];
+        let series = |rows: &[&[Option<Reading>]]| {
+            Series(
+                rows.iter()
+                    .zip(0..)
+                    .map(|(row, second)| at(second * 1000, row))
+                    .collect(),
+            )
+        };
+        assert_eq!(
+            series(&[&far, &near, &far, &near, &near]).settled(2, 10),
+            Some(Duration::from_secs(3))
+        );
+        assert_eq!(series(&[&near, &far]).settled(2, 10), None);
+        assert_eq!(
+            series(&[&near, &one]).settled(2, 10),
+            None,
+            "a node that fell silent"
+        );
+        assert_eq!(series(&[&near, &near]).settled(3, 10), None);
+        assert_eq!(Series::default().settled(0, 10), None);
+    }
+
+    #[test]
+    fn quantiles_name_the_worst_and_never_pass_on_nothing() {
+        let values: Vec<i64> = (1..=100).rev().collect();
+        assert_eq!(
+            [0.0, 0.5, 0.99, 1.0].map(|p| quantile(values.clone(), p)),
+            [1, 50, 99, 100]
+        );
+        assert_eq!(quantile(Vec::new(), 0.5), i64::MAX);
+    }
+
+    #[test]
+    fn the_shared_clock_goes_forward() {
+        let (earlier, later) = (mono_raw_ns().unwrap(), mono_raw_ns().unwrap());
+        assert!(earlier > 0 && later >= earlier);
+    }
+}

@@ -1,0 +1,130 @@
+//! Networks of real nodes in simulated time: convergence, liars, partitions, loss.
+//!
+//! The true error is exact here, so every limit is a number of nanoseconds.
+
+mod sim;
+
+use sim::{Lie, Sim, World};
+
+fn all(n: usize) -> Vec<usize> {
+    (0..n).collect()
+}
+
+#[test]
+fn eight_bad_clocks_agree() {
+    let mut sim = Sim::new(World::default());
+    sim.run_to(8.0);
+    let early = sim.observe(&all(8), 0.1, 15.0);
+    let late = sim.observe(&all(8), 0.1, 60.0);
+    println!("early {early:?}\nlate {late:?} messages {}", sim.messages);
+    assert!(early.worst_skew < 10_000.0, "{early:?}");
+    assert!(late.rms < 100.0 && late.worst_skew < 1_000.0, "{late:?}");
+    assert_eq!(late.synchronized, late.samples);
+    assert_eq!(early.violations + late.violations, 0);
+}
+
+#[test]
+fn a_seed_decides_everything() {
+    let mut a = Sim::new(World::default());
+    let mut b = Sim::new(World::default());
+    a.run_to(20.0);
+    b.run_to(20.0);
+    for n in 0..8 {
+        assert_eq!(a.clock(n), b.clock(n));
+    }
+    assert_eq!(a.messages, b.messages);
+}
+
+#[test]
+fn a_third_of_liars_changes_little() {
+    let honest = all(6);
+    let clean = {
+        let mut sim = Sim::new(World::default());
+        sim.run_to(20.0);
+        sim.observe(&honest, 0.1, 60.0)
+    };
+    let lies = [
+        Lie {
+            offset: 10e6,
+            drift: 0.0,
+        },
+        Lie {
+            offset: 0.0,
+            drift: 200e-6,
+        },
+        Lie {
+            offset: 900.0,
+            drift: 0.0,
+        },
+    ];
+    for lie in lies {
+        let mut sim = Sim::new(World::default());
+        sim.lies[6] = lie;
+        sim.lies[7] = lie;
+        sim.run_to(20.0);
+        let lied = sim.observe(&honest, 0.1, 60.0);
+        println!("clean {clean:?}\n{} {} {lied:?}", lie.offset, lie.drift);
+        assert!(lied.rms < 2.0 * clean.rms, "{lied:?}");
+        assert_eq!(lied.violations, 0);
+    }
+}
+
+#[test]
+fn a_partition_heals() {
+    let mut sim = Sim::new(World::default());
+    sim.island = vec![0, 0, 0, 0, 0, 1, 1, 1];
+    sim.run_to(30.0);
+    sim.island = vec![0; 8];
+    sim.run_to(90.0);
+    let healed = sim.observe(&all(8), 0.1, 100.0);
+    println!("{healed:?}");
+    assert!(healed.worst_skew < 2_000.0, "{healed:?}");
+    assert_eq!(healed.violations, 0);
+}
+
+#[test]
+fn a_lossy_wide_area_network_agrees_too() {
+    let mut sim = Sim::new(World {
+        nodes: 24,
+        delay: (1e6, 1e5),
+        loss: 0.1,
+        ..World::default()
+    });
+    sim.run_to(120.0);
+    let figures = sim.observe(&all(24), 0.5, 240.0);
+    println!("{figures:?}");
+    assert!(figures.rms < 20_000.0, "{figures:?}");
+    assert_eq!(figures.violations, 0);
+}
+
+#[test]
+fn a_node_cut_off_holds_over_honestly_and_comes_back() {
+    let mut sim = Sim::new(World::default());
+    sim.run_to(30.0);
+    sim.island[0] = 1;
+    let alone = sim.observe(&all(8), 0.5, 120.0);
+    println!("{alone:?}");
+    assert_eq!(alone.violations, 0);
+    let state = sim.clock(0).1.state;
+    assert_eq!(state, parisync::wire::ClockState::Holdover);
+    sim.island[0] = 0;
+    sim.run_to(180.0);
+    let back = sim.observe(&all(8), 0.1, 190.0);
+    assert_eq!(back.synchronized, back.samples);
+    assert!(back.worst_skew < 1_000.0, "{back:?}");
+}
+
+#[test]
+fn two_and_three_nodes_are_enough() {
+    for nodes in [2, 3] {
+        let mut sim = Sim::new(World {
+            nodes,
+            ..World::default()
+        });
+        sim.run_to(15.0);
+        let figures = sim.observe(&all(nodes), 0.1, 40.0);
+        println!("{nodes}: {figures:?}");
+        assert!(figures.worst_skew < 1_000.0, "{figures:?}");
+        assert_eq!(figures.violations, 0);
+    }
+}
