@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use caps::{CapSet, Capability};
 use hwts::Source;
 use hwts::clock::{Permission, Steering};
 use hwts::probe::{Report, Stamping};
 use hwts::transport::TransportError;
 
 use super::Finding;
+use crate::service::privileges::Privileges;
 use crate::time::{Rate, Span};
 
 /// Where packets are stamped here, by packets sent over loopback.
@@ -54,30 +54,34 @@ fn stamping(family: &str, found: &Result<Stamping, TransportError>) -> Finding {
 }
 
 /// What this user may do, and with it a daemon started by them.
-pub(super) fn privileges(steering: Permission) -> Vec<Finding> {
+pub(super) fn privileges(steering: Permission, has: &Privileges) -> Vec<Finding> {
     let topic = "privileges";
+    let user = &has.user;
     let steer = match steering {
-        Permission::Granted => Finding::good(topic, "CAP_SYS_TIME: may steer the system clock"),
+        Permission::Granted => Finding::good(
+            topic,
+            format!("{user} has CAP_SYS_TIME: may steer the system clock"),
+        ),
         Permission::NoCapability => Finding::warning(
             topic,
-            "no CAP_SYS_TIME: a daemon started like this measures only",
-            "run it as root or by the systemd unit, or use `--discipline none`",
+            format!("{user} lacks CAP_SYS_TIME: a daemon started like this measures only"),
+            "start it as root or by the systemd unit, or be content with `--discipline none`",
         ),
         Permission::UserNamespace => Finding::warning(
             topic,
-            "CAP_SYS_TIME of a user namespace only: a daemon started here measures only",
-            "run it outside the container, on the host whose clock it is",
+            format!("{user} has CAP_SYS_TIME in a user namespace only: good for measuring only"),
+            "start the daemon outside the container, on the host whose clock it is",
         ),
     };
-    let nice = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_NICE);
-    let prioritize = if nice.unwrap_or(false) {
-        Finding::good(topic, "CAP_SYS_NICE: may use real-time priority")
-    } else {
-        Finding::warning(
+    let prioritize = match (has.sys_nice, has.realtime_priority_limit) {
+        (true, _) | (false, None | Some(1..)) => {
+            Finding::good(topic, format!("{user} may use real-time priority"))
+        }
+        (false, Some(0)) => Finding::warning(
             topic,
-            "no CAP_SYS_NICE: `transport.fifo_priority` cannot be used",
-            "needed for that setting only; run it as root or by the systemd unit",
-        )
+            format!("{user} may not use real-time priority: `transport.fifo_priority` will fail"),
+            "needed for that setting only: CAP_SYS_NICE, or LimitRTPRIO=50 in the unit",
+        ),
     };
     vec![steer, prioritize]
 }
@@ -250,12 +254,28 @@ mod tests {
 
     #[test]
     fn missing_privileges_come_with_the_way_to_them() {
+        let mut has = Privileges {
+            user: "alice".to_owned(),
+            uid: 1000,
+            sys_time: false,
+            net_admin: false,
+            sys_nice: false,
+            ipc_lock: false,
+            realtime_priority_limit: Some(0),
+            locked_memory_limit: None,
+            open_files_limit: None,
+        };
         for permission in [Permission::NoCapability, Permission::UserNamespace] {
-            let finding = privileges(permission).swap_remove(0);
-            assert_eq!(finding.level, Level::Warning);
-            assert!(finding.advice.is_some());
+            let findings = privileges(permission, &has);
+            assert!(
+                findings
+                    .iter()
+                    .all(|finding| finding.level == Level::Warning)
+            );
+            assert!(findings.iter().all(|finding| finding.advice.is_some()));
         }
-        assert_eq!(privileges(Permission::Granted)[0].level, Level::Good);
+        has.realtime_priority_limit = Some(50);
+        assert_eq!(worst(&privileges(Permission::Granted, &has)), Level::Good);
     }
 
     #[test]

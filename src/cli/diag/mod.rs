@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::output::{CliError, Context, Exit};
+use crate::service::privileges::Privileges;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -66,7 +67,7 @@ impl Finding {
 pub(super) fn run(context: &Context) -> Result<Exit, CliError> {
     let report = hwts::probe::probe();
     let mut findings = host::timestamps(&report);
-    findings.extend(host::privileges(report.steering));
+    findings.extend(host::privileges(report.steering, &Privileges::now()));
     findings.push(host::clock_source(Path::new("/sys")));
     findings.extend(host::system_clock(&report));
     findings.extend(daemons::rivals(Path::new("/proc")));
