@@ -5,14 +5,9 @@ use serde::Serialize;
 use super::output::{CliError, Context, Exit};
 use super::text::state;
 use super::utc;
-use crate::export::client::Answer;
-use crate::export::status::Tracking;
-use crate::time::{Rate, Span, VirtualTime};
+use crate::export::status::ClockReading;
+use crate::time::{Span, VirtualTime};
 use crate::wire::ClockState;
-
-/// The most by which the virtual clock's rate can differ from the one in the answer while the
-/// answer travels.
-const RATE_MARGIN: Rate = Rate::from_ppm(500.0);
 
 /// What is printed; UTC as nanoseconds since 1970 without leap seconds.
 #[derive(Debug, PartialEq, Serialize)]
@@ -33,8 +28,11 @@ struct Now {
 
 /// Asks the daemon and prints.
 pub(super) fn run(context: &Context) -> Result<Exit, CliError> {
-    let answer = context.client()?.tracking()?;
-    let now = carried_on(&answer, answer.age_ns());
+    let mut client = context.client()?;
+    let state = client.tracking()?.content.state;
+    // The clock is asked for at an instant that we read ourselves, so that the answer's way here
+    // costs nothing.
+    let now = Now::new(&client.clock_now()?, state);
     context.show(&now, human)?;
     // A script that takes the time must notice that it is worth nothing.
     Ok(if now.bound_ns.is_some() {
@@ -44,25 +42,20 @@ pub(super) fn run(context: &Context) -> Result<Exit, CliError> {
     })
 }
 
-/// The answer's time and bound, carried on by the answer's least and greatest age.
-fn carried_on(answer: &Answer<Tracking>, [least, most]: [i64; 2]) -> Now {
-    let tracking = &answer.content;
-    let age = Span::from_nanos(least + (most - least) / 2);
-    let gained = Span::from_nanos_f64(Rate::from_ppm(tracking.rate_ppm).over(age));
-    let taken = VirtualTime::from_nanos(tracking.virtual_time_ns);
-    let estimate = taken + age + gained;
-    let doubt = Span::from_nanos((most - least) / 2 + 1)
-        + Span::from_nanos_f64(RATE_MARGIN.over(Span::from_nanos(most)).ceil());
-    let bound = tracking
-        .bound_ns
-        .map(|bound| Span::from_nanos(bound) + doubt);
-    Now {
-        earliest_ns: bound.map(|bound| utc::unix_nanos(estimate - bound)),
-        estimate_ns: utc::unix_nanos(estimate),
-        latest_ns: bound.map(|bound| utc::unix_nanos(estimate + bound)),
-        bound_ns: bound.map(Span::as_nanos),
-        tai_ns: estimate.as_nanos(),
-        state: tracking.state,
+impl Now {
+    fn new(reading: &ClockReading, state: ClockState) -> Self {
+        // A disciplined clock of the daemon's own is what the bound is about.
+        let tai_ns = reading.clock_ns.unwrap_or(reading.virtual_ns);
+        let estimate = VirtualTime::from_nanos(tai_ns);
+        let bound = reading.bound_ns.map(Span::from_nanos);
+        Self {
+            earliest_ns: bound.map(|bound| utc::unix_nanos(estimate - bound)),
+            estimate_ns: utc::unix_nanos(estimate),
+            latest_ns: bound.map(|bound| utc::unix_nanos(estimate + bound)),
+            bound_ns: reading.bound_ns,
+            tai_ns,
+            state,
+        }
     }
 }
 
@@ -88,42 +81,43 @@ fn human(now: &Now) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::tests::tracking;
+
+    const READING: ClockReading = ClockReading {
+        mono_raw_ns: 5,
+        virtual_ns: 37_000_000_000 + 1_050_000,
+        clock_ns: None,
+        bound_ns: Some(1_000),
+    };
 
     #[test]
-    fn age_moves_the_estimate_and_widens_the_bound() {
-        let mut content = tracking();
-        content.virtual_time_ns = 37_000_000_000 + 1_000_000;
-        content.bound_ns = Some(1_000);
-        content.rate_ppm = 0.0;
-        let answer = Answer {
-            content,
-            taken_ns: [0, 0],
-        };
-        let now = carried_on(&answer, [40_000, 60_000]);
+    fn the_bound_goes_both_ways_and_utc_is_37_seconds_behind() {
+        let now = Now::new(&READING, ClockState::Synchronized);
+        assert_eq!(now.earliest_ns, Some(1_049_000));
         assert_eq!(now.estimate_ns, 1_050_000);
-        // 1 µs claimed, ±10 µs of age, 30 ns for 60 µs at 500 ppm, 1 ns for rounding.
-        assert_eq!(now.bound_ns, Some(1_000 + 10_000 + 30 + 1));
-        assert_eq!(now.earliest_ns, Some(1_050_000 - 11_031));
-        assert_eq!(now.latest_ns, Some(1_050_000 + 11_031));
+        assert_eq!(now.latest_ns, Some(1_051_000));
         assert!(human(&now).contains("estimate  1970-01-01T00:00:00.001050000Z"));
     }
 
     #[test]
-    fn without_a_bound_there_is_no_interval() {
-        let mut content = tracking();
-        content.bound_ns = None;
-        let now = carried_on(
-            &Answer {
-                content,
-                taken_ns: [0, 0],
-            },
-            [0, 0],
-        );
+    fn the_bound_is_about_the_disciplined_clock_if_there_is_one() {
+        let reading = ClockReading {
+            clock_ns: Some(READING.virtual_ns + 300),
+            ..READING
+        };
         assert_eq!(
-            (now.earliest_ns, now.latest_ns, now.bound_ns),
-            (None, None, None)
+            Now::new(&reading, ClockState::Holdover).estimate_ns,
+            1_050_300
         );
-        assert!(human(&now).contains("none, synchronized"));
+    }
+
+    #[test]
+    fn without_a_bound_there_is_no_interval() {
+        let reading = ClockReading {
+            bound_ns: None,
+            ..READING
+        };
+        let now = Now::new(&reading, ClockState::Joining);
+        assert_eq!((now.earliest_ns, now.latest_ns), (None, None));
+        assert!(human(&now).contains("none, joining"));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::control::raw_now;
 use super::protocol::{Reply, Request, VERSION};
-use super::status::{Peer, Status, Tracking};
+use super::status::{ClockReading, Peer, Status, Tracking};
 
 /// How long an answer may take. The daemon answers from memory.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -80,15 +80,6 @@ pub struct Answer<T> {
     pub content: T,
     /// Two readings of `CLOCK_MONOTONIC_RAW` between which it was taken, in nanoseconds.
     pub taken_ns: [i64; 2],
-}
-
-impl<T> Answer<T> {
-    /// Its least and greatest age now, in nanoseconds.
-    pub fn age_ns(&self) -> [i64; 2] {
-        let now = raw_now();
-        let since = |taken: i64| now.saturating_sub(taken).max(0);
-        [since(self.taken_ns[1]), since(self.taken_ns[0])]
-    }
 }
 
 /// A connection to a running daemon.
@@ -166,6 +157,24 @@ impl Client {
         Ok(Answer { content, taken_ns })
     }
 
+    /// What the node's clocks show when this host's `CLOCK_MONOTONIC_RAW` reads `mono_raw`
+    /// nanoseconds, a little before or after now.
+    ///
+    /// # Errors
+    /// As for [`Client::tracking`].
+    pub fn clock_at(&mut self, mono_raw: i64) -> Result<ClockReading, ClientError> {
+        let reply = self.exchange(Request::ClockAt(mono_raw))?;
+        self.part(reply.clock_at)
+    }
+
+    /// What the node's clocks show now.
+    ///
+    /// # Errors
+    /// As for [`Client::tracking`].
+    pub fn clock_now(&mut self) -> Result<ClockReading, ClientError> {
+        self.clock_at(raw_now())
+    }
+
     fn part<T>(&self, part: Option<T>) -> Result<T, ClientError> {
         part.ok_or_else(|| self.foreign("a part of the answer is missing"))
     }
@@ -178,6 +187,11 @@ impl Client {
     }
 
     fn ask(&mut self, request: Request) -> Result<([i64; 2], Reply), ClientError> {
+        let reply = self.exchange(request)?;
+        Ok((self.part(reply.taken_ns)?, reply))
+    }
+
+    fn exchange(&mut self, request: Request) -> Result<Reply, ClientError> {
         let mut line = Vec::new();
         let exchanged = self
             .stream
@@ -212,8 +226,7 @@ impl Client {
         if reply.version != VERSION {
             return Err(self.foreign(format!("it speaks version {}", reply.version)));
         }
-        let taken = self.part(reply.taken_ns)?;
-        Ok((taken, reply))
+        Ok(reply)
     }
 }
 

@@ -45,10 +45,12 @@ impl Request {
 
     /// The request as a line, with its newline.
     pub fn to_line(self) -> String {
-        format!(
-            "{{\"version\":{VERSION},\"request\":\"{}\"}}\n",
-            self.word()
-        )
+        let word = self.word();
+        let instant = match self {
+            Self::ClockAt(mono_raw) => format!(",\"mono_raw_ns\":{mono_raw}"),
+            Self::Tracking | Self::Peers | Self::Status => String::new(),
+        };
+        format!("{{\"version\":{VERSION},\"request\":\"{word}\"{instant}}}\n")
     }
 
     /// Reads one line, with or without its newline. Never panics, whatever the bytes.

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::output::{CliError, Context, Exit};
+use crate::service::privileges::Privileges;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -64,10 +65,11 @@ impl Finding {
 
 /// Looks at the host and prints.
 pub(super) fn run(context: &Context) -> Result<Exit, CliError> {
-    let mut findings = host::timestamps();
-    findings.extend(host::privileges());
+    let report = hwts::probe::probe();
+    let mut findings = host::timestamps(&report);
+    findings.extend(host::privileges(report.steering, &Privileges::now()));
     findings.push(host::clock_source(Path::new("/sys")));
-    findings.extend(host::system_clock());
+    findings.extend(host::system_clock(&report));
     findings.extend(daemons::rivals(Path::new("/proc")));
     findings.extend(node::daemon(context));
     context.show(&findings, |findings| human(findings))?;
