@@ -28,6 +28,8 @@ pub mod link;
 pub mod node;
 pub mod security;
 pub mod service;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod topology;
 pub mod wire;

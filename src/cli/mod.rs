@@ -1,1 +1,134 @@
 //! One file per subcommand; prints; no logic.
+
+pub mod demo;
+mod diag;
+mod now;
+mod output;
+mod peers;
+mod run;
+mod text;
+mod tracking;
+mod utc;
+mod validate;
+mod waitsync;
+
+pub use output::{CliError, Context, Exit, Format};
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// What every subcommand's exit code means; shown by `--help`.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; `waitsync`: ready; `diag`: nothing is in the way
+  1  failed: no daemon answers, no time with a bound, the daemon could not run;
+     `waitsync`: timeout; `diag`: a problem keeps this host from synchronizing
+  2  used wrongly: arguments or configuration; `waitsync`: it can never be ready
+     (no daemon, no permission, nothing to synchronize with)";
+
+/// Clock synchronisation without a master
+#[derive(Debug, Parser)]
+#[command(name = "parisync", version, after_help = EXIT_CODES)]
+struct Cli {
+    /// How results are printed
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t = Format::Human
+    )]
+    output: Format,
+    /// Control socket of the daemon
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: find peers, agree with them on the time, steer this host's clock
+    Run(run::Args),
+    /// Show the state of this node's clock
+    Tracking,
+    /// Show the neighbours: which are used, and if not why
+    Peers(peers::Args),
+    /// Wait until the clock is synchronized
+    Waitsync(waitsync::Args),
+    /// Check a configuration file without running
+    Validate(validate::Args),
+    /// Say what timestamps, privileges, clocks and other daemons this host has
+    Diag,
+    /// Print the network's time, the earliest and latest it can be
+    Now,
+}
+
+/// Runs the command with these arguments, the first of which is the program's name; prints and
+/// returns what the process should exit with.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return output::usage(&error, &mut Cli::command()),
+    };
+    let context = Context::new(cli.output, cli.socket);
+    output::finish(match cli.command {
+        Command::Run(args) => run::run(args, &context),
+        Command::Tracking => tracking::run(&context),
+        Command::Peers(args) => peers::run(&args, &context),
+        Command::Waitsync(args) => waitsync::run(&args, &context),
+        Command::Validate(args) => validate::run(&args, &context),
+        Command::Diag => diag::run(&context),
+        Command::Now => now::run(&context),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::status::{Counters, Tracking};
+    use crate::topology::NodeId;
+    use crate::wire::ClockState;
+
+    /// A healthy node.
+    pub(super) fn tracking() -> Tracking {
+        Tracking {
+            id: NodeId::from_bytes([7; 32]),
+            state: ClockState::Synchronized,
+            reason: "7 of 8 neighbours agree".to_owned(),
+            virtual_time_ns: 1_800_000_037_000_000_000,
+            bound_ns: Some(1_200),
+            estimated_error_ns: Some(85),
+            tolerated_liars: 2,
+            rate_ppm: 12.5,
+            last_offset_ns: -12.0,
+            neighbours: 8,
+            used: 7,
+            discipline: "system".to_owned(),
+            clock_offset_ns: Some(20.0),
+            clock_rate_ppm: Some(-3.25),
+            sources: vec!["static: 3 peers".to_owned()],
+            warnings: Vec::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_anywhere() {
+        let parse = |text: &str| Cli::try_parse_from(text.split(' ')).unwrap();
+        assert_eq!(parse("parisync peers -o json").output, Format::Json);
+        assert_eq!(parse("parisync -o json peers").output, Format::Json);
+        let socket = parse("parisync now --socket /s").socket;
+        assert_eq!(socket, Some(PathBuf::from("/s")));
+    }
+}

@@ -48,10 +48,27 @@ pub struct Tracking {
     pub clock_offset_ns: Option<f64>,
     /// Frequency correction applied to the disciplined clock; null if nothing is disciplined.
     pub clock_rate_ppm: Option<f64>,
+    /// Where peers are looked for, one line each with how that goes; empty if nowhere.
+    #[serde(default)]
+    pub sources: Vec<String>,
     /// Trouble that people should know of (another daemon steers the clock, no privilege, …).
     pub warnings: Vec<String>,
     /// Counters since start.
     pub counters: Counters,
+}
+
+/// What a node's clocks show at one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockReading {
+    /// The instant, nanoseconds of `CLOCK_MONOTONIC_RAW`.
+    pub mono_raw_ns: i64,
+    /// The virtual clock, nanoseconds since 1970-01-01 TAI.
+    pub virtual_ns: i64,
+    /// The disciplined clock on the same scale; null if none of our own is disciplined.
+    pub clock_ns: Option<i64>,
+    /// Guaranteed bound on the disciplined clock, or on the virtual one if there is none; null if
+    /// none is known.
+    pub bound_ns: Option<i64>,
 }
 
 /// Counters since start.

@@ -149,14 +149,14 @@ impl Identity {
         };
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
+        // Named after the new key: no two processes, in whatever namespace, share a draft.
+        name.push(format!(".{}.new", self.node_id().short()));
         let draft = dir.join(name);
         let written = self.write_new(&draft).and_then(|()| {
             // A link, unlike a rename, never replaces a key that is already there.
             fs::hard_link(&draft, path)?;
             File::open(dir)?.sync_all()
         });
-        // Left behind by a crash, or of no use any more.
         let removed = fs::remove_file(&draft);
         written.and(removed)
     }

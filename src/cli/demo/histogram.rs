@@ -1,0 +1,93 @@
+//! Counts of errors in equal bins around zero.
+
+use super::summary::percentile;
+
+/// How many bins; odd, so that one is around zero.
+const BINS: usize = 41;
+
+/// Counts of errors from `-limit_ns` to `limit_ns`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Histogram {
+    /// Where the bins end, either way.
+    pub limit_ns: f64,
+    /// Counts, from the lowest bin to the highest.
+    pub counts: Vec<u64>,
+    /// Errors beyond the limits.
+    pub beyond: u64,
+}
+
+impl Histogram {
+    /// Of errors in ascending order. The limits are a round number that holds at least 99 % of
+    /// them, so that a few wild ones do not squeeze the rest into a line.
+    pub(super) fn of(sorted_ns: &[f64]) -> Self {
+        let mut magnitudes: Vec<f64> = sorted_ns.iter().map(|ns| ns.abs()).collect();
+        magnitudes.sort_unstable_by(f64::total_cmp);
+        let limit_ns = round_up(percentile(&magnitudes, 99).unwrap_or(0.0).max(10.0));
+        let mut counts = vec![0; BINS];
+        let mut beyond = 0;
+        for error in sorted_ns {
+            let place = (error + limit_ns) / (2.0 * limit_ns) * BINS as f64;
+            if error.abs() <= limit_ns {
+                counts[(place as usize).min(BINS - 1)] += 1;
+            } else {
+                beyond += 1;
+            }
+        }
+        Self {
+            limit_ns,
+            counts,
+            beyond,
+        }
+    }
+
+    /// All errors counted, those beyond the limits too.
+    pub(super) fn total(&self) -> u64 {
+        self.counts.iter().sum::<u64>() + self.beyond
+    }
+}
+
+/// The next of 1, 1.5, 2, 3, 4, 5, 6, 8 times a power of ten.
+fn round_up(value: f64) -> f64 {
+    let power = 10_f64.powf(value.log10().floor());
+    let step = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]
+        .into_iter()
+        .find(|step| step * power >= value);
+    step.unwrap_or(10.0) * power
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_is_in_the_middle_bin_and_signs_keep_their_side() {
+        let histogram = Histogram::of(&[-400.0, -1.0, 0.0, 1.0, 400.0]);
+        assert_eq!(histogram.limit_ns, 400.0);
+        assert_eq!(histogram.counts[20], 3);
+        assert_eq!((histogram.counts[0], histogram.counts[40]), (1, 1));
+        assert_eq!((histogram.beyond, histogram.total()), (0, 5));
+    }
+
+    #[test]
+    fn wild_errors_are_beyond_the_limits_and_still_counted() {
+        let mut errors: Vec<f64> = (-500..500).map(f64::from).collect();
+        errors.insert(0, -1e9);
+        errors.push(5e6);
+        let histogram = Histogram::of(&errors);
+        assert_eq!(histogram.limit_ns, 500.0);
+        assert_eq!((histogram.beyond, histogram.total()), (2, 1002));
+    }
+
+    #[test]
+    fn no_errors_make_an_empty_histogram() {
+        let histogram = Histogram::of(&[]);
+        assert_eq!((histogram.limit_ns, histogram.total()), (10.0, 0));
+    }
+
+    #[test]
+    fn limits_are_round() {
+        for (value, rounded) in [(10.0, 10.0), (11.0, 15.0), (512.0, 600.0), (999.0, 1000.0)] {
+            assert_eq!(round_up(value), rounded);
+        }
+    }
+}

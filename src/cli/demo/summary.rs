@@ -1,0 +1,440 @@
+//! The statistics of a run, against the truth.
+//!
+//! Truth needs no estimator: every sample reads all clocks at one instant of the physical clock
+//! they share. The network's clock is by definition the **median** of the honest nodes' clocks.
+//! Liars count nowhere.
+
+use serde::{Deserialize, Serialize};
+
+use super::swarm::{NodeInfo, Sample, Stamps, Totals};
+
+/// The worst pair has to stay closer than this for a swarm to count as converged, nanoseconds.
+pub(super) const CONVERGED_NS: i64 = 10_000;
+
+/// The result of a run, as `-o json` prints it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Nodes, liars included.
+    pub nodes: usize,
+    /// How long it ran.
+    pub seconds: f64,
+    /// Seconds from the start after which the worst pairwise skew stays below 10 µs; null if it
+    /// never does.
+    pub converged_s: Option<f64>,
+    /// Worst pairwise skew over the second half of the run.
+    pub skew_ns: SkewStats,
+    /// Root mean square deviation of each node from the mean of all, over the second half; null
+    /// if nothing was seen there.
+    pub rms_ns: Option<f64>,
+    /// Bounds that nodes published over the second half.
+    pub bound_ns: BoundStats,
+    /// Times in the whole run that a node was further from the network's clock than it promised.
+    pub bound_violations: u64,
+    /// Exchanges completed by all nodes.
+    pub exchanges: u64,
+    /// Stamps taken by all nodes.
+    pub stamps: Stamps,
+}
+
+/// Skew of the worst pair, nanoseconds; null if no two clocks were seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkewStats {
+    /// Median over time.
+    pub p50: Option<i64>,
+    /// 99th percentile over time.
+    pub p99: Option<i64>,
+    /// Worst.
+    pub max: Option<i64>,
+}
+
+/// Published bounds, nanoseconds; null if none was published.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundStats {
+    /// Median over nodes and time.
+    pub p50: Option<i64>,
+    /// 99th percentile over nodes and time.
+    pub p99: Option<i64>,
+}
+
+/// What one sample shows once it is set against the truth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Truth {
+    /// Seconds since the start.
+    pub at_s: f64,
+    /// Each node's clock minus the median of the honest ones, nanoseconds, in roster order;
+    /// `None` where a node has no clock.
+    pub errors_ns: Vec<Option<f64>>,
+    /// Skew of the worst pair of honest nodes, nanoseconds; `None` with fewer than two clocks.
+    pub worst_ns: Option<i64>,
+    /// Every honest node has a clock.
+    pub complete: bool,
+    /// Mean over the honest nodes of the squared deviation from their mean, ns².
+    pub variance_ns2: Option<f64>,
+    /// Honest nodes further from the median than the bound they publish.
+    pub violations: u64,
+}
+
+impl Truth {
+    /// Sets a sample against the truth; `roster` says who lies.
+    pub fn of(sample: &Sample, roster: &[NodeInfo]) -> Self {
+        let honest = |node: usize| roster.get(node).is_none_or(|info| info.clock.lie.is_none());
+        // Clocks read some 1.7e18 ns, too much for an f64; their differences are small.
+        let origin = sample.nodes.iter().find_map(|node| node.clock_ns);
+        let relative: Vec<Option<i64>> = sample
+            .nodes
+            .iter()
+            .map(|node| Some(node.clock_ns?.saturating_sub(origin?)))
+            .collect();
+        let seats = || (0..sample.nodes.len()).filter(|&node| honest(node));
+        let mut sorted: Vec<i64> = seats().filter_map(|node| relative[node]).collect();
+        sorted.sort_unstable();
+
+        let median = median(&sorted);
+        let errors_ns: Vec<Option<f64>> = relative
+            .iter()
+            .map(|clock| Some((*clock)? as f64 - median?))
+            .collect();
+        let violations = seats()
+            .filter(
+                |&node| match (errors_ns[node], sample.nodes[node].bound_ns) {
+                    (Some(error), Some(bound)) => error.abs() > bound as f64,
+                    _ => false,
+                },
+            )
+            .count();
+        let worst_ns = match sorted[..] {
+            [first, .., last] => Some(last.saturating_sub(first)),
+            _ => None,
+        };
+        Self {
+            at_s: sample.at.as_secs_f64(),
+            complete: sorted.len() == seats().count(),
+            errors_ns,
+            worst_ns,
+            variance_ns2: variance(&sorted),
+            violations: violations as u64,
+        }
+    }
+}
+
+/// Takes in the samples of a run one by one.
+#[derive(Debug, Clone)]
+pub struct Record {
+    roster: Vec<NodeInfo>,
+    samples: Vec<Sample>,
+    truths: Vec<Truth>,
+}
+
+impl Record {
+    /// An empty record of a run with these nodes.
+    pub fn new(roster: Vec<NodeInfo>) -> Self {
+        Self {
+            roster,
+            samples: Vec::new(),
+            truths: Vec::new(),
+        }
+    }
+
+    /// Takes in one sample; they come in the order of time.
+    pub fn push(&mut self, sample: Sample) {
+        self.truths.push(Truth::of(&sample, &self.roster));
+        self.samples.push(sample);
+    }
+
+    /// The nodes.
+    pub fn roster(&self) -> &[NodeInfo] {
+        &self.roster
+    }
+
+    /// The samples so far.
+    pub fn samples(&self) -> &[Sample] {
+        &self.samples
+    }
+
+    /// The same, set against the truth.
+    pub fn truths(&self) -> &[Truth] {
+        &self.truths
+    }
+
+    /// Whether this node tells the truth.
+    pub fn honest(&self, node: usize) -> bool {
+        self.roster
+            .get(node)
+            .is_none_or(|info| info.clock.lie.is_none())
+    }
+
+    /// Seconds of the last sample.
+    pub fn seconds(&self) -> f64 {
+        self.truths.last().map_or(0.0, |truth| truth.at_s)
+    }
+
+    /// Index of the first sample of the second half of the time.
+    pub fn second_half(&self) -> usize {
+        let half = self.seconds() / 2.0;
+        self.truths.partition_point(|truth| truth.at_s < half)
+    }
+
+    /// Seconds after which the worst pair stays below [`CONVERGED_NS`], with all honest clocks
+    /// present; `None` if it does not.
+    pub fn converged_s(&self) -> Option<f64> {
+        let good = |truth: &&Truth| {
+            truth.complete && truth.worst_ns.is_some_and(|worst| worst < CONVERGED_NS)
+        };
+        let lasting = self.truths.iter().rev().take_while(good).count();
+        let first = self.truths.len() - lasting;
+        self.truths.get(first).map(|truth| truth.at_s)
+    }
+
+    /// The statistics of the run so far.
+    pub fn summary(&self, totals: Totals) -> Summary {
+        let half = self.second_half();
+        let mut skews: Vec<i64> = self.truths[half..]
+            .iter()
+            .filter_map(|truth| truth.worst_ns)
+            .collect();
+        skews.sort_unstable();
+        let mut bounds: Vec<i64> = self.samples[half..]
+            .iter()
+            .flat_map(|sample| sample.nodes.iter().enumerate())
+            .filter(|(node, _)| self.honest(*node))
+            .filter_map(|(_, seen)| seen.bound_ns)
+            .collect();
+        bounds.sort_unstable();
+        Summary {
+            nodes: self.roster.len(),
+            seconds: rounded(self.seconds(), 1e3),
+            converged_s: self.converged_s().map(|s| rounded(s, 1e3)),
+            skew_ns: SkewStats {
+                p50: percentile(&skews, 50),
+                p99: percentile(&skews, 99),
+                max: skews.last().copied(),
+            },
+            rms_ns: self.rms_ns().map(|ns| rounded(ns, 10.0)),
+            bound_ns: BoundStats {
+                p50: percentile(&bounds, 50),
+                p99: percentile(&bounds, 99),
+            },
+            bound_violations: self.violations(),
+            exchanges: totals.exchanges,
+            stamps: totals.stamps,
+        }
+    }
+
+    /// Times so far that an honest node was further off than it promised.
+    pub fn violations(&self) -> u64 {
+        self.truths.iter().map(|truth| truth.violations).sum()
+    }
+
+    fn rms_ns(&self) -> Option<f64> {
+        let variances: Vec<f64> = self.truths[self.second_half()..]
+            .iter()
+            .filter_map(|truth| truth.variance_ns2)
+            .collect();
+        let mean = variances.iter().sum::<f64>() / variances.len() as f64;
+        (!variances.is_empty()).then(|| mean.sqrt())
+    }
+
+    /// Signed errors of the honest nodes over the second half, nanoseconds, sorted.
+    pub fn settled_errors_ns(&self) -> Vec<f64> {
+        let mut errors: Vec<f64> = self.truths[self.second_half()..]
+            .iter()
+            .flat_map(|truth| truth.errors_ns.iter().enumerate())
+            .filter(|(node, _)| self.honest(*node))
+            .filter_map(|(_, error)| *error)
+            .collect();
+        errors.sort_unstable_by(f64::total_cmp);
+        errors
+    }
+}
+
+/// The middle of sorted values, the mean of the two middle ones of an even number.
+fn median(sorted: &[i64]) -> Option<f64> {
+    let half = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(sorted[half] as f64),
+        _ => Some((sorted[half - 1] as f64 + sorted[half] as f64) / 2.0),
+    }
+}
+
+/// Mean squared deviation from the mean.
+fn variance(values: &[i64]) -> Option<f64> {
+    let n = values.len() as f64;
+    let mean = values.iter().map(|&v| v as f64).sum::<f64>() / n;
+    let squares = values
+        .iter()
+        .map(|&v| (v as f64 - mean).powi(2))
+        .sum::<f64>();
+    (!values.is_empty()).then_some(squares / n)
+}
+
+/// The smallest of the sorted values that at least `percent` of them do not exceed
+/// (nearest rank).
+pub(super) fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied()
+}
+
+fn rounded(value: f64, per_unit: f64) -> f64 {
+    (value * per_unit).round() / per_unit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::options::Lie;
+    use super::super::testing;
+    use super::*;
+    use crate::time::Span;
+
+    const EPOCH: i64 = 1_800_000_000_000_000_000;
+
+    /// A run of one sample a second from second 0; each inner list is the clocks of the nodes.
+    fn run(ticks: &[&[i64]]) -> Record {
+        let mut record = Record::new(testing::roster(ticks[0].len()));
+        for (second, clocks) in ticks.iter().enumerate() {
+            record.push(tick(second as i64, clocks));
+        }
+        record
+    }
+
+    fn tick(second: i64, clocks: &[i64]) -> Sample {
+        let mut sample = testing::sample(Span::from_secs(second), clocks.len());
+        for (node, clock) in sample.nodes.iter_mut().zip(clocks) {
+            node.clock_ns = Some(EPOCH + clock);
+        }
+        sample
+    }
+
+    #[test]
+    fn errors_are_against_the_median_and_spread_against_the_mean() {
+        let truth = &run(&[&[0, 10, 50]]).truths()[0].clone();
+        assert_eq!(truth.errors_ns, [Some(-10.0), Some(0.0), Some(40.0)]);
+        assert_eq!(truth.worst_ns, Some(50));
+        // mean 20, deviations -20, -10, 30
+        assert_eq!(truth.variance_ns2, Some((400.0 + 100.0 + 900.0) / 3.0));
+        let even = &run(&[&[0, 10, 50, 20]]).truths()[0].clone();
+        assert_eq!(even.errors_ns[0], Some(-15.0));
+    }
+
+    #[test]
+    fn convergence_is_the_start_of_the_last_good_stretch() {
+        let (good, bad): (&[i64], &[i64]) = (&[0, 9_999], &[0, 10_000]);
+        assert_eq!(run(&[good, good, good]).converged_s(), Some(0.0));
+        assert_eq!(run(&[bad, good, good]).converged_s(), Some(1.0));
+        assert_eq!(run(&[bad, good, bad, good]).converged_s(), Some(3.0));
+        assert_eq!(run(&[good, good, bad]).converged_s(), None, "lost again");
+        assert_eq!(run(&[bad, bad]).converged_s(), None, "never");
+        assert_eq!(Record::new(testing::roster(2)).converged_s(), None);
+    }
+
+    #[test]
+    fn a_missing_clock_is_not_convergence() {
+        let mut record = Record::new(testing::roster(3));
+        let mut partial = tick(0, &[0, 5, 7]);
+        partial.nodes[2].clock_ns = None;
+        record.push(partial);
+        assert_eq!(record.truths()[0].worst_ns, Some(5));
+        assert_eq!(record.converged_s(), None);
+        record.push(tick(1, &[0, 5, 7]));
+        assert_eq!(record.converged_s(), Some(1.0));
+    }
+
+    #[test]
+    fn skew_and_rms_are_of_the_second_half() {
+        // 5 samples at 0..=4 s: the second half starts at 2 s.
+        let summary =
+            run(&[&[0, 900], &[0, 800], &[0, 10], &[0, 30], &[20, 0]]).summary(Totals::default());
+        assert_eq!(
+            summary.skew_ns,
+            SkewStats {
+                p50: Some(20),
+                p99: Some(30),
+                max: Some(30)
+            }
+        );
+        // Deviations from the mean: ±5, ±15, ±10.
+        let expected = ((25.0 + 225.0 + 100.0) / 3.0_f64).sqrt();
+        assert!((summary.rms_ns.unwrap() - expected).abs() < 0.06);
+        assert_eq!((summary.nodes, summary.seconds), (2, 4.0));
+    }
+
+    #[test]
+    fn violations_count_over_the_whole_run_and_only_where_a_bound_is_published() {
+        let mut record = Record::new(testing::roster(3));
+        for (second, bounds) in [
+            [Some(9), Some(0), Some(40)],
+            [Some(10), None, Some(39)],
+            [None, Some(5), None],
+        ]
+        .iter()
+        .enumerate()
+        {
+            let mut sample = tick(second as i64, &[0, 10, 50]);
+            for (node, bound) in sample.nodes.iter_mut().zip(bounds) {
+                node.bound_ns = *bound;
+            }
+            record.push(sample);
+        }
+        let summary = record.summary(Totals::default());
+        assert_eq!(summary.bound_violations, 2);
+        // The second half is seconds 1 and 2: bounds 5, 10, 39.
+        assert_eq!(
+            summary.bound_ns,
+            BoundStats {
+                p50: Some(10),
+                p99: Some(39)
+            }
+        );
+    }
+
+    #[test]
+    fn liars_count_nowhere_but_their_error_is_shown() {
+        let mut roster = testing::roster(3);
+        roster[2].clock.lie = Some(Lie {
+            offset: Span::from_millis(10),
+            drift_ppm: 0.0,
+        });
+        let mut record = Record::new(roster);
+        let mut sample = tick(0, &[0, 10, 10_000_000]);
+        sample.nodes[2].bound_ns = Some(1);
+        record.push(sample);
+        let summary = record.summary(Totals::default());
+        assert_eq!(record.truths()[0].errors_ns[2], Some(9_999_995.0));
+        assert_eq!(summary.skew_ns.max, Some(10));
+        assert_eq!(summary.bound_violations, 0);
+        assert_eq!(summary.bound_ns.p50, None);
+        assert_eq!(summary.converged_s, Some(0.0));
+        assert_eq!(record.settled_errors_ns(), [-5.0, 5.0]);
+    }
+
+    #[test]
+    fn percentiles_are_nearest_rank() {
+        let values: Vec<i64> = (1..=200).collect();
+        assert_eq!(percentile(&values, 50), Some(100));
+        assert_eq!(percentile(&values, 99), Some(198));
+        assert_eq!(percentile(&values, 0), Some(1));
+        assert_eq!(percentile(&[7], 99), Some(7));
+        assert_eq!(percentile::<i64>(&[], 50), None);
+    }
+
+    #[test]
+    fn json_has_the_documented_names_and_nulls() {
+        let totals = Totals {
+            exchanges: 7,
+            stamps: Stamps {
+                hardware: 0,
+                kernel: 26,
+                user: 1,
+                lost: 1,
+            },
+        };
+        let json = serde_json::to_string(&run(&[&[0, 300], &[0, 200]]).summary(totals)).unwrap();
+        assert_eq!(
+            json,
+            r#"{"nodes":2,"seconds":1.0,"converged_s":0.0,"skew_ns":{"p50":200,"p99":200,"max":200},"rms_ns":100.0,"bound_ns":{"p50":null,"p99":null},"bound_violations":0,"exchanges":7,"stamps":{"hardware":0,"kernel":26,"user":1,"lost":1}}"#
+        );
+        let empty = Record::new(testing::roster(2)).summary(Totals::default());
+        let json = serde_json::to_value(empty).unwrap();
+        assert!(json["converged_s"].is_null() && json["rms_ns"].is_null());
+    }
+}

@@ -1,0 +1,110 @@
+//! `parisync run`: the daemon in the foreground.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::output::{CliError, Context, Exit};
+use crate::config::{Config, ConfigError, DurationText, PeerAddress, Target};
+
+/// Options of `parisync run`; each wins over the file.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Args {
+    /// Configuration file; without one the defaults hold
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What to steer
+    #[arg(long, value_enum, value_name = "TARGET")]
+    discipline: Option<Target>,
+    /// Where the time socket listens
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// A peer, besides those in the file; may be repeated
+    #[arg(long = "peer", value_name = "[KEY@]HOST:PORT")]
+    peers: Vec<PeerAddress>,
+    /// A node to join the distributed hash table through, besides those in the file; may be
+    /// repeated
+    #[arg(long, value_name = "[KEY@]HOST:PORT")]
+    bootstrap: Vec<PeerAddress>,
+    /// Name of the network
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
+    /// Where the distributed hash table listens
+    #[arg(long, value_name = "ADDR:PORT")]
+    dht_listen: Option<SocketAddr>,
+    /// Do not use the distributed hash table
+    #[arg(long)]
+    no_dht: bool,
+    /// Do not look for peers on the local network
+    #[arg(long)]
+    no_lan: bool,
+    /// Where identity, drift and known peers are kept
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// One poll(2) loop instead of threads; peers come from the static list only
+    #[arg(long)]
+    single_thread: bool,
+    /// Stop after this long; a number without a unit is seconds
+    #[arg(long = "for", value_name = "SECONDS", value_parser = DurationText::parse_or_seconds)]
+    stop_after: Option<DurationText>,
+    /// What to log: error, warn, info, debug, trace or a filter such as parisync=debug
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+/// Runs until it is told to stop.
+pub(super) fn run(args: Args, context: &Context) -> Result<Exit, CliError> {
+    let stop_after = args.stop_after.map(|text| text.span().to_duration());
+    let config = configure(args, context.socket.clone())?;
+    serve(config, stop_after)
+}
+
+/// The one place where the command line meets the daemon.
+fn serve(config: Config, stop_after: Option<Duration>) -> Result<Exit, CliError> {
+    let _ = (config, stop_after);
+    Err(CliError::Failed("this build has no daemon".to_owned()))
+}
+
+/// The file, or the defaults, with the options over it.
+fn configure(args: Args, socket: Option<PathBuf>) -> Result<Config, ConfigError> {
+    let mut config = match &args.config {
+        Some(file) => Config::load(file)?,
+        None => Config::default(),
+    };
+    set(&mut config.discipline.target, args.discipline);
+    set(&mut config.listen, args.listen);
+    set(&mut config.dht.listen, args.dht_listen);
+    add(&mut config.peers, args.peers);
+    add(&mut config.bootstrap, args.bootstrap);
+    if let Some(network) = args.network {
+        config.set_network(&network)?;
+    }
+    if let Some(dir) = args.state_dir {
+        config.set_state_dir(&dir)?;
+    }
+    if let Some(path) = socket {
+        config.set_control_socket(&path)?;
+    }
+    if let Some(log) = args.log {
+        config.set_log(&log)?;
+    }
+    config.dht.enabled &= !args.no_dht;
+    config.lan &= !args.no_lan;
+    config.single_thread |= args.single_thread;
+    config.settle()?;
+    Ok(config)
+}
+
+fn set<T>(target: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *target = value;
+    }
+}
+
+fn add(list: &mut Vec<PeerAddress>, more: Vec<PeerAddress>) {
+    for peer in more {
+        if !list.contains(&peer) {
+            list.push(peer);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `parisync tracking`: the state of this node's clock.
+
+use super::output::{CliError, Context, Exit};
+use super::text::{columns, signed, span_or_dash, state};
+use super::utc;
+use crate::export::status::Tracking;
+use crate::time::VirtualTime;
+
+/// Asks the daemon and prints.
+pub(super) fn run(context: &Context) -> Result<Exit, CliError> {
+    let tracking = context.client()?.tracking()?.content;
+    context.show(&tracking, human)?;
+    Ok(Exit::Done)
+}
+
+fn human(t: &Tracking) -> String {
+    let mut rows = Vec::new();
+    let mut row = |name: &str, value: String| rows.push(vec![format!("{name:<16}"), value]);
+    row("Identity", t.id.to_string());
+    row("State", format!("{}: {}", state(t.state), t.reason));
+    row(
+        "Network time",
+        utc::rfc3339(VirtualTime::from_nanos(t.virtual_time_ns)),
+    );
+    row(
+        "Bound",
+        match t.bound_ns {
+            Some(_) => format!(
+                "{} against the network's clock, guaranteed while at most {} of {} lie",
+                span_or_dash(t.bound_ns),
+                t.tolerated_liars,
+                t.used
+            ),
+            None => "none yet".to_owned(),
+        },
+    );
+    row(
+        "Expected error",
+        match t.estimated_error_ns {
+            Some(_) => format!("{} (one sigma)", span_or_dash(t.estimated_error_ns)),
+            None => "not known yet".to_owned(),
+        },
+    );
+    row(
+        "Last offset",
+        format!(
+            "{} from the neighbours' consensus",
+            signed(t.last_offset_ns)
+        ),
+    );
+    row(
+        "Rate",
+        format!("{:+.3} ppm against this host's oscillator", t.rate_ppm),
+    );
+    row(
+        "Neighbours",
+        format!("{} heard, {} used", t.neighbours, t.used),
+    );
+    for source in &t.sources {
+        row("Peers from", source.clone());
+    }
+    let steering = match (t.clock_offset_ns, t.clock_rate_ppm) {
+        (None, None) => String::new(),
+        (offset, rate) => {
+            let offset = offset.map_or_else(
+                || "offset unknown".to_owned(),
+                |ns| format!("{} from the network's clock", signed(ns)),
+            );
+            let rate = rate.map_or_else(String::new, |ppm| format!(", corrected by {ppm:+.3} ppm"));
+            format!(": {offset}{rate}")
+        }
+    };
+    row("Disciplines", format!("{}{steering}", t.discipline));
+    let c = &t.counters;
+    row(
+        "Packets",
+        format!(
+            "{} sent, {} received, {} refused; {} exchanges, {} steps",
+            c.sent, c.received, c.refused, c.exchanges, c.steps
+        ),
+    );
+    row(
+        "Stamps",
+        format!(
+            "{} hardware, {} kernel, {} user, {} lost",
+            c.stamps_hardware, c.stamps_kernel, c.stamps_user, c.stamps_lost
+        ),
+    );
+    for warning in &t.warnings {
+        row("Warning", warning.clone());
+    }
+    columns(&rows, &[])
+}

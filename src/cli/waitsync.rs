@@ -1,0 +1,166 @@
+//! `parisync waitsync`: waits until the clock is synchronized.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::output::{CliError, Context, Exit};
+use super::text::{span_or_dash, state};
+use crate::config::DurationText;
+use crate::export::client::ClientError;
+use crate::export::status::Tracking;
+use crate::time::Span;
+use crate::wire::ClockState;
+
+/// Options of `parisync waitsync`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Wait for a guaranteed bound of at most this as well (1us, 500ns, …)
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    max_bound: Option<Span>,
+    /// Give up after this long; a number without a unit is seconds
+    #[arg(short, long, value_name = "TIME", default_value = "60s", value_parser = DurationText::parse_or_seconds)]
+    timeout: DurationText,
+}
+
+/// How long a daemon may be absent: it may just be starting, or being restarted.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// How often the daemon is asked.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+fn positive(text: &str) -> Result<Span, String> {
+    let span = text
+        .parse::<DurationText>()
+        .map_err(|error| error.to_string())?;
+    if span.span() == Span::ZERO {
+        return Err("no clock has a bound of zero".to_owned());
+    }
+    Ok(span.span())
+}
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    ready: bool,
+    waited_s: f64,
+    state: Option<ClockState>,
+    bound_ns: Option<i64>,
+}
+
+/// Asks the daemon again and again until it is ready, time is up, or it can never be.
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
+    let start = Instant::now();
+    let timeout = args.timeout.span().to_duration();
+    let mut last = None;
+    let mut heard = start;
+    loop {
+        match context.client().and_then(|mut client| client.tracking()) {
+            Ok(answer) => {
+                heard = Instant::now();
+                let tracking = last.insert(answer.content);
+                if is_ready(tracking, args.max_bound) {
+                    return conclude(context, start, last.as_ref(), true);
+                }
+                if let Some(why) = hopeless(tracking) {
+                    return Err(CliError::Impossible(format!(
+                        "it can never be ready: {why}"
+                    )));
+                }
+            }
+            Err(error) if may_pass(&error) && heard.elapsed() < GRACE => {}
+            Err(error) => return Err(CliError::Impossible(error.to_string())),
+        }
+        let left = timeout.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            return conclude(context, start, last.as_ref(), false);
+        }
+        thread::sleep(INTERVAL.min(left));
+    }
+}
+
+fn is_ready(tracking: &Tracking, max_bound: Option<Span>) -> bool {
+    let bound_fits = match (max_bound, tracking.bound_ns) {
+        (None, _) => true,
+        (Some(most), Some(bound)) => Span::from_nanos(bound) <= most,
+        (Some(_), None) => false,
+    };
+    tracking.state == ClockState::Synchronized && bound_fits
+}
+
+/// Why this daemon will never be synchronized, if so.
+fn hopeless(tracking: &Tracking) -> Option<&'static str> {
+    let alone = tracking.sources.is_empty() && tracking.neighbours == 0;
+    alone.then_some(
+        "the daemon has nobody to synchronize with and looks for nobody; \
+         name `peers`, a `bootstrap` address, or turn `lan` on",
+    )
+}
+
+/// Whether a daemon that is just starting or stopping causes this.
+fn may_pass(error: &ClientError) -> bool {
+    matches!(error, ClientError::NoDaemon { .. })
+}
+
+fn conclude(
+    context: &Context,
+    start: Instant,
+    tracking: Option<&Tracking>,
+    ready: bool,
+) -> Result<Exit, CliError> {
+    let outcome = Outcome {
+        ready,
+        waited_s: start.elapsed().as_secs_f64(),
+        state: tracking.map(|tracking| tracking.state),
+        bound_ns: tracking.and_then(|tracking| tracking.bound_ns),
+    };
+    context.show(&outcome, |outcome| {
+        let words = outcome.state.map_or("no daemon", state);
+        let verdict = if ready { "ready" } else { "timeout" };
+        format!(
+            "{verdict} after {:.1} s: {words}, bound {}\n",
+            outcome.waited_s,
+            span_or_dash(outcome.bound_ns)
+        )
+    })?;
+    Ok(if ready { Exit::Done } else { Exit::Failed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::tests::tracking;
+
+    #[test]
+    fn ready_means_synchronized_within_the_bound() {
+        let mut t = tracking();
+        t.bound_ns = Some(1_000);
+        assert!(is_ready(&t, None));
+        assert!(is_ready(&t, Some(Span::from_micros(1))));
+        assert!(!is_ready(&t, Some(Span::from_nanos(999))));
+        t.bound_ns = None;
+        assert!(is_ready(&t, None));
+        assert!(!is_ready(&t, Some(Span::MAX)));
+        t.bound_ns = Some(1);
+        t.state = ClockState::Holdover;
+        assert!(!is_ready(&t, None));
+    }
+
+    #[test]
+    fn a_daemon_without_any_peer_source_is_hopeless() {
+        let mut t = tracking();
+        assert_eq!(hopeless(&t), None);
+        t.sources.clear();
+        assert_eq!(hopeless(&t), None, "somebody is there all the same");
+        t.neighbours = 0;
+        assert!(hopeless(&t).is_some());
+    }
+
+    #[test]
+    fn a_bound_of_zero_is_refused() {
+        assert!(positive("0s").is_err());
+        assert!(positive("1").is_err());
+        assert_eq!(positive("1us"), Ok(Span::from_micros(1)));
+    }
+}

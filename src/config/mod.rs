@@ -1,0 +1,181 @@
+//! TOML to a checked configuration.
+//!
+//! An empty file is valid. A key there is not is refused with the nearest one there is; every
+//! error is one line that says what, where (`file:line:column`) and what to do.
+//! `docs/operations.md` explains each key, `scripts/parisync.toml` shows all of them.
+
+mod address;
+mod check;
+mod choice;
+mod document;
+mod duration;
+mod error;
+mod paths;
+mod read;
+mod schema;
+mod settings;
+
+pub use address::{DEFAULT_DHT_PORT, DEFAULT_PORT, ParsePeerError, PeerAddress};
+pub use choice::UnknownWord;
+pub use duration::{DurationText, ParseDurationError};
+pub use error::{ConfigError, Place};
+pub use paths::{SYSTEM_SOCKET, SYSTEM_STATE};
+pub use schema::{SECTIONS, SectionKeys};
+pub use settings::{
+    DhtConfig, DisciplineConfig, ExchangeConfig, OscillatorSpec, Stamps, StepPolicy, Target,
+    TransportConfig, VirtualOscillator, Wait,
+};
+
+use std::fs::File;
+use std::io::Read;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// The largest file read as a configuration, in bytes.
+pub const MAX_FILE: u64 = 1 << 20;
+
+/// Everything the daemon is told, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Name of the network; nodes of other networks are not heard.
+    pub network: String,
+    /// Where the time socket listens; see [`Config::listen_candidates`].
+    pub listen: SocketAddr,
+    /// Peers named beforehand, by their time port.
+    pub peers: Vec<PeerAddress>,
+    /// Nodes through which the distributed hash table is joined, by their DHT port.
+    pub bootstrap: Vec<PeerAddress>,
+    /// Whether peers are looked for on the local network.
+    pub lan: bool,
+    /// The distributed hash table.
+    pub dht: DhtConfig,
+    /// What is steered and how.
+    pub discipline: DisciplineConfig,
+    /// What is known of this host's oscillator.
+    pub oscillator: OscillatorSpec,
+    /// The oscillator under [`Target::Virtual`].
+    pub virtual_oscillator: VirtualOscillator,
+    /// How often neighbours are asked.
+    pub exchange: ExchangeConfig,
+    /// How packets are stamped and waited for.
+    pub transport: TransportConfig,
+    /// Where identity, drift and known peers are kept.
+    pub state_dir: PathBuf,
+    /// Where the control socket is.
+    pub control_socket: PathBuf,
+    /// The user to become after set-up when started as root.
+    pub user: Option<String>,
+    /// What is logged, in the syntax of `tracing_subscriber`'s `EnvFilter`.
+    pub log: String,
+    /// One `poll(2)` loop instead of threads; peers come from the static list only.
+    pub single_thread: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let (state_dir, control_socket) = paths::with_surroundings(|here| {
+            let state_dir = here.state_dir();
+            let control_socket = here.control_socket(&state_dir);
+            (state_dir, control_socket)
+        });
+        Self {
+            network: "parisync".to_owned(),
+            listen: (Ipv6Addr::UNSPECIFIED, DEFAULT_PORT).into(),
+            peers: Vec::new(),
+            bootstrap: Vec::new(),
+            lan: true,
+            dht: DhtConfig::default(),
+            discipline: DisciplineConfig::default(),
+            oscillator: OscillatorSpec::default(),
+            virtual_oscillator: VirtualOscillator::default(),
+            exchange: ExchangeConfig::default(),
+            transport: TransportConfig::default(),
+            state_dir,
+            control_socket,
+            user: None,
+            log: "info".to_owned(),
+            single_thread: false,
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks `file`.
+    ///
+    /// # Errors
+    /// One line on the first thing that is wrong.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable {
+            file: file.to_owned(),
+            source,
+        };
+        let opened = File::open(file).map_err(unreadable)?;
+        if opened.metadata().map_err(unreadable)?.is_dir() {
+            let file = file.to_owned();
+            return Err(ConfigError::Directory { file });
+        }
+        let mut bytes = Vec::new();
+        let mut limited = opened.take(MAX_FILE + 1);
+        limited.read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() as u64 > MAX_FILE {
+            return Err(ConfigError::TooLarge {
+                file: file.to_owned(),
+                limit: MAX_FILE,
+            });
+        }
+        match str::from_utf8(&bytes) {
+            Ok(text) => Self::parse(text, file),
+            Err(error) => {
+                let lossy = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+                let place = Place::of(file, &lossy, lossy.len());
+                Err(ConfigError::NotText { place })
+            }
+        }
+    }
+
+    /// Reads and checks `text`; messages call it `file`.
+    ///
+    /// # Errors
+    /// One line on the first thing that is wrong.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        read::read(document::Source { file, text })
+    }
+
+    /// Settles what follows from other settings; for those who change a configuration after it
+    /// was read.
+    ///
+    /// # Errors
+    /// What does not go together.
+    pub fn settle(&mut self) -> Result<(), ConfigError> {
+        if self.single_thread {
+            // Engines have threads of their own.
+            self.lan = false;
+            self.dht.enabled = false;
+        }
+        let (time, dht) = (self.listen, self.dht.listen);
+        if self.dht.enabled && time.port() == dht.port() && time.port() != 0 {
+            let overlap =
+                time.ip() == dht.ip() || time.ip().is_unspecified() || dht.ip().is_unspecified();
+            if overlap {
+                return Err(ConfigError::Conflict(format!(
+                    "`listen` ({time}) and `dht.listen` ({dht}) are the same UDP port; \
+                     give them different ones"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The addresses to try for the time socket, in this order: `[::]` takes IPv4 as well, and
+    /// where there is no IPv6 `0.0.0.0` does.
+    pub fn listen_candidates(&self) -> Vec<SocketAddr> {
+        let mut candidates = vec![self.listen];
+        if self.listen.ip() == Ipv6Addr::UNSPECIFIED {
+            candidates.push((Ipv4Addr::UNSPECIFIED, self.listen.port()).into());
+        }
+        candidates
+    }
+}
+
+#[cfg(test)]
+mod tests;

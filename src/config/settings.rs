@@ -1,0 +1,226 @@
+//! The parts of a configuration, checked, with their defaults.
+
+use std::net::{Ipv6Addr, SocketAddr};
+
+use serde::Serialize;
+
+use super::address::DEFAULT_DHT_PORT;
+use super::choice::choice;
+use crate::discipline;
+use crate::time::{Rate, Span};
+
+choice! {
+    /// What is steered so that it follows the virtual clock.
+    pub enum Target {
+        /// This host's system clock, `CLOCK_REALTIME`.
+        System = "system",
+        /// A clock in the process over a virtual oscillator: experiments and tests.
+        Virtual = "virtual",
+        /// Nothing; measure and serve only.
+        None = "none",
+    }
+}
+
+choice! {
+    /// Where packets are stamped; the kernel falls back to user space by itself.
+    pub enum Stamps {
+        /// In the kernel's network stack.
+        Kernel = "kernel",
+        /// In user space, around the system call.
+        User = "user",
+    }
+}
+
+choice! {
+    /// How the socket thread waits for packets.
+    pub enum Wait {
+        /// It sleeps in `poll(2)`.
+        Block = "block",
+        /// The kernel polls the network card for a while before it sleeps.
+        BusyPoll = "busy-poll",
+        /// It never sleeps; takes a whole core.
+        Spin = "spin",
+    }
+}
+
+/// The distributed hash table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DhtConfig {
+    /// Whether peers are looked for through it; needs the `dht` feature of the build.
+    pub enabled: bool,
+    /// Where its UDP (QUIC) socket listens.
+    pub listen: SocketAddr,
+}
+
+impl Default for DhtConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: (Ipv6Addr::UNSPECIFIED, DEFAULT_DHT_PORT).into(),
+        }
+    }
+}
+
+/// When the disciplined clock may jump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepPolicy {
+    /// Smaller offsets are always slewed; [`None`]: what suits the target.
+    pub threshold: Option<Span>,
+    /// How long after the first agreement it may be stepped; zero forbids it.
+    pub startup: Span,
+    /// Start-up begins anew after a suspend and after somebody else stepped the clock.
+    pub after_interruption: bool,
+    /// Step at any time.
+    pub while_running: bool,
+    /// Later than at start-up, leave a clock alone that is off by more; [`None`]: never.
+    pub panic: Option<Span>,
+    /// The same at start-up.
+    pub startup_panic: Option<Span>,
+}
+
+impl Default for StepPolicy {
+    fn default() -> Self {
+        let policy = discipline::StepPolicy::default();
+        let limit = |span| Some(span).filter(|span| *span != Span::MAX);
+        Self {
+            threshold: None,
+            startup: policy.startup,
+            after_interruption: policy.after_interruption,
+            while_running: policy.while_running,
+            panic: limit(policy.panic),
+            startup_panic: limit(policy.startup_panic),
+        }
+    }
+}
+
+/// What is steered and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DisciplineConfig {
+    /// What is steered.
+    pub target: Target,
+    /// When it may jump.
+    pub step: StepPolicy,
+    /// The fastest it is slewed.
+    pub max_slew: Rate,
+}
+
+impl Default for DisciplineConfig {
+    fn default() -> Self {
+        Self {
+            target: Target::System,
+            step: StepPolicy::default(),
+            max_slew: discipline::Settings::system().max_slew,
+        }
+    }
+}
+
+impl DisciplineConfig {
+    /// The settings of the discipline for this target; [`None`] if nothing is steered.
+    pub fn settings(&self) -> Option<discipline::Settings> {
+        let defaults = match self.target {
+            Target::System => discipline::Settings::system(),
+            Target::Virtual => discipline::Settings::virtual_clock(),
+            Target::None => return None,
+        };
+        Some(discipline::Settings {
+            max_slew: self.max_slew,
+            step: discipline::StepPolicy {
+                threshold: self.step.threshold.unwrap_or(defaults.step.threshold),
+                startup: self.step.startup,
+                after_interruption: self.step.after_interruption,
+                while_running: self.step.while_running,
+                panic: self.step.panic.unwrap_or(Span::MAX),
+                startup_panic: self.step.startup_panic.unwrap_or(Span::MAX),
+                ..defaults.step
+            },
+            ..defaults
+        })
+    }
+}
+
+/// What is known of this host's oscillator; the guaranteed bounds rest on it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OscillatorSpec {
+    /// The most its frequency may be off, either way.
+    pub max_drift: Rate,
+    /// Random walk of its frequency per √s.
+    pub wander: Rate,
+}
+
+impl Default for OscillatorSpec {
+    fn default() -> Self {
+        Self {
+            max_drift: Rate::from_ppm(100.0),
+            wander: Rate::from_fraction(1e-9),
+        }
+    }
+}
+
+/// The deliberately bad oscillator under `target = "virtual"`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VirtualOscillator {
+    /// Its phase against `CLOCK_MONOTONIC_RAW` at the start; may be negative.
+    pub offset: Span,
+    /// Its frequency error.
+    pub drift: Rate,
+    /// Random walk of its frequency per √s.
+    pub wander: Rate,
+    /// Seed of the random walk.
+    pub seed: u64,
+}
+
+impl Default for VirtualOscillator {
+    fn default() -> Self {
+        Self {
+            offset: Span::ZERO,
+            drift: Rate::ZERO,
+            wander: Rate::ZERO,
+            seed: 1,
+        }
+    }
+}
+
+/// How often neighbours are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExchangeConfig {
+    /// Time between two bursts to one neighbour.
+    pub poll: Span,
+    /// Exchanges in a burst.
+    pub burst: u8,
+}
+
+impl Default for ExchangeConfig {
+    fn default() -> Self {
+        Self {
+            poll: Span::from_secs(1),
+            burst: 4,
+        }
+    }
+}
+
+/// How packets are stamped and waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransportConfig {
+    /// Where packets are stamped.
+    pub stamps: Stamps,
+    /// How the socket thread waits.
+    pub wait: Wait,
+    /// How long the kernel polls the card before it sleeps, with [`Wait::BusyPoll`].
+    pub busy_poll: Span,
+    /// The CPU the socket thread is pinned to.
+    pub cpu: Option<usize>,
+    /// The `SCHED_FIFO` priority of the socket thread, 1 to 99.
+    pub fifo_priority: Option<u8>,
+}
+
+impl Default for TransportConfig {
+    fn default() -> Self {
+        Self {
+            stamps: Stamps::Kernel,
+            wait: Wait::Block,
+            busy_poll: Span::from_micros(50),
+            cpu: None,
+            fifo_priority: None,
+        }
+    }
+}

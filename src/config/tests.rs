@@ -1,0 +1,399 @@
+//! What is refused, where, and with which advice; and that what we ship is valid.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::testing::TempDir;
+use crate::time::{Rate, Span};
+use proptest::prelude::*;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("f.toml"))
+}
+
+/// The error of a text that must not be accepted, in words.
+fn refused(text: &str) -> String {
+    let message = parse(text).unwrap_err().to_string();
+    assert!(!message.contains('\n'), "more than one line: {message:?}");
+    message
+}
+
+fn example() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/parisync.toml");
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    assert_eq!(parse("").unwrap(), Config::default());
+    assert_eq!(parse("# nothing\n\n[dht]\n").unwrap(), Config::default());
+}
+
+#[test]
+fn everything_can_be_said() {
+    let key = "cd".repeat(32);
+    let config = parse(&format!(
+        r#"
+        network = "lab"
+        listen = "0.0.0.0:5000"
+        peers = ["a:1", "{key}@[::1]:2"]
+        bootstrap = ["b:3"]
+        lan = false
+        state_dir = "/s"
+        control_socket = "/c"
+        user = "nobody"
+        log = "parisync=debug,warn"
+        single_thread = false
+        dht = {{ enabled = true, listen = "[::]:6000" }}
+        discipline.target = "virtual"
+        discipline.max_slew_ppm = 1_000
+        [discipline.step]
+        threshold = "20ms"
+        startup = "0s"
+        panic = "never"
+        startup_panic = "1h"
+        after_interruption = false
+        while_running = true
+        [oscillator]
+        max_drift_ppm = 5.5
+        wander_ppb = 0.5
+        [virtual]
+        offset = "-500ms"
+        drift_ppm = -20
+        seed = 0xff
+        [exchange]
+        poll = "250ms"
+        burst = 8
+        [transport]
+        stamps = "user"
+        wait = "busy-poll"
+        busy_poll = "20us"
+        cpu = 0
+        fifo_priority = 50
+        "#
+    ))
+    .unwrap();
+    let expected = Config {
+        network: "lab".to_owned(),
+        listen: "0.0.0.0:5000".parse().unwrap(),
+        peers: vec![
+            "a:1".parse().unwrap(),
+            format!("{key}@[::1]:2").parse().unwrap(),
+        ],
+        bootstrap: vec!["b:3".parse().unwrap()],
+        lan: false,
+        state_dir: "/s".into(),
+        control_socket: "/c".into(),
+        user: Some("nobody".to_owned()),
+        log: "parisync=debug,warn".to_owned(),
+        single_thread: false,
+        dht: DhtConfig {
+            enabled: true,
+            listen: "[::]:6000".parse().unwrap(),
+        },
+        discipline: DisciplineConfig {
+            target: Target::Virtual,
+            max_slew: Rate::from_ppm(1_000.0),
+            step: StepPolicy {
+                threshold: Some(Span::from_millis(20)),
+                startup: Span::ZERO,
+                after_interruption: false,
+                while_running: true,
+                panic: None,
+                startup_panic: Some(Span::from_secs(3_600)),
+            },
+        },
+        oscillator: OscillatorSpec {
+            max_drift: Rate::from_ppm(5.5),
+            wander: Rate::from_ppm(0.5e-3),
+        },
+        virtual_oscillator: VirtualOscillator {
+            offset: Span::from_millis(-500),
+            drift: Rate::from_ppm(-20.0),
+            wander: Rate::ZERO,
+            seed: 255,
+        },
+        exchange: ExchangeConfig {
+            poll: Span::from_millis(250),
+            burst: 8,
+        },
+        transport: TransportConfig {
+            stamps: Stamps::User,
+            wait: Wait::BusyPoll,
+            busy_poll: Span::from_micros(20),
+            cpu: Some(0),
+            fifo_priority: Some(50),
+        },
+    };
+    assert_eq!(config, expected);
+    let settings = config.discipline.settings().unwrap();
+    assert_eq!(settings.check(), Ok(()));
+    assert_eq!(settings.max_slew, Rate::from_ppm(1_000.0));
+    assert_eq!(settings.step.threshold, Span::from_millis(20));
+    assert_eq!(settings.step.startup, Span::ZERO);
+    assert_eq!(settings.step.panic, Span::MAX);
+    assert_eq!(settings.step.startup_panic, Span::from_secs(3_600));
+}
+
+#[test]
+fn the_defaults_fit_the_discipline() {
+    for target in [Target::System, Target::Virtual] {
+        let config = DisciplineConfig {
+            target,
+            ..DisciplineConfig::default()
+        };
+        let expected = match target {
+            Target::System => crate::discipline::Settings::system(),
+            _ => crate::discipline::Settings::virtual_clock(),
+        };
+        assert_eq!(config.settings(), Some(expected));
+    }
+    let none = DisciplineConfig {
+        target: Target::None,
+        ..DisciplineConfig::default()
+    };
+    assert_eq!(none.settings(), None);
+}
+
+#[test]
+fn typos_are_refused_with_place_and_nearest_key() {
+    assert_eq!(
+        refused("lan = true\n[exchange]\n  pol = \"1s\"\n"),
+        "f.toml:3:3: unknown key `exchange.pol`; did you mean `exchange.poll`?"
+    );
+    assert_eq!(
+        refused("lann = true"),
+        "f.toml:1:1: unknown key `lann`; did you mean `lan`?"
+    );
+    assert_eq!(
+        refused("[dicipline]\ntarget = \"none\""),
+        "f.toml:1:2: unknown key `dicipline`; did you mean `discipline`?"
+    );
+    assert_eq!(
+        refused("poll = \"1s\""),
+        "f.toml:1:1: unknown key `poll`; it belongs in [exchange]"
+    );
+    // Of several the first in the file, whatever their order in the alphabet.
+    assert!(refused("zzz = 1\naaa = 1").starts_with("f.toml:1:1: unknown key `zzz`"));
+    // A key cannot smuggle control characters to a terminal.
+    assert!(refused("\"\\u001b[31m\" = 1").contains("\\u{1b}"));
+}
+
+#[test]
+fn values_are_refused_with_place_and_reason() {
+    for (text, message) in [
+        (
+            "lan = 1",
+            "f.toml:1:7: `lan` must be true or false, not an integer",
+        ),
+        (
+            "dht = true",
+            "f.toml:1:7: `dht` must be a section, not a boolean",
+        ),
+        (
+            "peers = \"a:1\"",
+            "f.toml:1:9: `peers` must be a list, not a string",
+        ),
+        (
+            "peers = [\n  \"a:1\",\n  \"é\", \"b\"]",
+            "f.toml:3:3: `peers` is \"é\": the port is missing: write host:port, such as \
+             \"192.0.2.7:4711\"",
+        ),
+        (
+            "peers = [\"é:1\", \"é:1\"]",
+            "f.toml:1:17: `peers` names é:1 twice; remove one",
+        ),
+        (
+            "[exchange]\npoll = 1",
+            "f.toml:2:8: `exchange.poll` must be a string, not an integer",
+        ),
+        (
+            "[exchange]\npoll = \"1\"",
+            "f.toml:2:8: `exchange.poll` is \"1\": say the unit: one of ns, us, ms, s, min, h, d, \
+             as in \"500ms\"",
+        ),
+        (
+            "[exchange]\npoll = \"1us\"",
+            "f.toml:2:8: `exchange.poll` must be from 10ms to 1h",
+        ),
+        (
+            "[exchange]\nburst = 17",
+            "f.toml:2:9: `exchange.burst` must be from 1 to 16, not 17",
+        ),
+        (
+            "[exchange]\nburst = -1",
+            "f.toml:2:9: `exchange.burst` must be from 1 to 16, not -1",
+        ),
+        (
+            "[oscillator]\nmax_drift_ppm = nan",
+            "f.toml:2:17: `oscillator.max_drift_ppm` must be from 0.001 to 10000, not nan",
+        ),
+        (
+            "[discipline]\ntarget = \"phc\"",
+            "f.toml:2:10: `discipline.target` is \"phc\": use one of system, virtual, none",
+        ),
+        (
+            "listen = \"4711\"",
+            "f.toml:1:10: `listen` is \"4711\": expected ADDRESS:PORT, such as \"[::]:4711\" or \
+             \"192.0.2.7:4711\"",
+        ),
+        (
+            "state_dir = \"here\"",
+            "f.toml:1:13: `state_dir` must be an absolute path, beginning with /",
+        ),
+        (
+            "[discipline.step]\npanic = \"1ms\"",
+            "f.toml:2:9: `discipline.step.panic` must be longer than \
+             `discipline.step.threshold` (10ms), or \"never\"",
+        ),
+        (
+            "listen = \"[::]:4712\"",
+            "f.toml:1:10: `listen` does not go with the rest: `listen` ([::]:4712) and \
+             `dht.listen` ([::]:4712) are the same UDP port; give them different ones",
+        ),
+        (
+            "single_thread = true\nlan = true",
+            "f.toml:2:7: `lan` does not go with `single_thread`, which takes `peers` only; \
+             remove one",
+        ),
+    ] {
+        assert_eq!(refused(text), message);
+    }
+    let long = format!("control_socket = \"/{}\"", "x".repeat(100));
+    assert!(refused(&long).contains("longer than 100 bytes"));
+    assert!(refused("log = \"a=b=c\"").starts_with("f.toml:1:7: `log` is \"a=b=c\""));
+    assert!(refused("network = \"\"").starts_with("f.toml:1:11: `network` must be"));
+}
+
+#[test]
+fn text_that_is_no_toml_is_refused_with_its_place() {
+    assert!(refused("lan = true\nlan = false").starts_with("f.toml:2:1: duplicate key"));
+    assert!(refused("[dht]\n[dht]").starts_with("f.toml:2:2: duplicate key"));
+    assert!(refused("lan = \n").starts_with("f.toml:1:7: not valid TOML"));
+    assert!(refused("network = \"open\nlan = true").starts_with("f.toml:1:"));
+    assert!(refused(&"[".repeat(100_000)).starts_with("f.toml:1:"));
+}
+
+#[test]
+fn single_thread_turns_the_engines_off() {
+    let config = parse("single_thread = true\npeers = [\"a:1\"]").unwrap();
+    assert!(!config.lan && !config.dht.enabled);
+}
+
+#[test]
+fn files_that_cannot_be_read_say_why() {
+    let dir = TempDir::new("config");
+    let load = |name: &str| Config::load(&dir.path().join(name)).unwrap_err();
+    assert!(matches!(load("gone"), ConfigError::Unreadable { .. }));
+    assert!(matches!(load(""), ConfigError::Directory { .. }));
+
+    fs::write(dir.path().join("latin1"), b"# caf\xe9\nlan = true").unwrap();
+    let error = load("latin1");
+    let place = error.place().unwrap();
+    assert_eq!((place.line, place.column), (1, 6));
+    assert!(error.to_string().contains("not valid UTF-8"));
+
+    fs::write(dir.path().join("huge"), vec![b'#'; MAX_FILE as usize + 1]).unwrap();
+    assert!(matches!(load("huge"), ConfigError::TooLarge { .. }));
+    // A device without end is read no further than the limit.
+    let endless = Config::load(Path::new("/dev/zero")).unwrap_err();
+    assert!(matches!(endless, ConfigError::TooLarge { .. }));
+
+    fs::write(dir.path().join("ok"), vec![b'#'; MAX_FILE as usize]).unwrap();
+    assert!(Config::load(&dir.path().join("ok")).is_ok());
+}
+
+#[test]
+fn every_shipped_configuration_is_valid() {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+    let files: Vec<PathBuf> = fs::read_dir(scripts)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "toml"))
+        .collect();
+    assert!(!files.is_empty());
+    for file in files {
+        Config::load(&file).unwrap();
+    }
+}
+
+/// The example shows defaults as comments, so that with the marks taken off it means the same.
+#[test]
+fn the_example_shows_every_key_with_its_default() {
+    let example = example();
+    let mut shown = Vec::new();
+    let mut section = String::new();
+    let mut uncommented = String::new();
+    for line in example.lines() {
+        let bare = line.strip_prefix('#').unwrap_or(line);
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']').to_owned();
+        }
+        let key = bare.split(" = ").next().unwrap_or_default();
+        let word = |c: char| c.is_ascii_lowercase() || c == '_';
+        let is_setting = bare.contains(" = ") && key.chars().all(word);
+        if is_setting {
+            shown.push(schema::dotted(&section, key));
+        }
+        uncommented += if is_setting { bare } else { line };
+        uncommented += "\n";
+    }
+    for (section, keys) in SECTIONS {
+        for key in keys.iter().map(|key| schema::dotted(section, key)) {
+            let is_section = SECTIONS.iter().any(|(name, _)| *name == key);
+            assert!(
+                is_section || shown.contains(&key),
+                "{key} is not in the example"
+            );
+        }
+    }
+    let config = parse(&uncommented).unwrap();
+    let expected = Config {
+        // These have no value by default, and paths depend on who runs it.
+        peers: config.peers.clone(),
+        bootstrap: config.bootstrap.clone(),
+        user: Some("parisync".to_owned()),
+        state_dir: SYSTEM_STATE.into(),
+        control_socket: SYSTEM_SOCKET.into(),
+        transport: TransportConfig {
+            cpu: Some(1),
+            fifo_priority: Some(50),
+            ..TransportConfig::default()
+        },
+        discipline: DisciplineConfig {
+            step: StepPolicy {
+                threshold: Some(Span::from_millis(10)),
+                ..StepPolicy::default()
+            },
+            ..DisciplineConfig::default()
+        },
+        ..Config::default()
+    };
+    assert_eq!(config, expected);
+    assert_eq!((config.peers.len(), config.bootstrap.len()), (2, 1));
+}
+
+#[test]
+fn the_manual_explains_every_key() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let manual = fs::read_to_string(path).unwrap();
+    for (section, keys) in SECTIONS {
+        for key in keys.iter().map(|key| schema::dotted(section, key)) {
+            let is_section = SECTIONS.iter().any(|(name, _)| *name == key);
+            assert!(
+                is_section || manual.contains(&format!("| `{key}` |")),
+                "{key}"
+            );
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_never_panics(text in "(lan|peers|[a-z\\[\\]\\. ={}\"'#\n0-9é]){0,40}") {
+        if let Err(error) = parse(&text) {
+            prop_assert!(!error.to_string().contains('\n'));
+        }
+    }
+}

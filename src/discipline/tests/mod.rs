@@ -1,0 +1,6 @@
+//! The discipline on simulated clocks.
+
+mod behaviour;
+mod figures;
+mod properties;
+mod sim;

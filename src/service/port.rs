@@ -1,0 +1,125 @@
+//! The time socket: bytes and stamps, nothing else.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hwts::Wake;
+use hwts::transport::{TransportError, TxEvent, UdpTransport};
+
+use super::core::Outgoing;
+use super::local::LocalClock;
+use crate::node::{LinkId, RawStamp};
+
+/// Packets whose transmit stamp is awaited; older ones are given up.
+const IN_FLIGHT: usize = 64;
+
+/// Datagrams taken from the socket at a time, so that transmit stamps are not kept waiting.
+const BUDGET: usize = 32;
+
+/// What came out of the socket.
+#[derive(Debug)]
+pub enum Incoming<'a> {
+    /// A datagram.
+    Datagram {
+        /// Who sent it.
+        from: SocketAddr,
+        /// Its bytes.
+        bytes: &'a [u8],
+        /// When it arrived.
+        stamp: RawStamp,
+    },
+    /// One of our time packets left.
+    Sent {
+        /// Which.
+        packet: (LinkId, u32),
+        /// When.
+        stamp: RawStamp,
+    },
+}
+
+/// The time socket of a node.
+#[derive(Debug)]
+pub struct Port {
+    transport: UdpTransport,
+    clock: LocalClock,
+    in_flight: [Option<(u32, (LinkId, u32))>; IN_FLIGHT],
+}
+
+impl Port {
+    /// A port on an open transport.
+    pub const fn new(transport: UdpTransport, clock: LocalClock) -> Self {
+        Self {
+            transport,
+            clock,
+            in_flight: [None; IN_FLIGHT],
+        }
+    }
+
+    /// The transport within.
+    pub const fn transport(&self) -> &UdpTransport {
+        &self.transport
+    }
+
+    /// The clock that stamps are given on.
+    pub const fn clock(&self) -> &LocalClock {
+        &self.clock
+    }
+
+    /// Send a datagram.
+    ///
+    /// # Errors
+    /// What the socket says; the datagram is lost, as any datagram may be.
+    pub fn send(&mut self, outgoing: &Outgoing, bytes: &[u8]) -> Result<(), TransportError> {
+        let token = self.transport.send(outgoing.to, bytes)?;
+        self.in_flight[token.0 as usize % IN_FLIGHT] =
+            outgoing.packet.map(|packet| (token.0, packet));
+        Ok(())
+    }
+
+    /// Hand out all that has come: transmit stamps first, since an answer may follow within
+    /// microseconds and is worth more if the stamp of its question is known.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn drain(&mut self, mut sink: impl FnMut(Incoming<'_>)) -> Result<(), TransportError> {
+        self.clock.refresh();
+        let Self {
+            transport,
+            clock,
+            in_flight,
+        } = self;
+        transport.poll_tx(|event| {
+            let TxEvent::Stamped { token, stamp } = event else {
+                return;
+            };
+            let entry = &mut in_flight[token.0 as usize % IN_FLIGHT];
+            if let Some((number, packet)) = *entry
+                && number == token.0
+            {
+                *entry = None;
+                if let Some(stamp) = clock.convert(stamp) {
+                    sink(Incoming::Sent { packet, stamp });
+                }
+            }
+        })?;
+        transport.receive(BUDGET, |received| {
+            if let Some(stamp) = clock.convert(received.stamp) {
+                sink(Incoming::Datagram {
+                    from: received.from,
+                    bytes: received.bytes,
+                    stamp,
+                });
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Wait until something comes, `wake` is used, or `timeout` has passed.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn wait(&self, timeout: Duration, wake: Option<&Wake>) -> Result<(), TransportError> {
+        self.transport.wait(Some(timeout), wake)?;
+        Ok(())
+    }
+}
