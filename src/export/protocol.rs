@@ -75,7 +75,10 @@ impl Request {
             "tracking" => Ok(Self::Tracking),
             "peers" => Ok(Self::Peers),
             "status" => Ok(Self::Status),
-            "clock-at" => wire.mono_raw_ns.map(Self::ClockAt).ok_or(RequestError::Malformed),
+            "clock-at" => wire
+                .mono_raw_ns
+                .map(Self::ClockAt)
+                .ok_or(RequestError::Malformed),
             _ => Err(RequestError::Unknown),
         }
     }

@@ -27,10 +27,6 @@ pub(crate) enum Discovery {
     /// From these time addresses and nowhere else.
     Static(Vec<SocketAddr>),
     /// By the DHT from these addresses; the first node of a network has none.
-    #[cfg_attr(
-        not(feature = "dht"),
-        expect(dead_code, reason = "the lean build has no DHT")
-    )]
     Dht(Vec<SocketAddr>),
     /// By announcements on the local network.
     Lan,
@@ -306,3 +302,39 @@ impl Drop for Node {
 
 /// The user that owns nothing.
 const NOBODY: u32 = 65534;
+
+#[test]
+fn every_configuration_is_one_that_the_daemon_reads() {
+    let address = std::net::Ipv4Addr::LOCALHOST.into();
+    let host = Host::at(address);
+    let known = vec![(address, TIME_PORT).into()];
+    let plain = |discovery| Spec::new(&host, 2, discovery);
+    let specs = [
+        plain(Discovery::Lan),
+        plain(Discovery::Dht(known.clone())),
+        Spec {
+            single_thread: true,
+            ..plain(Discovery::Static(known.clone()))
+        },
+        Spec {
+            unprivileged: true,
+            ..plain(Discovery::Static(Vec::new()))
+        },
+        Spec {
+            lie: Some(Lie {
+                offset_us: -10_000,
+                drift_ppm: 200.0,
+            }),
+            ..plain(Discovery::Static(known))
+        },
+    ];
+    for spec in specs {
+        let toml = spec.toml(Path::new("/tmp/e2e"));
+        let read = parisync::config::Config::parse(&toml, Path::new("node.toml"));
+        let config = read.unwrap_or_else(|error| panic!("{error}\n{toml}"));
+        assert_eq!(
+            (config.listen, config.network.as_str()),
+            (spec.time_address(), NETWORK)
+        );
+    }
+}
