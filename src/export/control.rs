@@ -34,8 +34,8 @@ const MODE: u32 = 0o660;
 /// Where the answers come from. Called on the thread that serves the socket, so it should copy a
 /// snapshot rather than wait for anything.
 pub trait StatusProvider: Send {
-    /// The status now.
-    fn status(&self) -> Status;
+    /// The status now; `None` if the daemon is too busy to tell.
+    fn status(&self) -> Option<Status>;
 
     /// What the clocks show when `CLOCK_MONOTONIC_RAW` reads `mono_raw` nanoseconds.
     fn clock_at(&self, mono_raw: i64) -> ClockReading;
@@ -125,6 +125,15 @@ impl ControlServer {
     /// Where the socket is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether somebody wants something, so that a [turn](Self::turn) is worth its status. Never
+    /// waits.
+    pub fn is_wanted(&self) -> bool {
+        let mut fds = Vec::with_capacity(1 + self.clients.len());
+        fds.push(PollFd::new(self.listener.as_fd(), PollFlags::POLLIN));
+        fds.extend(self.clients.iter().map(Client::poll_fd));
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// Waits up to `timeout` ([`None`]: for ever) for something to do, or for `stop` to be
@@ -407,8 +416,10 @@ fn answer(request: Request, provider: &dyn StatusProvider) -> Reply {
         return Reply::reading(request, provider.clock_at(mono_raw));
     }
     let before = raw_now();
-    let status = provider.status();
-    Reply::answer(request, status, [before, raw_now()])
+    match provider.status() {
+        Some(status) => Reply::answer(request, status, [before, raw_now()]),
+        None => Reply::refusal(RequestError::Internal),
+    }
 }
 
 /// This host's `CLOCK_MONOTONIC_RAW`, in nanoseconds.
