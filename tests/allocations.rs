@@ -141,9 +141,7 @@ impl Network {
                 Some(outgoing)
             });
             let Some(outgoing) = sent else { break };
-            if let Some(to) =
-                (0..self.flying.capacity().max(256)).find(|to| address(*to) == outgoing.to)
-            {
+            if let Some(to) = (0..count).find(|to| address(*to) == outgoing.to) {
                 self.flying
                     .push_back((number, to, out[..outgoing.len].to_vec()));
             }

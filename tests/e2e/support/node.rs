@@ -15,7 +15,7 @@ use super::lab::{Host, Lab};
 use super::{Context, Failure, Outcome};
 
 /// The name of the network that every node belongs to.
-pub(crate) const NETWORK: &str = "end to end";
+pub(crate) const NETWORK: &str = "end-to-end";
 /// The port of the time socket of every node.
 pub(crate) const TIME_PORT: u16 = 4711;
 /// The port of the DHT engine of every node.
@@ -253,20 +253,22 @@ impl Node {
         question(self.control.insert(control))
     }
 
-    /// Whether the process should be running, as far as this test has let it.
-    pub(crate) fn is_started(&self) -> bool {
-        self.child.is_some()
-    }
-
-    /// Whether a process that was started is gone without having been told to.
-    pub(crate) fn has_ended(&mut self) -> Outcome<bool> {
-        Ok(self
-            .child
-            .as_mut()
-            .map(Child::try_wait)
-            .transpose()?
-            .flatten()
-            .is_some())
+    /// Fails with its last words if the process was started and is gone without having been told.
+    pub(crate) fn still_runs(&mut self) -> Outcome {
+        let Some(child) = &mut self.child else {
+            return Ok(());
+        };
+        let Some(status) = child.try_wait()? else {
+            return Ok(());
+        };
+        let log = self.log()?;
+        let last = log.lines().rev().take(8).collect::<Vec<_>>();
+        let last: Vec<&str> = last.into_iter().rev().collect();
+        let name = &self.spec.host.namespace;
+        Err(Failure::new(format!(
+            "{name} ended by itself with {status}:\n{}",
+            last.join("\n")
+        )))
     }
 
     /// The process, for its figures under /proc.
