@@ -10,6 +10,14 @@ use rand_core::RngCore;
 use std::net::SocketAddr;
 
 #[derive(Debug, Arbitrary)]
+struct Input {
+    /// Datagrams delivered in good order before the trouble starts: six make a session.
+    peace: u8,
+    steps: Vec<Step>,
+}
+
+/// `nth` counts back from the newest datagram seen on the wire.
+#[derive(Debug, Arbitrary)]
 enum Step {
     Connect { b: bool },
     Send { b: bool },
@@ -101,7 +109,8 @@ impl World {
 
     fn step(&mut self, step: Step) {
         let picked = |wire: &[Datagram], nth: u8| {
-            let datagram = wire.get(usize::from(nth))?;
+            let back = usize::from(nth).checked_rem(wire.len())?;
+            let datagram = wire.get(wire.len() - 1 - back)?;
             Some((datagram.from, datagram.to, datagram.bytes.clone()))
         };
         match step {
@@ -161,7 +170,7 @@ impl World {
     }
 }
 
-fuzz_target!(|steps: Vec<Step>| {
+fuzz_target!(|input: Input| {
     let now = RawTime::from_nanos(0);
     let limits = Limits {
         max_outbound: 2,
@@ -186,7 +195,18 @@ fuzz_target!(|steps: Vec<Step>| {
         sent: [0; 2],
         received: [0; 2],
     };
-    for step in steps.into_iter().take(100) {
+    let peace = input.peace % 7;
+    if peace > 0 {
+        world.step(Step::Connect { b: false });
+        (0..peace).for_each(|_| world.step(Step::Deliver { nth: 0 }));
+    }
+    if peace == 6 {
+        for n in 0..2 {
+            let other = world.hosts[1 - n].node_id();
+            assert!(world.hosts[n].peer_addr(&other).is_some());
+        }
+    }
+    for step in input.steps.into_iter().take(100) {
         world.step(step);
     }
 });
