@@ -54,7 +54,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon: find peers, agree with them on the time, steer this host's clock
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Show the state of this node's clock
     Tracking,
     /// Show the neighbours: which are used, and if not why
@@ -78,7 +78,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let context = Context::new(cli.output, cli.socket);
     output::finish(match cli.command {
-        Command::Run(args) => run::run(args, &context),
+        Command::Run(args) => run::run(*args, &context),
         Command::Tracking => tracking::run(&context),
         Command::Peers(args) => peers::run(&args, &context),
         Command::Waitsync(args) => waitsync::run(&args, &context),
