@@ -119,8 +119,8 @@ fn status(state: ClockState, bound_ns: Option<i64>, sources: &[&str]) -> Status 
 struct Fake(Status);
 
 impl StatusProvider for Fake {
-    fn status(&self) -> Status {
-        self.0.clone()
+    fn status(&self) -> Option<Status> {
+        Some(self.0.clone())
     }
 
     fn clock_at(&self, mono_raw_ns: i64) -> ClockReading {

@@ -68,6 +68,9 @@
 //! stamp of the last packet only: call
 //! [`poll_tx`](transport::UdpTransport::poll_tx) after each send.
 
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!("hwts needs 64-bit Linux");
+
 #[cfg(feature = "alloc-counter")]
 pub mod alloc;
 pub mod clock;

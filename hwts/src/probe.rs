@@ -3,11 +3,16 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::thread;
 use std::time::Duration;
 
 use crate::clock::{Clock, ClockError, CrossRead, Permission, Steering, SystemClock};
 use crate::stamp::{Domain, Source};
 use crate::transport::{FallbackReason, TransportError, TxEvent, UdpConfig, UdpTransport};
+
+/// Packets sent at most, and the time between them.
+const TRIES: usize = 20;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What stamps loopback packets really got.
 #[derive(Debug)]
@@ -62,13 +67,16 @@ fn stamping(ip: IpAddr) -> Result<Stamping, TransportError> {
     let (mut tx, mut rx) = (None, None);
     // The first socket on a host that asks for stamps gets none for a moment: the kernel turns
     // them on in the background.
-    for _ in 0..10 {
+    for _ in 0..TRIES {
         let wanted = transport.capabilities();
         if rx >= Some(wanted.rx) && tx >= Some(wanted.tx) {
             break;
         }
+        if rx.is_some() {
+            thread::sleep(PAUSE);
+        }
         transport.send(to, b"hwts probe")?;
-        transport.wait(Some(Duration::from_millis(20)), None)?;
+        transport.wait(Some(PAUSE), None)?;
         transport.poll_tx(|event| {
             if let TxEvent::Stamped { stamp, .. } = event {
                 tx = tx.max(Some(stamp.source));

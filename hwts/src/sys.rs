@@ -260,9 +260,11 @@ pub(crate) fn recv_message(
     let len = check_len(unsafe {
         libc::recvmsg(fd.as_raw_fd(), &raw mut msg, flags | libc::MSG_DONTWAIT)
     })?;
+    // Some C libraries have a narrower type for it.
+    let control_len: usize = msg.msg_controllen as _;
     Ok(Message {
         len: len.min(bytes.len()),
-        control_len: (msg.msg_controllen as usize).min(control.0.len()),
+        control_len: control_len.min(control.0.len()),
         flags: msg.msg_flags,
         from: from.to_socket_addr(),
     })

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::output::{CliError, Context, Exit};
-use crate::config::{Config, ConfigError, DurationText, PeerAddress, Target};
+use crate::config::{Config, ConfigError, DEFAULT_DHT_PORT, DurationText, Target};
+use crate::engine::{ParsePeerAddressError, PeerAddress};
+use crate::service;
 
 /// Options of `parisync run`; each wins over the file.
 #[derive(Debug, Default, clap::Args)]
@@ -24,7 +25,7 @@ pub(super) struct Args {
     peers: Vec<PeerAddress>,
     /// A node to join the distributed hash table through, besides those in the file; may be
     /// repeated
-    #[arg(long, value_name = "[KEY@]HOST:PORT")]
+    #[arg(long, value_name = "[KEY@]HOST:PORT", value_parser = bootstrap)]
     bootstrap: Vec<PeerAddress>,
     /// Name of the network
     #[arg(long, value_name = "NAME")]
@@ -38,6 +39,9 @@ pub(super) struct Args {
     /// Do not look for peers on the local network
     #[arg(long)]
     no_lan: bool,
+    /// No control socket
+    #[arg(long)]
+    no_control: bool,
     /// Where identity, drift and known peers are kept
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -52,17 +56,16 @@ pub(super) struct Args {
     log: Option<String>,
 }
 
+fn bootstrap(text: &str) -> Result<PeerAddress, ParsePeerAddressError> {
+    PeerAddress::parse(text, DEFAULT_DHT_PORT)
+}
+
 /// Runs until it is told to stop.
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit, CliError> {
     let stop_after = args.stop_after.map(|text| text.span().to_duration());
     let config = configure(args, context.socket.clone())?;
-    serve(config, stop_after)
-}
-
-/// The one place where the command line meets the daemon.
-fn serve(config: Config, stop_after: Option<Duration>) -> Result<Exit, CliError> {
-    let _ = (config, stop_after);
-    Err(CliError::Failed("this build has no daemon".to_owned()))
+    service::run(config, stop_after).map_err(|error| CliError::Failed(error.to_string()))?;
+    Ok(Exit::Done)
 }
 
 /// The file, or the defaults, with the options over it.
@@ -90,6 +93,7 @@ fn configure(args: Args, socket: Option<PathBuf>) -> Result<Config, ConfigError>
     }
     config.dht.enabled &= !args.no_dht;
     config.lan &= !args.no_lan;
+    config.control &= !args.no_control;
     config.single_thread |= args.single_thread;
     config.settle()?;
     Ok(config)

@@ -4,7 +4,6 @@
 //! error is one line that says what, where (`file:line:column`) and what to do.
 //! `docs/operations.md` explains each key, `scripts/parisync.toml` shows all of them.
 
-mod address;
 mod check;
 mod choice;
 mod document;
@@ -15,21 +14,23 @@ mod read;
 mod schema;
 mod settings;
 
-pub use address::{DEFAULT_DHT_PORT, DEFAULT_PORT, ParsePeerError, PeerAddress};
 pub use choice::UnknownWord;
 pub use duration::{DurationText, ParseDurationError};
 pub use error::{ConfigError, Place};
 pub use paths::{SYSTEM_SOCKET, SYSTEM_STATE};
 pub use schema::{SECTIONS, SectionKeys};
 pub use settings::{
-    DhtConfig, DisciplineConfig, ExchangeConfig, OscillatorSpec, Stamps, StepPolicy, Target,
-    TransportConfig, VirtualOscillator, Wait,
+    DEFAULT_DHT_PORT, DhtConfig, DisciplineConfig, ExchangeConfig, OscillatorSpec, Stamps,
+    StepPolicy, Target, TransportConfig, VirtualOscillator, Wait,
 };
 
 use std::fs::File;
 use std::io::Read;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+
+use crate::engine::{DEFAULT_TIME_PORT, PeerAddress};
+use crate::node::Lie;
 
 /// The largest file read as a configuration, in bytes.
 pub const MAX_FILE: u64 = 1 << 20;
@@ -63,10 +64,14 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Where the control socket is.
     pub control_socket: PathBuf,
+    /// Whether there is a control socket at all.
+    pub control: bool,
     /// The user to become after set-up when started as root.
     pub user: Option<String>,
     /// What is logged, in the syntax of `tracing_subscriber`'s `EnvFilter`.
     pub log: String,
+    /// What an experiment makes the node tell others instead of the truth.
+    pub testing: Lie,
     /// One `poll(2)` loop instead of threads; peers come from the static list only.
     pub single_thread: bool,
 }
@@ -80,7 +85,7 @@ impl Default for Config {
         });
         Self {
             network: "parisync".to_owned(),
-            listen: (Ipv6Addr::UNSPECIFIED, DEFAULT_PORT).into(),
+            listen: (Ipv6Addr::UNSPECIFIED, DEFAULT_TIME_PORT).into(),
             peers: Vec::new(),
             bootstrap: Vec::new(),
             lan: true,
@@ -92,8 +97,10 @@ impl Default for Config {
             transport: TransportConfig::default(),
             state_dir,
             control_socket,
+            control: true,
             user: None,
             log: "info".to_owned(),
+            testing: Lie::default(),
             single_thread: false,
         }
     }

@@ -8,8 +8,9 @@ use toml::de::DeTable;
 
 use super::check;
 use super::document::{Field, Section, Source};
-use super::{Config, ConfigError, DurationText, PeerAddress, Target};
+use super::{Config, ConfigError, DEFAULT_DHT_PORT, DurationText, Target};
 use crate::discipline::StepPolicy as DisciplinePolicy;
+use crate::engine::{DEFAULT_TIME_PORT, PeerAddress};
 use crate::time::{Rate, Span};
 
 /// Reads and checks the whole document.
@@ -61,6 +62,11 @@ pub(super) fn read(source: Source<'_>) -> Result<Config, ConfigError> {
             small(f, 1..=99).map(Some)
         })?;
     }
+    if let Some(section) = top.section("testing")? {
+        let lie = &mut config.testing;
+        section.set("lie_offset", &mut lie.offset, signed_span)?;
+        section.set("lie_drift_ppm", &mut lie.drift, |f| ppm(f, -1e4..=1e4))?;
+    }
     explicit_conflicts(&top, &config)?;
     config.settle().map_err(|error| match top.field("listen") {
         Some(field) => field.bad(format!("does not go with the rest: {error}")),
@@ -80,8 +86,10 @@ fn top_level(top: &Section<'_>, config: &mut Config) -> Result<(), ConfigError> 
         checked(f, check::network)
     })?;
     top.set("listen", &mut config.listen, socket_address)?;
-    top.set("peers", &mut config.peers, peers)?;
-    top.set("bootstrap", &mut config.bootstrap, peers)?;
+    top.set("peers", &mut config.peers, |f| peers(f, DEFAULT_TIME_PORT))?;
+    top.set("bootstrap", &mut config.bootstrap, |f| {
+        peers(f, DEFAULT_DHT_PORT)
+    })?;
     top.set("lan", &mut config.lan, Field::boolean)?;
     if let Some(field) = top.field("state_dir") {
         let dir = path(&field, check::absolute)?;
@@ -98,6 +106,7 @@ fn top_level(top: &Section<'_>, config: &mut Config) -> Result<(), ConfigError> 
         }
         Ok(Some(name.to_owned()))
     })?;
+    top.set("control", &mut config.control, Field::boolean)?;
     top.set("log", &mut config.log, |f| checked(f, check::log))?;
     top.set("single_thread", &mut config.single_thread, Field::boolean)
 }
@@ -180,10 +189,12 @@ fn explicit_conflicts(top: &Section<'_>, config: &Config) -> Result<(), ConfigEr
     }
 }
 
-fn peers(field: &Field<'_>) -> Result<Vec<PeerAddress>, ConfigError> {
+fn peers(field: &Field<'_>, default_port: u16) -> Result<Vec<PeerAddress>, ConfigError> {
     let mut peers = Vec::new();
     for element in field.elements()? {
-        let peer: PeerAddress = element.parsed()?;
+        let text = element.text()?;
+        let peer = PeerAddress::parse(text, default_port)
+            .map_err(|error| element.bad(format!("is {text:?}: {error}")))?;
         if peers.contains(&peer) {
             return Err(element.bad(format!("names {peer} twice; remove one")));
         }

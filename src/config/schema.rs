@@ -14,6 +14,7 @@ pub const SECTIONS: &[SectionKeys] = &[
             "bootstrap",
             "lan",
             "state_dir",
+            "control",
             "control_socket",
             "user",
             "log",
@@ -24,6 +25,7 @@ pub const SECTIONS: &[SectionKeys] = &[
             "virtual",
             "exchange",
             "transport",
+            "testing",
         ],
     ),
     ("dht", &["enabled", "listen"]),
@@ -46,6 +48,7 @@ pub const SECTIONS: &[SectionKeys] = &[
         "transport",
         &["stamps", "wait", "busy_poll", "cpu", "fifo_priority"],
     ),
+    ("testing", &["lie_offset", "lie_drift_ppm"]),
 ];
 
 /// The keys of `section`; none for a section there is not.

@@ -4,10 +4,12 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use serde::Serialize;
 
-use super::address::DEFAULT_DHT_PORT;
 use super::choice::choice;
 use crate::discipline;
 use crate::time::{Rate, Span};
+
+/// The UDP port of the distributed hash table where none is named.
+pub const DEFAULT_DHT_PORT: u16 = 4712;
 
 choice! {
     /// What is steered so that it follows the virtual clock.
@@ -151,7 +153,7 @@ impl Default for OscillatorSpec {
     fn default() -> Self {
         Self {
             max_drift: Rate::from_ppm(100.0),
-            wander: Rate::from_fraction(1e-9),
+            wander: Rate::from_fraction(1e-8),
         }
     }
 }
@@ -193,7 +195,7 @@ impl Default for ExchangeConfig {
     fn default() -> Self {
         Self {
             poll: Span::from_secs(1),
-            burst: 4,
+            burst: 2,
         }
     }
 }

@@ -137,22 +137,19 @@ impl From<ClockError> for SteerError {
 
 /// How long the machine has slept since boot: `CLOCK_BOOTTIME` − `CLOCK_MONOTONIC`, the narrowest
 /// of a few bracketed reads; zero where the kernel cannot tell.
-///
-/// A clock simulator may know neither clock and stop the program: pass [`Span::ZERO`] there.
 pub fn asleep() -> Span {
     let read = |clock: ClockId| {
-        clock_gettime(clock).map_or(Span::ZERO, |at| {
-            Span::from_secs(at.tv_sec()) + Span::from_nanos(at.tv_nsec())
-        })
+        let at = clock_gettime(clock).ok()?;
+        Some(Span::from_secs(at.tv_sec()) + Span::from_nanos(at.tv_nsec()))
     };
     let once = |_| {
-        let before = read(ClockId::CLOCK_MONOTONIC);
-        let boot = read(ClockId::CLOCK_BOOTTIME);
-        let width = read(ClockId::CLOCK_MONOTONIC) - before;
-        (width, boot - (before + width / 2))
+        let before = read(ClockId::CLOCK_MONOTONIC)?;
+        let boot = read(ClockId::CLOCK_BOOTTIME)?;
+        let width = read(ClockId::CLOCK_MONOTONIC)? - before;
+        Some((width, boot - (before + width / 2)))
     };
     (0..3)
-        .map(once)
+        .filter_map(once)
         .min()
         .map_or(Span::ZERO, |(_, asleep)| asleep)
 }

@@ -52,11 +52,9 @@ impl Sources {
     }
 
     /// One line for each source: its name and how it is doing.
-    pub fn report(&self) -> Vec<(&'static str, String)> {
-        self.sources
-            .iter()
-            .map(|source| (source.name(), source.health()))
-            .collect()
+    pub fn lines(&self) -> Vec<String> {
+        let line = |source: &Box<dyn PeerSource>| format!("{}: {}", source.name(), source.health());
+        self.sources.iter().map(line).collect()
     }
 
     fn digest(&mut self, source: usize, event: PeerEvent) -> Option<PeerEvent> {
@@ -118,12 +116,7 @@ impl PeerSource for Sources {
     }
 
     fn health(&self) -> String {
-        let lines: Vec<_> = self
-            .report()
-            .into_iter()
-            .map(|(name, health)| format!("{name}: {health}"))
-            .collect();
-        lines.join("; ")
+        self.lines().join("; ")
     }
 }
 

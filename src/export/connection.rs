@@ -135,8 +135,10 @@ fn answer(request: Request, provider: &dyn StatusProvider) -> Reply {
         return Reply::reading(request, provider.clock_at(mono_raw));
     }
     let before = raw_now();
-    let status = provider.status();
-    Reply::answer(request, status, [before, raw_now()])
+    match provider.status() {
+        Some(status) => Reply::answer(request, status, [before, raw_now()]),
+        None => Reply::refusal(RequestError::Internal),
+    }
 }
 
 /// This host's `CLOCK_MONOTONIC_RAW`, in nanoseconds.

@@ -31,8 +31,8 @@ const MODE: u32 = 0o660;
 /// Where the answers come from. Called on the thread that serves the socket, so it should copy a
 /// snapshot rather than wait for anything.
 pub trait StatusProvider: Send {
-    /// The status now.
-    fn status(&self) -> Status;
+    /// The status now; `None` if the daemon is too busy to tell.
+    fn status(&self) -> Option<Status>;
 
     /// What the clocks show when `CLOCK_MONOTONIC_RAW` reads `mono_raw` nanoseconds.
     fn clock_at(&self, mono_raw: i64) -> ClockReading;
@@ -124,6 +124,29 @@ impl ControlServer {
         &self.path
     }
 
+    /// Whether somebody wants something, so that a [turn](Self::turn) is worth its status. Never
+    /// waits.
+    pub fn is_wanted(&self) -> bool {
+        let now = Instant::now();
+        let accepting = self.accept_after.is_none_or(|after| after <= now);
+        let stuck = self.connections.iter().any(|client| client.is_stuck(now));
+        let mut fds = self.poll_fds(accepting);
+        stuck || poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    /// The listener, then the connections, each with what it waits for.
+    fn poll_fds(&self, accepting: bool) -> Vec<PollFd<'_>> {
+        let mut fds = Vec::with_capacity(2 + self.connections.len());
+        let listen_for = if accepting {
+            PollFlags::POLLIN
+        } else {
+            PollFlags::empty()
+        };
+        fds.push(PollFd::new(self.listener.as_fd(), listen_for));
+        fds.extend(self.connections.iter().map(Connection::poll_fd));
+        fds
+    }
+
     /// Waits up to `timeout` ([`None`]: for ever) for something to do, or for `stop` to be
     /// readable, does it, and returns whether `stop` was. With a timeout of zero it never waits.
     ///
@@ -140,14 +163,7 @@ impl ControlServer {
         let accepting = self.accept_after.is_none();
         let wait = self.wait_for(now, timeout);
 
-        let mut fds = Vec::with_capacity(2 + self.connections.len());
-        let listen_for = if accepting {
-            PollFlags::POLLIN
-        } else {
-            PollFlags::empty()
-        };
-        fds.push(PollFd::new(self.listener.as_fd(), listen_for));
-        fds.extend(self.connections.iter().map(Connection::poll_fd));
+        let mut fds = self.poll_fds(accepting);
         fds.extend(stop.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         match poll(&mut fds, wait) {
             Ok(_) => {}

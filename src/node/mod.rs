@@ -15,6 +15,7 @@
 mod clock;
 mod config;
 mod ledger;
+mod lie;
 mod neighbours;
 mod rng;
 mod round;
@@ -22,6 +23,7 @@ mod slot;
 
 pub use clock::ClockView;
 pub use config::NodeConfig;
+pub use lie::Lie;
 
 use std::collections::VecDeque;
 

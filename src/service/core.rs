@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use crate::engine::PeerEvent;
 use crate::export::status::{Counters, Status, Tracking};
-use crate::node::{Event, LinkId, Node, RawStamp};
+use crate::node::{Event, Lie, LinkId, Node, RawStamp};
 use crate::security::{Incoming, PlainBuf, Refusal, SealError, SessionEvent, Sessions};
-use crate::time::{Rate, RawTime, Span, VirtualTime};
+use crate::time::{RawTime, Span};
 use crate::topology::{Candidate, FoundBy, NodeId};
 use crate::wire::{self, ClockState, MESSAGE_LEN, StampSource};
 
@@ -22,16 +22,6 @@ struct Contact {
     addr: SocketAddr,
     /// When to try (again); none while it is being tried or once it has answered.
     retry: Option<RawTime>,
-}
-
-/// What an experiment makes a node say instead of the truth: its announced clock is off by this
-/// much and drifts by this much. Its own clock is not touched.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Lie {
-    /// Offset of the announced clock.
-    pub offset: Span,
-    /// Drift of the announced clock.
-    pub drift: Rate,
 }
 
 /// A datagram to send.
@@ -61,7 +51,6 @@ pub enum Notice {
 }
 
 /// Sessions and node.
-#[derive(Debug)]
 pub struct Core {
     id: NodeId,
     node: Node,
@@ -161,8 +150,8 @@ impl Core {
             return Some(Outgoing { to, len, packet });
         }
         while let Some(mut transmit) = self.node.poll_transmit(now) {
-            if self.lie != Lie::default() {
-                self.tell_lie(now, &mut transmit.message);
+            if self.lie.is_told() {
+                self.lie.tell(now, &mut transmit.message);
             }
             let mut plain = [0; MESSAGE_LEN];
             wire::encode(&transmit.message, &mut plain);
@@ -182,7 +171,11 @@ impl Core {
     pub fn poll_notice(&mut self, now: RawTime) -> Option<Notice> {
         while let Some(event) = self.sessions.poll_event() {
             match event {
-                SessionEvent::Established { peer, addr, inbound } => {
+                SessionEvent::Established {
+                    peer,
+                    addr,
+                    inbound,
+                } => {
                     if !inbound && self.contacts.iter().any(|contact| contact.addr == addr) {
                         self.node.peer_found(Candidate {
                             id: peer,
@@ -195,7 +188,11 @@ impl Core {
                 }
                 SessionEvent::Moved { peer, addr } => self.node.peer_moved(&peer, addr),
                 SessionEvent::Closed { peer } => self.node.session_down(now, &peer),
-                SessionEvent::Failed { addr, expect, reason } => {
+                SessionEvent::Failed {
+                    addr,
+                    expect,
+                    reason,
+                } => {
                     match expect {
                         Some(peer) => self.node.session_down(now, &peer),
                         None => self.retry_contact(now, addr),
@@ -217,7 +214,6 @@ impl Core {
             }
         }
     }
-}
 
     /// What the node says about itself; what is steered is for others to add.
     pub fn status(&self, now: RawTime) -> Status {
@@ -241,6 +237,7 @@ impl Core {
                 discipline: String::new(),
                 clock_offset_ns: None,
                 clock_rate_ppm: None,
+                sources: Vec::new(),
                 warnings: Vec::new(),
                 counters: Counters {
                     sent: totals.sent,
@@ -280,16 +277,6 @@ impl Core {
             StampSource::Hardware => 2,
         };
         self.stamps[kind] += 1;
-    }
-
-    fn tell_lie(&self, now: RawTime, message: &mut wire::Message) {
-        let since_epoch = (message.line.at(now) - VirtualTime::from_nanos(0)).as_nanos_f64();
-        // A drifting lie starts from zero every 1000 s, so that it stays within reason.
-        let drifted = self.lie.drift.as_fraction() * (since_epoch % 1e12);
-        message.line = message
-            .line
-            .with_rate(now, message.line.rate() + self.lie.drift)
-            .stepped(now, self.lie.offset.as_nanos_f64() + drifted);
     }
 }
 

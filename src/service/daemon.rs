@@ -11,8 +11,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
@@ -20,16 +20,15 @@ use crossbeam::channel::{self, Receiver, Sender, TrySendError};
 use hwts::Wake;
 use hwts::sync::Newest;
 
-use super::board::{Board, BoardReader};
+use super::assemble::{Clocks, Parts};
+use super::board::Board;
 use super::core::{Core, Notice, Outgoing};
 use super::local::LocalClock;
 use super::port::{Incoming, Port};
 use super::steer::{self, SharedReport, Steerer};
-use crate::engine::{PeerEvent, PeerSource};
+use crate::engine::{PeerEvent, PeerSource, Sources};
 use crate::export::status::Status;
 use crate::node::{LinkId, RawStamp};
-use crate::time::Span;
-use crate::topology::FoundBy;
 use crate::wire::MAX_DATAGRAM;
 
 /// Datagrams and stamps on their way to the core.
@@ -85,20 +84,6 @@ pub struct Scheduling {
     pub fifo: Option<u8>,
 }
 
-/// The parts of a node, ready to run.
-pub struct Parts {
-    /// Socket and stamps.
-    pub port: Port,
-    /// Sessions and node.
-    pub core: Core,
-    /// The clock to steer, if any.
-    pub steerer: Option<Steerer>,
-    /// Where the virtual clock is published.
-    pub board: (Board, BoardReader),
-    /// Where peers come from.
-    pub peers: Box<dyn PeerSource>,
-}
-
 /// A node that runs.
 pub struct Daemon {
     stop: Arc<AtomicBool>,
@@ -106,8 +91,7 @@ pub struct Daemon {
     wake: Arc<Wake>,
     desk: Desk,
     notices: Receiver<Notice>,
-    peers: Box<dyn PeerSource>,
-    board: BoardReader,
+    peers: Sources,
 }
 
 /// Where anybody can ask a running node for its status.
@@ -116,6 +100,9 @@ pub struct Desk {
     orders: Sender<Order>,
     core: Thread,
     report: Option<SharedReport>,
+    lost: Arc<AtomicU64>,
+    sources: Arc<Mutex<Vec<String>>>,
+    clocks: Clocks,
 }
 
 impl Desk {
@@ -125,99 +112,93 @@ impl Desk {
         self.orders.try_send(Order::Status(reply)).ok()?;
         self.core.unpark();
         let mut status = answer.recv_timeout(STATUS_PATIENCE).ok()?;
+        status.tracking.counters.stamps_lost = self.lost.load(Ordering::Relaxed);
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        status.tracking.sources.clone_from(&sources);
         steer::describe(self.report.as_ref(), &mut status.tracking);
         Some(status)
+    }
+
+    /// The node's clocks.
+    pub const fn clocks(&self) -> &Clocks {
+        &self.clocks
+    }
+
+    /// What the steering did last, if there is any.
+    pub const fn report(&self) -> Option<&SharedReport> {
+        self.report.as_ref()
     }
 }
 
 impl Daemon {
-    /// Start all threads. `before_rest` runs when the io thread has what it needs of the
-    /// scheduler and before any other thread starts: the place to give up privileges.
+    /// Start all threads.
     ///
     /// # Errors
-    /// The system gives no thread or descriptor, or `before_rest` fails.
-    pub fn start<E: From<io::Error>>(
-        parts: Parts,
-        scheduling: Scheduling,
-        before_rest: impl FnOnce() -> Result<(), E>,
-    ) -> Result<Self, E> {
+    /// The system gives no thread or descriptor.
+    pub fn start(parts: Parts, peers: Sources, scheduling: Scheduling) -> io::Result<Self> {
         let Parts {
             port,
             core,
             steerer,
-            board: (board, reader),
-            peers,
+            board,
+            clocks,
         } = parts;
         let stop = Arc::new(AtomicBool::new(false));
         let wake = Arc::new(Wake::new()?);
         let inbox = Arc::new(Newest::new(INBOX));
         let outbox = Arc::new(Newest::new(OUTBOX));
+        let lost = Arc::new(AtomicU64::new(0));
         let (orders, incoming_orders) = channel::bounded(ORDERS);
         let (notice, notices) = channel::bounded(ORDERS);
-        let (core_known, core_thread) = channel::bounded(1);
-        let (ready, is_ready) = channel::bounded(1);
-        let mut threads = Vec::new();
-
-        let host = port.clock().clone();
-        let io = IoThread {
-            port,
-            inbox: Arc::clone(&inbox),
-            outbox: Arc::clone(&outbox),
-            wake: Arc::clone(&wake),
-            stop: Arc::clone(&stop),
-        };
-        threads.push(spawn("io", move || {
-            schedule(scheduling);
-            // Nobody waits any more if the start was given up.
-            let _ = ready.send(());
-            if let Ok(core) = core_thread.recv() {
-                io.run(&core);
-            }
-        })?);
-        let _ = is_ready.recv();
-        if let Err(error) = before_rest() {
-            drop(core_known);
-            return Err(error);
-        }
+        let report = steerer.as_ref().map(Steerer::report);
 
         let core = CoreThread {
             core,
-            host,
+            local: port.clock().clone(),
             board,
-            inbox,
-            outbox,
+            inbox: Arc::clone(&inbox),
+            outbox: Arc::clone(&outbox),
             wake: Arc::clone(&wake),
             orders: incoming_orders,
             notices: notice,
             stop: Arc::clone(&stop),
         };
         let core = spawn("core", move || core.run())?;
-        let core_handle = core.thread().clone();
-        let _ = core_known.send(core_handle.clone());
-        threads.push(core);
-        let report = steerer.as_ref().map(Steerer::report);
-        if let Some(steerer) = steerer {
-            let stop = Arc::clone(&stop);
-            threads.push(spawn("steer", move || run_steerer(steerer, &stop))?);
-        }
-        Ok(Self {
-            stop,
-            threads,
-            wake,
-            desk: Desk {
-                orders,
-                core: core_handle,
-                report,
-            },
+        let desk = Desk {
+            orders,
+            core: core.thread().clone(),
+            report,
+            lost: Arc::clone(&lost),
+            sources: Arc::default(),
+            clocks,
+        };
+        // From here on a failure drops the daemon, which stops what runs already.
+        let mut daemon = Self {
+            stop: Arc::clone(&stop),
+            threads: vec![core],
+            wake: Arc::clone(&wake),
+            desk,
             notices,
             peers,
-            board: reader,
-        })
-    }
-
-    /// The published virtual clock.
-    pub const fn board(&self) -> &BoardReader {
-        &self.board
+        };
+        let io = IoThread {
+            port,
+            core: daemon.desk.core.clone(),
+            inbox,
+            outbox,
+            wake,
+            lost,
+            stop: Arc::clone(&stop),
+        };
+        daemon.threads.push(spawn("io", move || {
+            schedule(scheduling);
+            io.run();
+        })?);
+        if let Some(steerer) = steerer {
+            let body = move || run_steerer(steerer, &stop);
+            daemon.threads.push(spawn("steer", body)?);
+        }
+        Ok(daemon)
     }
 
     /// Where to ask for the status.
@@ -239,6 +220,12 @@ impl Daemon {
         if woken {
             self.desk.core.unpark();
         }
+        let health = self.peers.lines();
+        *self
+            .desk
+            .sources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = health;
         let notices: Vec<Notice> = self.notices.try_iter().collect();
         for notice in &notices {
             if let Notice::WantPeers(count) = notice {
@@ -246,11 +233,6 @@ impl Daemon {
             }
         }
         notices
-    }
-
-    /// One line on how the engines are doing.
-    pub fn health(&self) -> String {
-        self.peers.health()
     }
 
     /// Whether all threads are alive.
@@ -300,14 +282,17 @@ fn schedule(scheduling: Scheduling) {
 
 struct IoThread {
     port: Port,
+    core: Thread,
     inbox: Arc<Newest<Input>>,
     outbox: Arc<Newest<Output>>,
     wake: Arc<Wake>,
+    /// Transmit stamps that never came.
+    lost: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 }
 
 impl IoThread {
-    fn run(mut self, core: &Thread) {
+    fn run(mut self) {
         let mut failing = false;
         while !self.stop.load(Ordering::Acquire) {
             while let Some(output) = self.outbox.pop() {
@@ -323,7 +308,9 @@ impl IoThread {
                 inbox.push(into_input(&incoming));
             });
             if news {
-                core.unpark();
+                self.core.unpark();
+                let lost = self.port.transport().counters().tx_lost;
+                self.lost.store(lost, Ordering::Relaxed);
             }
             let waited = drained.and_then(|()| self.port.wait(LONGEST_SLEEP, Some(&self.wake)));
             match waited {
@@ -360,7 +347,7 @@ fn into_input(incoming: &Incoming<'_>) -> Input {
 
 struct CoreThread {
     core: Core,
-    host: LocalClock,
+    local: LocalClock,
     board: Board,
     inbox: Arc<Newest<Input>>,
     outbox: Arc<Newest<Output>>,
@@ -374,14 +361,14 @@ impl CoreThread {
     fn run(mut self) {
         while !self.stop.load(Ordering::Acquire) {
             self.turn();
-            let sleep = (self.core.next_timeout() - self.host.now()).to_duration();
+            let sleep = (self.core.next_timeout() - self.local.now()).to_duration();
             thread::park_timeout(sleep.clamp(SHORTEST_SLEEP, LONGEST_SLEEP));
         }
     }
 
     fn turn(&mut self) {
         while let Some(input) = self.inbox.pop() {
-            let now = self.host.now();
+            let now = self.local.now();
             match input {
                 Input::Sent { packet, stamp } => self.core.sent(packet, stamp),
                 Input::Datagram {
@@ -399,7 +386,7 @@ impl CoreThread {
             }
         }
         while let Ok(order) = self.orders.try_recv() {
-            let now = self.host.now();
+            let now = self.local.now();
             match order {
                 Order::Peer(event) => self.core.peer_event(now, event),
                 Order::Status(reply) => {
@@ -408,7 +395,7 @@ impl CoreThread {
                 }
             }
         }
-        let now = self.host.now();
+        let now = self.local.now();
         if now >= self.core.next_timeout() {
             self.core.tick(now);
         }
@@ -424,7 +411,7 @@ impl CoreThread {
         let mut any = false;
         loop {
             let mut bytes = [0; MAX_DATAGRAM];
-            let now = self.host.now();
+            let now = self.local.now();
             let Some(outgoing) = self.core.poll_send(now, &mut bytes) else {
                 break;
             };
@@ -445,14 +432,3 @@ fn run_steerer(mut steerer: Steerer, stop: &AtomicBool) {
     }
     steerer.stop();
 }
-
-/// Peers worth remembering, from a status: those that were found, not those that found us.
-pub fn worth_keeping(status: &Status) -> impl Iterator<Item = &crate::export::status::Peer> {
-    let fresh = |peer: &&crate::export::status::Peer| {
-        peer.found_by != FoundBy::Inbound && peer.reach != 0
-    };
-    status.peers.iter().filter(fresh)
-}
-
-/// How long a start may wait for the first answer of anybody, in tests and the demo.
-pub const PATIENCE: Span = Span::from_secs(10);

@@ -1,4 +1,65 @@
 //! The daemon: wires the rooms together with threads, sockets and queues.
+//!
+//! [`run`] is the whole life of a daemon: set-up, privileges, threads ([`daemon`]) or one loop
+//! ([`single`]), signals, and an end that leaves the clock at its last good rate and what was
+//! learnt on disk.
 
+pub mod assemble;
+pub mod board;
+pub mod core;
+pub mod daemon;
+pub mod local;
+pub mod port;
 pub mod privileges;
+mod run;
+mod setup;
+mod signals;
+pub mod single;
 pub mod state;
+pub mod steer;
+
+pub use run::run;
+
+use std::io;
+
+/// Why the daemon could not run. Each says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The identity cannot be read or made.
+    #[error(transparent)]
+    Identity(#[from] crate::security::IdentityError),
+    /// The time socket cannot be opened.
+    #[error(transparent)]
+    Transport(#[from] hwts::transport::TransportError),
+    /// Sessions cannot be had.
+    #[error("cannot make keys: {0}")]
+    Sessions(crate::security::FailReason),
+    /// The settings of the discipline make no sense.
+    #[error(transparent)]
+    Discipline(#[from] crate::discipline::SettingsError),
+    /// The control socket cannot be made.
+    #[error(transparent)]
+    Control(#[from] crate::export::control::ControlError),
+    /// An engine cannot be started.
+    #[error(transparent)]
+    Engine(#[from] crate::engine::EngineError),
+    /// The configured user cannot be become.
+    #[error(transparent)]
+    Privileges(#[from] privileges::PrivilegeError),
+    /// This build has no such engine.
+    #[error(
+        "`bootstrap` is set, but this build has no distributed hash table; build it with the `dht` feature, or list `peers`"
+    )]
+    NoDht,
+    /// Threads, descriptors, signals.
+    #[error("the system gives no {what}: {source}; raise its limits")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A thread of the daemon died.
+    #[error("a thread of the daemon ended in a panic; the log says more. This is a bug: report it")]
+    Died,
+}

@@ -7,7 +7,7 @@ use caps::errors::CapsError;
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::unistd::{self, Gid, Uid, User};
 use serde::Serialize;
 
@@ -89,6 +89,15 @@ pub fn drop_to(user: &str) -> Result<Dropped, PrivilegeError> {
         return Err(PrivilegeError::ManyThreads(threads));
     }
     drop_this_thread_to(user, KEPT)
+}
+
+/// Lets this process use `SCHED_FIFO` up to `priority` after it has given up its privileges.
+///
+/// # Errors
+/// [`PrivilegeError`] if the limit cannot be raised.
+pub fn allow_realtime(priority: u8) -> Result<(), PrivilegeError> {
+    let limit = u64::from(priority);
+    setrlimit(Resource::RLIMIT_RTPRIO, limit, limit).map_err(kernel("RLIMIT_RTPRIO"))
 }
 
 fn drop_this_thread_to(name: &str, keep: Capability) -> Result<Dropped, PrivilegeError> {

@@ -4,7 +4,9 @@
 
 mod sim;
 
-use sim::{Lie, Sim, World};
+use parisync::node::Lie;
+use parisync::time::{Rate, Span};
+use sim::{Sim, World};
 
 fn all(n: usize) -> Vec<usize> {
     (0..n).collect()
@@ -45,16 +47,16 @@ fn a_third_of_liars_changes_little() {
     };
     let lies = [
         Lie {
-            offset: 10e6,
-            drift: 0.0,
+            offset: Span::from_nanos(10000000),
+            drift: Rate::from_fraction(0.0),
         },
         Lie {
-            offset: 0.0,
-            drift: 200e-6,
+            offset: Span::from_nanos(0),
+            drift: Rate::from_fraction(200e-6),
         },
         Lie {
-            offset: 900.0,
-            drift: 0.0,
+            offset: Span::from_nanos(900),
+            drift: Rate::from_fraction(0.0),
         },
     ];
     for lie in lies {
@@ -63,7 +65,7 @@ fn a_third_of_liars_changes_little() {
         sim.lies[7] = lie;
         sim.run_to(20.0);
         let lied = sim.observe(&honest, 0.1, 60.0);
-        println!("clean {clean:?}\n{} {} {lied:?}", lie.offset, lie.drift);
+        println!("clean {clean:?}\n{lie:?} {lied:?}");
         assert!(lied.rms < 2.0 * clean.rms, "{lied:?}");
         assert_eq!(lied.violations, 0);
     }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use parisync::consensus::RobustMean;
 use parisync::link::Kalman;
-use parisync::node::{ClockView, Event, LinkId, Node, NodeConfig, RawStamp};
+use parisync::node::{ClockView, Event, Lie, LinkId, Node, NodeConfig, RawStamp};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::{Candidate, FoundBy, NodeId};
 use parisync::wire::{ClockState, Message, StampSource};
@@ -132,15 +132,6 @@ impl Ord for Pending {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.at, self.order).cmp(&(other.at, other.order))
     }
-}
-
-/// What a host does to the packets it sends.
-#[derive(Clone, Copy, Default, PartialEq)]
-pub(crate) struct Lie {
-    /// Its virtual clock is announced off by this much, ns.
-    pub(crate) offset: f64,
-    /// And drifting by this, as a fraction.
-    pub(crate) drift: f64,
 }
 
 pub(crate) struct Sim {
@@ -267,12 +258,8 @@ impl Sim {
             let to = number(&transmit.peer);
             let mut message = transmit.message;
             let lie = self.lies[n];
-            if lie != Lie::default() {
-                let line = message.line;
-                let drifted = lie.offset + lie.drift * self.now as f64;
-                message.line = line
-                    .with_rate(raw, line.rate() + Rate::from_fraction(lie.drift))
-                    .stepped(raw, drifted);
+            if lie.is_told() {
+                lie.tell(raw, &mut message);
             }
             let left = self.now + 3_000 + self.rng.exponential(2_000.0) as i64;
             let at = self.oscillators[n].read(left);

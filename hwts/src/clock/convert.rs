@@ -9,8 +9,11 @@ use crate::stamp::{Domain, Stamp};
 const READS: usize = 16;
 /// Reads closer to each other than this replace each other, ns of raw time.
 const SPACING: i64 = 10_000_000;
-/// A change of rate beyond this between two reads is a step: twice what a kernel's loop can slew.
+/// A change of the mean rate beyond this between two reads is a step: twice what a kernel's loop
+/// can slew.
 const STEP_RATE: f64 = 1e-3;
+/// The kernel's tick allows ±10 %, its frequency ±500 ppm on top.
+const MAX_RATE: f64 = 0.1006;
 /// Attempts per cross-read.
 const TRIES: usize = 3;
 
@@ -19,8 +22,8 @@ const TRIES: usize = 3;
 pub struct Converted {
     /// `CLOCK_MONOTONIC_RAW` at the event, ns.
     pub raw: i64,
-    /// Guaranteed half-width of `raw`, ns: the cross-reads, and what a change of the steered
-    /// clock's rate in between may have done.
+    /// Half-width of `raw`, ns: holds if the steered clock changed its rate, or jumped, at most once
+    /// within the two or three cross-reads around the stamp. Some 100 ns when nothing happens.
     pub error: i64,
 }
 
@@ -126,15 +129,13 @@ impl StampConverter {
     }
 
     fn push(&mut self, read: CrossRead) {
-        if let [.., before, last] = *self.reads()
-            && Rise::between(last, read).jumped(Some(Rise::between(before, last)))
-        {
-            // Readings from before the step would say nothing about stamps from after it.
-            self.steps += 1;
-            self.len = 0;
-        } else if let [last] = *self.reads()
-            && Rise::between(last, read).jumped(None)
-        {
+        let jumped = self.latest().is_some_and(|last| {
+            let rise = Rise::between(last, read);
+            let before = (self.len > 1).then(|| self.rise_before(self.len - 1, rise.raw));
+            rise.jumped(before)
+        });
+        if jumped {
+            // What was read before the step would say nothing about stamps from after it.
             self.steps += 1;
             self.len = 0;
         } else if let [.., before, last] = *self.reads()
@@ -147,6 +148,18 @@ impl StampConverter {
         }
         self.reads[self.len] = read;
         self.len += 1;
+    }
+
+    /// The rate before read number `at`, over about as long as `raw` ns (the longer, the less the
+    /// readings' noise matters; the shorter, the less the rate may have changed meanwhile).
+    /// Nominal if there is no earlier read.
+    fn rise_before(&self, at: usize, raw: f64) -> Rise {
+        let (earlier, to) = (&self.reads[..at], self.reads[at]);
+        earlier
+            .iter()
+            .rfind(|from| to.a.saturating_sub(from.a) as f64 >= raw / 2.0)
+            .or(earlier.first())
+            .map_or(Rise::NOMINAL, |from| Rise::between(*from, to))
     }
 
     fn interpolate(&self, nanos: i64) -> Result<Converted, ConvertError> {
@@ -171,14 +184,11 @@ impl StampConverter {
         let into = (nanos - from.b) as f64;
         let raw = from.a + (into * rise.raw / rise.clock).round() as i64;
 
-        // Had the rate changed once within the pair, from that of the pair before, the straight
+        // Had the clock changed its rate once since the reads before, or jumped once, the straight
         // line between the reads would be off by at most the change of the mean rate times the
-        // time from either end.
-        let before = at
-            .checked_sub(1)
-            .map(|i| Rise::between(reads[i], reads[at]));
-        let change = before.map_or(0.0, |before| rise.change_since(before));
-        let bend = change * into.max(rise.clock - into);
+        // time from the farther end.
+        let change = rise.change_since(self.rise_before(at, rise.raw));
+        let bend = change.at_most * into.max(rise.clock - into);
         let error = from.error.max(to.error) as f64 + bend + 1.0;
         Ok(Converted {
             raw,
@@ -188,14 +198,27 @@ impl StampConverter {
 }
 
 /// What both clocks gained between two cross-reads, ns.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Rise {
     raw: f64,
     clock: f64,
     noise: f64,
 }
 
+/// By how much a rate changed, as a fraction.
+struct Change {
+    at_least: f64,
+    at_most: f64,
+}
+
 impl Rise {
+    /// The kernel's nominal rate, known without any reading.
+    const NOMINAL: Self = Self {
+        raw: 1.0,
+        clock: 1.0,
+        noise: 0.0,
+    };
+
     fn between(from: CrossRead, to: CrossRead) -> Self {
         Self {
             raw: to.a.saturating_sub(from.a).max(1) as f64,
@@ -204,22 +227,177 @@ impl Rise {
         }
     }
 
-    fn rate(self) -> f64 {
-        self.clock / self.raw - 1.0
-    }
-
-    /// By how much the mean rate surely differs from that of `before`; 0 if it may be the same.
-    fn change_since(self, before: Self) -> f64 {
+    fn change_since(self, before: Self) -> Change {
         let noise = self.noise / self.raw + before.noise / before.raw;
-        ((self.rate() - before.rate()).abs() - noise).max(0.0)
+        let change = (self.clock / self.raw - before.clock / before.raw).abs();
+        Change {
+            at_least: (change - noise).max(0.0),
+            at_most: change + noise,
+        }
     }
 
-    /// Whether no slew explains this. Without a rate before it, nominal ±10 % (the kernel's limit)
-    /// is taken for possible.
+    /// Whether no slew explains this: it differs from nominal by more than the kernel can, or from
+    /// the rate before by more than clocks that are kept in time do.
     fn jumped(self, before: Option<Self>) -> bool {
-        match before {
-            Some(before) => self.change_since(before) > STEP_RATE,
-            None => self.rate().abs() - self.noise / self.raw > 0.101,
+        self.change_since(Self::NOMINAL).at_least > MAX_RATE
+            || before.is_some_and(|before| self.change_since(before).at_least > STEP_RATE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stamp::Source;
+    use proptest::prelude::*;
+
+    /// A clock that jumps and changes its rate once.
+    #[derive(Debug, Clone, Copy)]
+    struct World {
+        rate: f64,
+        change_at: i64,
+        rate_after: f64,
+        jump: i64,
+    }
+
+    const EPOCH: i64 = 1_700_000_000_000_000_000;
+
+    impl World {
+        fn clock(&self, raw: i64) -> i64 {
+            let before = raw.min(self.change_at);
+            let after = raw - before;
+            let jump = if raw >= self.change_at { self.jump } else { 0 };
+            EPOCH
+                + raw
+                + jump
+                + (before as f64 * self.rate + after as f64 * self.rate_after).round() as i64
+        }
+
+        fn read(&self, raw: i64, error: i64, off: f64) -> CrossRead {
+            CrossRead {
+                a: raw + (off * error as f64) as i64,
+                b: self.clock(raw),
+                error,
+            }
+        }
+    }
+
+    fn stamp(nanos: i64) -> Stamp {
+        Stamp {
+            nanos,
+            domain: Domain::Realtime,
+            source: Source::Kernel,
+        }
+    }
+
+    const STEADY: World = World {
+        rate: 30e-6,
+        change_at: 0,
+        rate_after: 30e-6,
+        jump: 0,
+    };
+
+    fn filled(world: World, upto: i64, every: i64) -> StampConverter {
+        let mut c = StampConverter::empty(Domain::Realtime);
+        for k in 0..=upto / every {
+            c.push(world.read(k * every, 20, 0.0));
+        }
+        c
+    }
+
+    #[test]
+    fn a_steadily_slewed_clock_converts_within_the_reads_error() {
+        let c = filled(STEADY, 2_000_000_000, 250_000_000);
+        for raw in [500_000_001, 1_234_567_890, 1_999_990_000] {
+            let got = c.interpolate(STEADY.clock(raw)).unwrap();
+            assert!((got.raw - raw).abs() <= 1, "{got:?} for {raw}");
+            assert!((20..200).contains(&got.error), "{got:?}");
+        }
+    }
+
+    #[test]
+    fn steps_are_noticed_and_stamps_around_them_refused() {
+        for jump in [1_000_000_000, -1_000_000_000, 5_000_000, -5_000_000] {
+            let world = World {
+                change_at: 1_100_000_000,
+                jump,
+                ..STEADY
+            };
+            let mut c = filled(world, 1_000_000_000, 250_000_000);
+            c.push(world.read(1_250_000_000, 20, 0.0));
+            assert_eq!(c.steps(), 1, "{jump}");
+            let before = c.interpolate(world.clock(1_050_000_000));
+            assert_eq!(before, Err(ConvertError::Stepped), "{jump}");
+            c.push(world.read(1_500_000_000, 20, 0.0));
+            let got = c.interpolate(world.clock(1_400_000_000)).unwrap();
+            assert!((got.raw - 1_400_000_000).abs() <= got.error);
+        }
+    }
+
+    #[test]
+    fn frequent_refreshing_keeps_history() {
+        let c = filled(STEADY, 400_000_000, 1_000_000);
+        assert_eq!(c.len, READS);
+        assert!(c.interpolate(STEADY.clock(300_000_000)).is_ok());
+        assert_eq!(
+            c.interpolate(STEADY.clock(1_000_000)),
+            Err(ConvertError::TooOld)
+        );
+    }
+
+    #[test]
+    fn real_stamps_convert_to_the_raw_clock() {
+        let mut c = StampConverter::new(Domain::Realtime);
+        let before = Domain::MonotonicRaw.now();
+        let nanos = Domain::Realtime.now();
+        let after = Domain::MonotonicRaw.now();
+        let got = c.convert(stamp(nanos)).unwrap();
+        assert!(got.raw + got.error >= before && got.raw - got.error <= after);
+        let raw = Stamp::user_now();
+        assert_eq!(
+            c.convert(raw),
+            Ok(Converted {
+                raw: raw.nanos,
+                error: 0
+            })
+        );
+        let tai = Stamp {
+            domain: Domain::Tai,
+            ..stamp(0)
+        };
+        assert_eq!(c.convert(tai), Err(ConvertError::WrongDomain(Domain::Tai)));
+    }
+
+    proptest! {
+        // Whatever happens once, a stamp is refused or its bound holds.
+        #[test]
+        fn a_conversion_never_claims_too_much(
+            rate in -5e-4_f64..5e-4,
+            rate_after in -0.1_f64..0.1,
+            slewed: bool,
+            jump in prop_oneof![
+                Just(0_i64), -300_i64..300, -100_000_i64..100_000, -10_000_000_000_i64..10_000_000_000
+            ],
+            change_at in 900_000_000_i64..1_300_000_000,
+            reads in proptest::collection::vec((1_i64..200, -1.0_f64..1.0), 20),
+            gap in 20_000_000_i64..120_000_000,
+            at in 0.0_f64..1.0,
+        ) {
+            let rate_after = if slewed { rate_after } else { rate };
+            let jump = if slewed { 0 } else { jump };
+            let world = World { rate, change_at, rate_after, jump };
+            let mut c = StampConverter::empty(Domain::Realtime);
+            let last = gap * (reads.len() as i64 - 1);
+            for (k, (error, off)) in reads.iter().enumerate() {
+                c.push(world.read(k as i64 * gap, *error, *off));
+            }
+            let raw = (at * last as f64) as i64;
+            let clock = world.clock(raw);
+            // A clock set back shows the same time twice; only the reader's order can tell then.
+            let twice = jump < 0 && (raw - change_at).abs() <= -jump + 1_000_000;
+            if let Ok(got) = c.interpolate(clock) && !twice {
+                // One for the rounding of the world itself.
+                prop_assert!((got.raw - raw).abs() <= got.error + 1, "{got:?} for {raw}");
+            }
         }
     }
 }

@@ -156,3 +156,122 @@ const fn splitmix64(x: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: i64 = 1_000_000_000;
+    const DAY: i64 = 86_400 * SECOND;
+
+    fn spec(ppm: f64, walk: f64, seed: u64) -> OscillatorSpec {
+        OscillatorSpec {
+            start: 5 * SECOND + 123,
+            offset: -500_000_000,
+            ppm,
+            walk,
+            seed,
+        }
+    }
+
+    #[test]
+    fn without_a_walk_it_is_a_line_for_days() {
+        let o = Oscillator::new(spec(50.0, 0.0, 1));
+        let start = o.spec().start;
+        assert_eq!(o.at(start), start - 500_000_000);
+        for elapsed in [1, SECOND, DAY, 10 * DAY] {
+            let want = start - 500_000_000 + elapsed + elapsed / 20_000;
+            assert!((o.at(start + elapsed) - want).abs() <= 1);
+        }
+    }
+
+    #[test]
+    fn the_true_rate_is_the_slope() {
+        let o = Oscillator::new(spec(-20.0, 1e-6, 7));
+        for k in 0..50 {
+            // Within one segment.
+            let from = o.spec().start + (k << SEGMENT_BITS);
+            let to = from + (1 << SEGMENT_BITS);
+            let slope = (o.at(to) - o.at(from)) as f64 / (to - from) as f64 - 1.0;
+            let rate = o.true_rate_at(from);
+            assert!((slope - rate).abs() < 2.0 / (1_u64 << SEGMENT_BITS) as f64);
+            assert_eq!(rate, o.true_rate_at(to - 1));
+        }
+    }
+
+    #[test]
+    fn the_walk_has_the_deviation_it_was_asked_for() {
+        let (walk, seconds, runs) = (1e-9, 100, 400);
+        let sum: f64 = (0..runs)
+            .map(|seed| {
+                let o = Oscillator::new(spec(10.0, walk, seed));
+                let start = o.spec().start;
+                (o.true_rate_at(start + seconds * SECOND) - o.true_rate_at(start)).powi(2)
+            })
+            .sum();
+        let deviation = (sum / runs as f64).sqrt();
+        let want = walk * (seconds as f64).sqrt();
+        assert!((deviation / want - 1.0).abs() < 0.15, "{deviation:e}");
+    }
+
+    #[test]
+    fn the_steps_are_centred_and_of_unit_variance() {
+        let n = 100_000;
+        let (mut sum, mut squares) = (0.0, 0.0);
+        for i in 0..n {
+            let g = gaussian(3, i);
+            sum += g;
+            squares += g * g;
+        }
+        assert!((sum / n as f64).abs() < 0.02);
+        assert!((squares / n as f64 - 1.0).abs() < 0.02);
+    }
+
+    #[test]
+    fn senseless_specs_do_no_harm() {
+        for (ppm, walk) in [(f64::NAN, f64::NAN), (1e12, 1e12), (-1e12, f64::INFINITY)] {
+            let o = Oscillator::new(spec(ppm, walk, 0));
+            assert!(o.at(SECOND) <= o.at(100 * SECOND));
+            assert!(o.true_rate_at(100 * SECOND).abs() <= 0.5);
+            o.at(i64::MAX.min(1_000 * SECOND));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_pure_function_of_the_instant(
+            ppm in -500.0_f64..500.0,
+            walk in 0.0_f64..1e-6,
+            seed: u64,
+            instants in proptest::collection::vec(-20 * SECOND..20 * SECOND, 1..20),
+        ) {
+            let one = Oscillator::new(spec(ppm, walk, seed));
+            for mono in instants {
+                let fresh = Oscillator::new(spec(ppm, walk, seed));
+                prop_assert_eq!(one.at(mono), fresh.at(mono));
+                prop_assert_eq!(one.clone().at(mono), fresh.at(mono));
+            }
+        }
+
+        #[test]
+        fn it_never_runs_backwards(
+            ppm in -100_000.0_f64..100_000.0,
+            walk in 0.0_f64..1e-4,
+            seed: u64,
+            mono in -20 * SECOND..20 * SECOND,
+            step in 0_i64..3_000_000,
+        ) {
+            let o = Oscillator::new(spec(ppm, walk, seed));
+            let (a, b, c) = (o.at(mono), o.at(mono + 1), o.at(mono + 1 + step));
+            prop_assert!(a <= b && b <= c);
+        }
+
+        #[test]
+        fn spans_convert_to_within_the_walk(span in 0_i64..10 * SECOND, seed: u64) {
+            let o = Oscillator::new(spec(300.0, 1e-9, seed));
+            let mono = o.to_mono_span(8 * SECOND, span);
+            prop_assert!((o.at(8 * SECOND + mono) - o.at(8 * SECOND) - span).abs() < 1_000);
+        }
+    }
+}

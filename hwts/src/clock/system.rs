@@ -49,10 +49,9 @@ impl SystemClock {
         if !self.taken_over {
             let current = adjtime(what, timex::empty())?;
             for call in timex::take_over(&current) {
-                match adjtime(what, call) {
-                    Err(e @ ClockError::NotPermitted { .. }) => return Err(e),
-                    // Not every kernel or simulator knows all of these; the write below counts.
-                    Err(_) | Ok(_) => {}
+                // Not every kernel or simulator knows all of these; the write below counts.
+                if let Err(e @ ClockError::NotPermitted { .. }) = adjtime(what, call) {
+                    return Err(e);
                 }
             }
             self.taken_over = true;

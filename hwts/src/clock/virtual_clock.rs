@@ -188,3 +188,119 @@ fn words(before: Line, line: Line) -> [u64; WORDS] {
     });
     [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Oscillator, OscillatorSpec};
+    use crate::stamp::Domain;
+    use proptest::prelude::*;
+
+    const EPOCH: i64 = 1_700_000_000_000_000_000;
+
+    fn clock() -> VirtualClock {
+        VirtualClock::new(RawClock::Monotonic, EPOCH)
+    }
+
+    #[test]
+    fn it_runs_with_its_raw_clock_until_told_otherwise() {
+        let oscillator = Oscillator::new(OscillatorSpec {
+            start: Domain::MonotonicRaw.now(),
+            offset: 42,
+            ppm: 100.0,
+            walk: 0.0,
+            seed: 1,
+        });
+        let clock = VirtualClock::new(oscillator.into(), EPOCH);
+        let origin = clock.line.origin;
+        assert_eq!(clock.at(origin), EPOCH);
+        assert_eq!(clock.at(origin + 1_000), EPOCH + 1_000);
+        assert!(clock.now() >= EPOCH);
+    }
+
+    #[test]
+    fn a_new_rate_is_continuous_and_the_past_stays() {
+        let mut clock = clock();
+        let reader = clock.reader();
+        let start = clock.line.origin;
+        assert_eq!(clock.set_rate(1e-3).unwrap(), scale_rate(fixed_rate(1e-3)));
+        let change = clock.line.origin;
+        assert_eq!(reader.at(change), EPOCH + (change - start));
+        assert_eq!(
+            reader.at(change + 1_000_000),
+            reader.at(change) + 1_000_000 + 1_000
+        );
+        assert_eq!(reader.at(change - 50), reader.at(change) - 50);
+    }
+
+    #[test]
+    fn a_step_moves_the_phase_only_and_forgets_the_status() {
+        let mut clock = clock();
+        clock.set_rate(-1e-4).unwrap();
+        clock
+            .publish(&SyncStatus {
+                synchronized: true,
+                ..SyncStatus::default()
+            })
+            .unwrap();
+        let before = clock.line;
+        clock.step(-2_000_000_000).unwrap();
+        let at = clock.line.origin;
+        let moved = clock.line.phase_at(at) - before.phase_at(at);
+        assert_eq!(moved, -2_000_000_000 * ONE);
+        let state = clock.read_state().unwrap();
+        assert!(!state.status.synchronized);
+        assert_eq!(state.rate, scale_rate(fixed_rate(-1e-4)));
+        assert!(matches!(
+            clock.step(i64::MAX),
+            Err(ClockError::OutOfRange(_))
+        ));
+    }
+
+    #[test]
+    fn rates_are_limited_and_coarse_if_asked() {
+        let mut clock = clock().with_rate_quantum(155e-9);
+        assert!((clock.set_rate(200e-9).unwrap() - 155e-9).abs() < 1e-17);
+        assert_eq!(clock.set_rate(70e-9).unwrap(), 0.0);
+        assert!(clock.set_rate(7.0).unwrap() <= 0.1 + 155e-9);
+        assert!(clock.set_rate(f64::NAN).is_err());
+        let slewing = clock.slew(0.0, 155.0, 1_000_000_000).unwrap();
+        assert!((slewing - 155e-9).abs() < 1e-17);
+        assert!(clock.slew(0.0, 1.0, 0).is_err());
+    }
+
+    #[test]
+    fn many_changes_lose_no_phase() {
+        let mut clock = clock();
+        let (start, mut want) = (clock.line, clock.line.phase);
+        let mut last = start;
+        for k in 0..1_000 {
+            clock.set_rate(f64::from(k % 7) * 1e-7).unwrap();
+            let elapsed = i128::from(clock.line.origin - last.origin);
+            want += elapsed * (ONE + i128::from(last.rate));
+            last = clock.line;
+        }
+        assert_eq!(clock.line.phase, want);
+    }
+
+    proptest! {
+        #[test]
+        fn readers_agree_with_the_clock_at_any_instant(
+            changes in proptest::collection::vec((-0.1_f64..0.1, any::<bool>()), 0..5),
+            off in -1_000_000_000_000_i64..1_000_000_000_000,
+        ) {
+            let mut clock = clock();
+            let reader = clock.reader();
+            for (value, step) in changes {
+                if step {
+                    clock.step((value * 1e9) as i64).unwrap();
+                } else {
+                    clock.set_rate(value).unwrap();
+                }
+                let raw = clock.line.origin + off;
+                prop_assert_eq!(reader.at(raw), clock.at(raw));
+                prop_assert_eq!(reader.rate(), clock.read_state().unwrap().rate);
+            }
+        }
+    }
+}

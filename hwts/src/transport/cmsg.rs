@@ -1,9 +1,13 @@
 //! The control messages beside a datagram: stamps, and what the error queue says.
 
-use std::mem::{offset_of, size_of};
+use std::mem::size_of;
 
 use crate::sys::SO_EE_ORIGIN_TIMESTAMPING;
 
+/// Layout of `struct cmsghdr` as the kernel has it: length (header included), level i32, type i32.
+const LEVEL: usize = size_of::<usize>();
+const KIND: usize = LEVEL + 4;
+const HEADER: usize = KIND + 4;
 /// Layout of `struct sock_extended_err` (linux/errqueue.h): errno u32, origin u8, type u8,
 /// code u8, pad u8, info u32, data u32.
 const EE_LEN: usize = 16;
@@ -23,14 +27,13 @@ pub(super) struct Control {
 
 /// Reads control messages; whatever is unknown or too short is skipped.
 pub(super) fn parse(mut control: &[u8]) -> Control {
-    let header = align(size_of::<libc::cmsghdr>());
     let mut out = Control::default();
     while let (Some(len), Some(level), Some(kind)) = (
         read_len(control),
-        read_i32(control, offset_of!(libc::cmsghdr, cmsg_level)),
-        read_i32(control, offset_of!(libc::cmsghdr, cmsg_type)),
+        read_i32(control, LEVEL),
+        read_i32(control, KIND),
     ) {
-        let Some(data) = control.get(header..len) else {
+        let Some(data) = control.get(HEADER..len) else {
             break;
         };
         match (level, kind) {
@@ -78,15 +81,13 @@ fn read_i32(bytes: &[u8], at: usize) -> Option<i32> {
 }
 
 fn read_len(bytes: &[u8]) -> Option<usize> {
-    let at = offset_of!(libc::cmsghdr, cmsg_len);
-    let word = bytes.get(at..at + size_of::<usize>())?;
-    let len = usize::from_ne_bytes(word.try_into().ok()?);
-    (len >= size_of::<libc::cmsghdr>() && len <= bytes.len()).then_some(len)
+    let len = usize::from_ne_bytes(bytes.get(..LEVEL)?.try_into().ok()?);
+    (len >= HEADER && len <= bytes.len()).then_some(len)
 }
 
 fn read_long(bytes: &[u8], at: usize) -> Option<i64> {
     let word = bytes.get(at..at + size_of::<libc::c_long>())?;
-    Some(libc::c_long::from_ne_bytes(word.try_into().ok()?).into())
+    Some(libc::c_long::from_ne_bytes(word.try_into().ok()?))
 }
 
 #[cfg(test)]
@@ -95,7 +96,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn message(level: i32, kind: i32, data: &[u8]) -> Vec<u8> {
-        let len = size_of::<libc::cmsghdr>() + data.len();
+        let len = HEADER + data.len();
         let mut out = len.to_ne_bytes().to_vec();
         out.extend(level.to_ne_bytes());
         out.extend(kind.to_ne_bytes());

@@ -50,6 +50,8 @@ pub struct UdpTransport {
     lost_in_row: u32,
     last_tx_stamp: i64,
     out_of_step: bool,
+    /// Until this raw instant kernel stamps may belong to packets from before a new count.
+    kernel_tx_from: i64,
     counters: Counters,
     error_seen: Cell<bool>,
     bytes: Box<[u8]>,
@@ -82,6 +84,7 @@ impl UdpTransport {
             lost_in_row: 0,
             last_tx_stamp: Domain::MonotonicRaw.now(),
             out_of_step: false,
+            kernel_tx_from: i64::MIN,
             counters: Counters::default(),
             error_seen: Cell::new(false),
             bytes: vec![0; config.max_datagram.max(1)].into_boxed_slice(),
@@ -117,9 +120,10 @@ impl UdpTransport {
     /// if the socket cannot reach such an address. No token is used up then.
     pub fn send(&mut self, to: SocketAddr, bytes: &[u8]) -> Result<TxToken, TransportError> {
         if let Some(token) = self.inflight.make_room() {
-            self.counters.tx_lost += 1;
             if self.fallen.len() == CAPACITY as usize {
+                // Nobody polls; one event less, but not one count less.
                 self.fallen.pop_front();
+                self.counters.tx_lost += 1;
             }
             self.fallen.push_back(token);
         }
@@ -135,7 +139,8 @@ impl UdpTransport {
             return Err(TransportError::Send { to, error });
         }
         self.counters.sent += 1;
-        Ok(if self.capabilities.tx == Source::Kernel {
+        let kernel = self.capabilities.tx == Source::Kernel && before.nanos >= self.kernel_tx_from;
+        Ok(if kernel {
             self.inflight.sent(before.nanos)
         } else {
             self.inflight.sent_with(before, self.numbered)
@@ -156,22 +161,22 @@ impl UdpTransport {
         }
         if self.inflight.waiting() > 0 {
             let now = Domain::MonotonicRaw.now();
-            let lost = self.inflight.expire(now - self.tx_timeout);
-            self.note_lost(lost, now);
+            self.inflight.expire(now - self.tx_timeout);
         }
-        let mut events = 0;
-        while let Some(token) = self.fallen.pop_front() {
-            sink(TxEvent::Lost { token });
-            events += 1;
-        }
-        while let Some(event) = self.inflight.next_event() {
-            if let TxEvent::Stamped { stamp, .. } = event
-                && stamp.source == Source::User
-            {
-                self.counters.tx_user += 1;
+        let (mut events, mut lost) = (0, 0);
+        while let Some(event) = self.next_event() {
+            match event {
+                TxEvent::Stamped { stamp, .. } => match stamp.source {
+                    Source::Kernel => self.counters.tx_kernel += 1,
+                    Source::User => self.counters.tx_user += 1,
+                },
+                TxEvent::Lost { .. } => lost += 1,
             }
             sink(event);
             events += 1;
+        }
+        if lost > 0 {
+            self.note_lost(lost);
         }
         Ok(events)
     }
@@ -304,6 +309,13 @@ impl UdpTransport {
         })
     }
 
+    fn next_event(&mut self) -> Option<TxEvent> {
+        match self.fallen.pop_front() {
+            Some(token) => Some(TxEvent::Lost { token }),
+            None => self.inflight.next_event(),
+        }
+    }
+
     fn ask_for_stamps(&mut self) {
         let fd = self.fd.as_fd();
         let refused = |e: io::Error| FallbackReason::Refused {
@@ -375,7 +387,6 @@ impl UdpTransport {
     fn note_stamp(&mut self, id: u32, nanos: i64) {
         match self.inflight.stamped(id, kernel_stamp(nanos)) {
             Match::Packet => {
-                self.counters.tx_kernel += 1;
                 self.lost_in_row = 0;
                 self.last_tx_stamp = Domain::MonotonicRaw.now();
                 return;
@@ -394,17 +405,17 @@ impl UdpTransport {
         }
     }
 
-    fn note_lost(&mut self, lost: u32, now: i64) {
-        if lost == 0 {
-            return;
-        }
+    fn note_lost(&mut self, lost: u32) {
         self.counters.tx_lost += u64::from(lost);
         self.lost_in_row = self.lost_in_row.saturating_add(lost);
         if self.out_of_step {
             self.resync();
         }
         if self.lost_in_row >= STOPPED_COUNT
-            && now.saturating_sub(self.last_tx_stamp) > STOPPED_NANOS
+            && Domain::MonotonicRaw
+                .now()
+                .saturating_sub(self.last_tx_stamp)
+                > STOPPED_NANOS
             && self.capabilities.tx == Source::Kernel
         {
             self.capabilities.tx = Source::User;
@@ -442,7 +453,10 @@ impl UdpTransport {
         match set_timestamping(fd, FLAGS).and_then(|()| set_timestamping(fd, NUMBERED)) {
             Ok(()) => {
                 self.counters.resyncs += 1;
-                self.counters.tx_lost += u64::from(self.inflight.waiting());
+                if self.inflight.waiting() > 0 {
+                    // Their stamps may still come, under numbers that are used again now.
+                    self.kernel_tx_from = Domain::MonotonicRaw.now() + self.tx_timeout;
+                }
             }
             Err(e) => {
                 self.numbered = false;

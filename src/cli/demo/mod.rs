@@ -3,6 +3,7 @@
 //! The swarm itself is behind [`Swarm`]; here are its options, the live view, the statistics
 //! against the truth, and the report.
 
+mod figure;
 mod histogram;
 mod host;
 mod ink;
@@ -17,11 +18,13 @@ mod table;
 #[cfg(test)]
 mod testing;
 mod text;
+mod truth;
 mod view;
 
 pub use options::{ClockPlan, DemoOptions, Lie};
-pub use summary::{BoundStats, Record, SkewStats, Summary, Truth};
+pub use summary::{BoundStats, Record, SkewStats, Summary};
 pub use swarm::{NodeInfo, NodeSample, Sample, Stamps, Swarm, Totals};
+pub use truth::Truth;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -192,37 +195,5 @@ mod tests {
         assert_eq!((summary.nodes, summary.seconds), (8, 0.0));
         assert_eq!(summary.converged_s, None);
         assert!(json.contains("\"converged_s\": null"));
-    }
-
-    struct Paced(testing::Synthetic, std::time::Instant);
-    impl Swarm for Paced {
-        fn roster(&self) -> Vec<NodeInfo> {
-            self.0.roster()
-        }
-        fn totals(&self) -> Totals {
-            self.0.totals()
-        }
-        fn sample(&mut self, due: Span) -> Sample {
-            std::thread::sleep(due.to_duration().saturating_sub(self.1.elapsed()));
-            self.0.sample(due)
-        }
-    }
-    #[test]
-    #[ignore]
-    fn live() {
-        let mut options = testing::options();
-        let get = |n: &str, d: usize| {
-            std::env::var(n)
-                .ok()
-                .and_then(|v| v.parse().ok())
-                .unwrap_or(d)
-        };
-        options.nodes = get("NODES", 8);
-        options.liars = get("LIARS", 0);
-        options.seconds = get("SECS", 30) as u32;
-        options.report = std::env::var_os("PARISYNC_PAGES").map(Into::into);
-        let mut swarm = Paced(testing::Synthetic::new(&options), std::time::Instant::now());
-        let demo = Demo::prepare(options, Output::Human).unwrap();
-        demo.run(&mut swarm, &AtomicBool::new(false)).unwrap();
     }
 }

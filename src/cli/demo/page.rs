@@ -1,10 +1,8 @@
 //! The report's page: one self-contained file, no scripts, light or dark as the reader has it.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use plotters::style::RGBColor;
-
+use super::figure::{escape, figure, keys, plot_colours};
 use super::histogram::Histogram;
 use super::nodes::NodeStats;
 use super::plots;
@@ -64,70 +62,36 @@ pub(super) fn html(run: &Run<'_>) -> String {
     page
 }
 
-/// Text for HTML, safe in elements and quoted attributes.
-fn escape(text: &str) -> Cow<'_, str> {
-    if !text.contains(['&', '<', '>', '"', '\'']) {
-        return Cow::Borrowed(text);
-    }
-    let mut safe = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match c {
-            '&' => safe += "&amp;",
-            '<' => safe += "&lt;",
-            '>' => safe += "&gt;",
-            '"' => safe += "&quot;",
-            '\'' => safe += "&#39;",
-            c => safe.push(c),
-        }
-    }
-    Cow::Owned(safe)
-}
-
-/// Rules that put the page's colours in the place of those the plots were drawn in.
-fn plot_colours() -> String {
-    let mut rules = String::new();
-    for (name, RGBColor(r, g, b)) in [
-        ("muted", plots::INK),
-        ("faint", plots::FAINT),
-        ("truth", plots::TRUTH),
-        ("limit", plots::LIMIT),
-        ("bound", plots::BOUND),
-        ("liar", plots::LIAR),
-    ] {
-        for attribute in ["fill", "stroke"] {
-            rules += &format!(
-                "svg [{attribute}=\"#{r:02X}{g:02X}{b:02X}\"]{{{attribute}:var(--{name})}}\n"
-            );
-        }
-    }
-    rules
-}
-
 fn header(run: &Run<'_>) -> String {
     let options = run.options;
     let liars = match run.options.liars {
         0 => String::new(),
-        n => format!(
-            " {} about the time (by {}, drifting {}); liars are drawn but not counted.",
-            if n == 1 {
+        n => {
+            let who = if n == 1 {
                 "One of them lies".to_owned()
             } else {
                 format!("{n} of them lie")
-            },
-            text::span(options.liar_offset.as_nanos_f64()),
-            text::ppm(options.liar_drift),
-        ),
+            };
+            let mut lies = vec![text::span(options.liar_offset.as_nanos_f64())];
+            if options.liar_drift != 0.0 {
+                lies.push(format!("{} on top", text::ppm(options.liar_drift)));
+            }
+            format!(
+                " {who} about the time, by {}; liars are drawn but not counted.",
+                lies.join(" and ")
+            )
+        }
     };
     format!(
         "<header>\n<h1>PariSync demo</h1>\n<p>{} nodes on one host for {:.0} seconds, each with \
-         its own socket and its own bad clock: up to {} off at the start and up to {} fast or \
+         its own socket and its own bad clock: up to {} off at the start and up to {}ppm fast or \
          slow. Nobody is master; they agree on the median.{liars} Errors are true errors: all \
          clocks are read at one instant of the physical clock they share, never taken from an \
          estimate.</p>\n</header>\n",
         run.summary.nodes,
         run.summary.seconds,
         text::span(options.max_offset.as_nanos_f64()),
-        text::ppm(options.max_ppm).trim_start_matches('+'),
+        options.max_ppm,
     )
 }
 
@@ -143,7 +107,7 @@ fn cards(summary: &Summary) -> String {
         (
             "converged",
             converged,
-            "all within 10µs from then on".to_owned(),
+            "within 10µs for good".to_owned(),
             good(summary.converged_s.is_some()),
         ),
         (
@@ -155,7 +119,7 @@ fn cards(summary: &Summary) -> String {
         (
             "rms",
             text::maybe(summary.rms_ns),
-            "each node from the mean of all".to_owned(),
+            "from the mean of all".to_owned(),
             "",
         ),
         (
@@ -190,33 +154,6 @@ fn legend(run: &Run<'_>) -> String {
         entries.push(("liar", "liars"));
     }
     keys(&entries)
-}
-
-fn keys(entries: &[(&str, &str)]) -> String {
-    let keys: String = entries
-        .iter()
-        .map(|(colour, label)| format!("<span class=\"key {colour}\">{label}</span>"))
-        .collect();
-    format!("<p class=\"keys\">{keys}</p>\n")
-}
-
-/// A plot with its caption; plots come with a size of their own, here they fill their place.
-fn figure(title: &str, caption: &str, keys: &str, svg: &str) -> String {
-    let svg = match svg.split_once("viewBox") {
-        Some((_, rest)) => {
-            format!(
-                "<svg role=\"img\" aria-label=\"{}\" viewBox{rest}",
-                escape(title)
-            )
-        }
-        None => "<p>This plot could not be drawn.</p>".to_owned(),
-    };
-    format!(
-        "<figure>\n<figcaption><h2>{}</h2><p>{}</p>{keys}</figcaption>\n<div class=\"plot\">\n\
-         {svg}</div>\n</figure>\n",
-        escape(title),
-        escape(caption),
-    )
 }
 
 fn node_table(run: &Run<'_>) -> String {
@@ -409,16 +346,5 @@ mod tests {
     #[test]
     fn a_run_that_was_stopped_at_once_still_makes_a_page() {
         check_well_formed(&page(&testing::options(), 0));
-    }
-
-    #[test]
-    #[ignore = "writes pages to look at into the directory PARISYNC_PAGES"]
-    fn pages_to_look_at() {
-        let dir = std::path::PathBuf::from(std::env::var_os("PARISYNC_PAGES").unwrap());
-        let mut options = testing::options();
-        std::fs::write(dir.join("clean.html"), page(&options, 30)).unwrap();
-        options.liars = 2;
-        options.nodes = 32;
-        std::fs::write(dir.join("liars.html"), page(&options, 300)).unwrap();
     }
 }

@@ -30,7 +30,7 @@ pub(super) const LIAR: RGBColor = RGBColor(0xcc, 0x79, 0xa7);
 /// A full row of the page.
 const WIDE: (u32, u32) = (2080, 760);
 /// Half a row.
-const HALF: (u32, u32) = (1200, 800);
+const HALF: (u32, u32) = (1030, 700);
 /// More points than this in a line cannot be seen.
 const MOST_POINTS: usize = 1000;
 /// Nodes drawn one by one; of larger swarms every so manieth.
@@ -95,20 +95,25 @@ pub(super) fn skew(record: &Record, converged_s: Option<f64>) -> String {
             [(end / 2.0, bottom), (end, top)],
             FAINT.mix(0.10).filled(),
         )])?;
-        chart.plotting_area().draw(&Text::new(
-            "second half: statistics",
-            (end, top),
-            small(&INK, HPos::Right, VPos::Top),
-        ))?;
-        let stride = record.roster().len().div_ceil(MOST_LINES).max(1);
-        for node in (0..record.roster().len()).step_by(stride) {
+        chart.plotting_area().draw(
+            &(EmptyElement::at((end / 2.0, top))
+                + Text::new(
+                    "second half: what the statistics are of",
+                    (14, 12),
+                    small(&INK, HPos::Left, VPos::Top),
+                )),
+        )?;
+        let nodes = record.roster().len();
+        let stride = nodes.div_ceil(MOST_LINES).max(1);
+        // Many lines over each other must not make a wall.
+        let honest = FAINT
+            .mix(1.4 / (nodes as f64).sqrt().max(2.8))
+            .stroke_width(2);
+        let liar = LIAR.stroke_width(4);
+        for node in (0..nodes).filter(|&node| node % stride == 0 || !record.honest(node)) {
             let line = points(record, |tick| record.truths()[tick].errors_ns[node]);
-            let style = if record.honest(node) {
-                FAINT.mix(0.45)
-            } else {
-                LIAR.mix(0.9)
-            };
-            chart.draw_series([PathElement::new(line, style.stroke_width(2))])?;
+            let style = if record.honest(node) { honest } else { liar };
+            chart.draw_series([PathElement::new(line, style)])?;
         }
         let limit = log(CONVERGED_NS as f64);
         chart.draw_series(DashedLineSeries::new(
@@ -186,7 +191,7 @@ pub(super) fn errors(histogram: &Histogram, rms_ns: Option<f64>) -> String {
             .max(1.0)
             * 1.12;
         let mut chart = ChartBuilder::on(area)
-            .margin_right(24)
+            .margin_right(64)
             .margin_top(16)
             .x_label_area_size(60)
             .y_label_area_size(96)
@@ -256,7 +261,7 @@ fn over_time<'a, 'b>(
     axis: Decades,
 ) -> Result<Chart<'a, 'b>, Failure<'b>> {
     let mut chart = ChartBuilder::on(area)
-        .margin_right(24)
+        .margin_right(64)
         .margin_top(16)
         .x_label_area_size(60)
         .y_label_area_size(110)
@@ -283,11 +288,11 @@ fn decade_label(decade: f64) -> String {
 }
 
 fn label() -> TextStyle<'static> {
-    TextStyle::from(("sans-serif", 30)).color(&INK)
+    TextStyle::from(("sans-serif", 31)).color(&INK)
 }
 
 fn small(colour: &'static RGBColor, h: HPos, v: VPos) -> TextStyle<'static> {
-    TextStyle::from(("sans-serif", 28))
+    TextStyle::from(("sans-serif", 30))
         .color(colour)
         .pos(Pos::new(h, v))
 }

@@ -1,12 +1,11 @@
 //! The statistics of a run, against the truth.
 //!
-//! Truth needs no estimator: every sample reads all clocks at one instant of the physical clock
-//! they share. The network's clock is by definition the **median** of the honest nodes' clocks.
 //! Liars count nowhere.
 
 use serde::{Deserialize, Serialize};
 
 use super::swarm::{NodeInfo, Sample, Stamps, Totals};
+use super::truth::Truth;
 
 /// The worst pair has to stay closer than this for a swarm to count as converged, nanoseconds.
 pub(super) const CONVERGED_NS: i64 = 10_000;
@@ -54,67 +53,6 @@ pub struct BoundStats {
     pub p50: Option<i64>,
     /// 99th percentile over nodes and time.
     pub p99: Option<i64>,
-}
-
-/// What one sample shows once it is set against the truth.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Truth {
-    /// Seconds since the start.
-    pub at_s: f64,
-    /// Each node's clock minus the median of the honest ones, nanoseconds, in roster order;
-    /// `None` where a node has no clock.
-    pub errors_ns: Vec<Option<f64>>,
-    /// Skew of the worst pair of honest nodes, nanoseconds; `None` with fewer than two clocks.
-    pub worst_ns: Option<i64>,
-    /// Every honest node has a clock.
-    pub complete: bool,
-    /// Mean over the honest nodes of the squared deviation from their mean, ns².
-    pub variance_ns2: Option<f64>,
-    /// Honest nodes further from the median than the bound they publish.
-    pub violations: u64,
-}
-
-impl Truth {
-    /// Sets a sample against the truth; `roster` says who lies.
-    pub fn of(sample: &Sample, roster: &[NodeInfo]) -> Self {
-        let honest = |node: usize| roster.get(node).is_none_or(|info| info.clock.lie.is_none());
-        // Clocks read some 1.7e18 ns, too much for an f64; their differences are small.
-        let origin = sample.nodes.iter().find_map(|node| node.clock_ns);
-        let relative: Vec<Option<i64>> = sample
-            .nodes
-            .iter()
-            .map(|node| Some(node.clock_ns?.saturating_sub(origin?)))
-            .collect();
-        let seats = || (0..sample.nodes.len()).filter(|&node| honest(node));
-        let mut sorted: Vec<i64> = seats().filter_map(|node| relative[node]).collect();
-        sorted.sort_unstable();
-
-        let median = median(&sorted);
-        let errors_ns: Vec<Option<f64>> = relative
-            .iter()
-            .map(|clock| Some((*clock)? as f64 - median?))
-            .collect();
-        let violations = seats()
-            .filter(
-                |&node| match (errors_ns[node], sample.nodes[node].bound_ns) {
-                    (Some(error), Some(bound)) => error.abs() > bound as f64,
-                    _ => false,
-                },
-            )
-            .count();
-        let worst_ns = match sorted[..] {
-            [first, .., last] => Some(last.saturating_sub(first)),
-            _ => None,
-        };
-        Self {
-            at_s: sample.at.as_secs_f64(),
-            complete: sorted.len() == seats().count(),
-            errors_ns,
-            worst_ns,
-            variance_ns2: variance(&sorted),
-            violations: violations as u64,
-        }
-    }
 }
 
 /// Takes in the samples of a run one by one.
@@ -174,7 +112,7 @@ impl Record {
         self.truths.partition_point(|truth| truth.at_s < half)
     }
 
-    /// Seconds after which the worst pair stays below [`CONVERGED_NS`], with all honest clocks
+    /// Seconds after which the worst pair stays below 10 µs, with all honest clocks
     /// present; `None` if it does not.
     pub fn converged_s(&self) -> Option<f64> {
         let good = |truth: &&Truth| {
@@ -247,27 +185,6 @@ impl Record {
     }
 }
 
-/// The middle of sorted values, the mean of the two middle ones of an even number.
-fn median(sorted: &[i64]) -> Option<f64> {
-    let half = sorted.len() / 2;
-    match sorted.len() {
-        0 => None,
-        n if n % 2 == 1 => Some(sorted[half] as f64),
-        _ => Some((sorted[half - 1] as f64 + sorted[half] as f64) / 2.0),
-    }
-}
-
-/// Mean squared deviation from the mean.
-fn variance(values: &[i64]) -> Option<f64> {
-    let n = values.len() as f64;
-    let mean = values.iter().map(|&v| v as f64).sum::<f64>() / n;
-    let squares = values
-        .iter()
-        .map(|&v| (v as f64 - mean).powi(2))
-        .sum::<f64>();
-    (!values.is_empty()).then_some(squares / n)
-}
-
 /// The smallest of the sorted values that at least `percent` of them do not exceed
 /// (nearest rank).
 pub(super) fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
@@ -303,17 +220,6 @@ mod tests {
             node.clock_ns = Some(EPOCH + clock);
         }
         sample
-    }
-
-    #[test]
-    fn errors_are_against_the_median_and_spread_against_the_mean() {
-        let truth = &run(&[&[0, 10, 50]]).truths()[0].clone();
-        assert_eq!(truth.errors_ns, [Some(-10.0), Some(0.0), Some(40.0)]);
-        assert_eq!(truth.worst_ns, Some(50));
-        // mean 20, deviations -20, -10, 30
-        assert_eq!(truth.variance_ns2, Some((400.0 + 100.0 + 900.0) / 3.0));
-        let even = &run(&[&[0, 10, 50, 20]]).truths()[0].clone();
-        assert_eq!(even.errors_ns[0], Some(-15.0));
     }
 
     #[test]

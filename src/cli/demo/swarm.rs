@@ -46,7 +46,8 @@ pub struct Sample {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NodeSample {
     /// What its disciplined clock reads, nanoseconds; computed from the line it publishes and the
-    /// known function of its oscillator, not from any estimate. `None` before it has a clock.
+    /// known function of its oscillator, not from any estimate. Of a liar, what it tells others.
+    /// `None` before it has a clock.
     pub clock_ns: Option<i64>,
     /// The guaranteed bound it publishes; `None` if it publishes none.
     pub bound_ns: Option<i64>,

@@ -2,9 +2,10 @@
 
 use super::ink::{Line, Style};
 use super::options::DemoOptions;
-use super::summary::{CONVERGED_NS, Record, Truth};
+use super::summary::{CONVERGED_NS, Record};
 use super::swarm::NodeSample;
 use super::text::{self, BarPart};
+use super::truth::Truth;
 use crate::wire::ClockState;
 
 /// Space to draw on, in characters.
@@ -88,16 +89,21 @@ pub(super) fn nodes(record: &Record, width: usize, room: usize) -> Vec<Line> {
         return lines;
     };
     let all = record.roster().len();
-    let shown = if all > room { room - 1 } else { all };
-    lines.extend((0..shown).map(|node| {
-        let seen = &sample.nodes[node];
-        row(record, node, seen, truth, &columns)
-    }));
-    if shown < all {
-        let mut line = Line::default();
-        line.push(Style::Dim, format!(" … and {} more", all - shown));
-        lines.push(line);
+    let mut line = |node: usize| row(record, node, &sample.nodes[node], truth, &columns);
+    if all <= room {
+        lines.extend((0..all).map(&mut line));
+        return lines;
     }
+    // The liars come last in the roster, and they are what one wants to see.
+    let liars: Vec<usize> = (0..all).filter(|&node| !record.honest(node)).collect();
+    let tail = &liars[liars.len() - liars.len().min(room / 2)..];
+    let head = room.saturating_sub(1 + tail.len());
+    lines.extend((0..head).map(&mut line));
+    let mut rest = Line::default();
+    let hidden = all - head - tail.len();
+    rest.push(Style::Dim, format!(" … and {hidden} more"));
+    lines.push(rest);
+    lines.extend(tail.iter().copied().map(&mut line));
     lines
 }
 
@@ -109,7 +115,7 @@ fn heading(columns: &Columns) -> Line {
     }
     text += &format!("  {:>PEERS$}  {:<2$}", "peers", "state", columns.state);
     if columns.clock {
-        text += &format!("  {:>CLOCK$}", "its clock");
+        text += &format!("  {:>CLOCK$}", "own clock off by");
     }
     let mut line = Line::default();
     line.push(Style::Dim, text);
@@ -270,7 +276,7 @@ mod tests {
             let all = lines.join("\n");
             assert_eq!(all.contains("ppm\n"), width >= 80, "{all}");
             assert_eq!(all.contains("synchronized"), width >= 100, "{all}");
-            assert_eq!(all.contains('┃'), width >= 58, "{all}");
+            assert_eq!(all.contains('│'), width >= 58, "{all}");
         }
     }
 
@@ -316,6 +322,22 @@ mod tests {
             tiny.iter().any(|line| line == " … and 32 more"),
             "{tiny:#?}"
         );
+    }
+
+    #[test]
+    fn liars_are_shown_even_where_others_have_no_room() {
+        let mut options = testing::options();
+        options.nodes = 32;
+        options.liars = 2;
+        let size = Size {
+            width: 80,
+            height: 24,
+        };
+        let lines = drawn(&options, 500, size);
+        let rest = lines.iter().position(|line| line.starts_with(" … and "));
+        let rest = rest.unwrap();
+        assert!(lines[rest + 1].starts_with(" 31 ") && lines[rest + 2].starts_with(" 32 "));
+        assert!(lines[rest - 1].starts_with(" 13 ") && lines[rest].contains("17 more"));
     }
 
     #[test]

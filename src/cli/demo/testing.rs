@@ -103,7 +103,7 @@ impl Synthetic {
             (free, None, ClockState::Unsynchronized, 0)
         } else {
             let since = t - joins;
-            let start = if node % 2 == 0 { 8e5 } else { -5e5 };
+            let start = if node.is_multiple_of(2) { 8e5 } else { -5e5 };
             let error = start * (-2.2 * since).exp() + self.jitter[node];
             let lie = clock.lie.unwrap_or(Lie {
                 offset: Span::ZERO,

@@ -71,7 +71,7 @@ pub(super) fn bar(error: Option<f64>, bound: Option<f64>, cells: usize) -> Vec<B
     let mut parts: Vec<BarPart> = Vec::new();
     for cell in 0..cells {
         match (halves.saturating_sub(2 * cell), parts.last_mut()) {
-            _ if mark == Some(cell) => parts.push(BarPart::Mark("┃".to_owned())),
+            _ if mark == Some(cell) => parts.push(BarPart::Mark("│".to_owned())),
             (0, Some(BarPart::Empty(text))) => text.push('·'),
             (0, _) => parts.push(BarPart::Empty("·".to_owned())),
             (filled, Some(BarPart::Filled(text))) => text.push(piece(filled)),
@@ -151,8 +151,8 @@ mod tests {
     fn bars_are_logarithmic_and_always_as_wide_as_asked() {
         assert_eq!(drawn(Some(1.0), None, 9), "·········");
         assert_eq!(drawn(Some(1e3), None, 9), "━━━······");
-        assert_eq!(drawn(Some(-3.2e3), Some(15e3), 9), "━━━╸┃····");
-        assert_eq!(drawn(Some(1e9), Some(5e9), 9), "━━━━━━━━┃");
+        assert_eq!(drawn(Some(-3.2e3), Some(15e3), 9), "━━━╸│····");
+        assert_eq!(drawn(Some(1e9), Some(5e9), 9), "━━━━━━━━│");
         assert_eq!(drawn(None, None, 4), "····");
         assert_eq!(drawn(Some(1e9), Some(1.0), 0), "");
     }

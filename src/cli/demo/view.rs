@@ -13,10 +13,7 @@ use crate::wire::ClockState;
 /// Redraws no faster than people can read.
 const REDRAW: Span = Span::from_millis(200);
 /// Width of what is printed where there is no terminal.
-const PLAIN: Size = Size {
-    width: 100,
-    height: usize::MAX,
-};
+const PLAIN_WIDTH: usize = 100;
 
 /// Where the view is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +35,11 @@ impl Target {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let ink = Ink::new(terminal && !dumb && !set("NO_COLOR"));
         let size = (terminal && !dumb).then_some(self);
-        View::new(out, ink, size)
+        let mut view = View::new(out, ink, size);
+        if terminal {
+            view.plain_width = self.size().width;
+        }
+        view
     }
 
     fn size(self) -> Size {
@@ -65,6 +66,7 @@ pub(super) struct View<W: Write> {
     out: W,
     ink: Ink,
     terminal: Option<Target>,
+    plain_width: usize,
     due: Span,
     drawn: Option<(usize, Size)>,
 }
@@ -75,6 +77,7 @@ impl<W: Write> View<W> {
             out,
             ink,
             terminal,
+            plain_width: PLAIN_WIDTH,
             due: Span::ZERO,
             drawn: None,
         }
@@ -130,8 +133,10 @@ impl<W: Write> View<W> {
         }
         frame.push_str("\x1b[?25l\x1b[?7l");
         for line in &lines {
+            // Erased first: after a full line the cursor stands on its last character.
+            frame.push_str("\x1b[2K");
             frame.push_str(&line.paint(self.ink, size.width));
-            frame.push_str("\x1b[K\n");
+            frame.push_str("\r\n");
         }
         frame.push_str("\x1b[J");
         self.drawn = Some((lines.len(), size));
@@ -148,7 +153,7 @@ impl<W: Write> View<W> {
             return self.restore();
         }
         writeln!(self.out)?;
-        self.print(&table::nodes(record, PLAIN.width, PLAIN.height))
+        self.print(&table::nodes(record, self.plain_width, usize::MAX))
     }
 
     /// The summary in words.
@@ -224,7 +229,7 @@ fn progress(record: &Record) -> String {
 
 fn labelled(label: &str, style: Style, text: String) -> Line {
     let mut line = Line::default();
-    line.push(Style::Dim, format!(" {label:<11}"));
+    line.push(Style::Dim, format!(" {label:<12}"));
     line.push(style, text);
     line
 }
@@ -236,15 +241,13 @@ fn summary_lines(summary: &Summary, liars: usize) -> Vec<Line> {
         Style::Bold,
         format!(" {} nodes, {:.0}s", summary.nodes, summary.seconds),
     );
+    let without = match liars {
+        0 => String::new(),
+        n => format!(", without {}", text::plural(n as u64, "liar")),
+    };
     heading.push(
         Style::Dim,
-        match liars {
-            0 => " · true errors; worst pair, rms and bound over the second half".to_owned(),
-            n => format!(
-                " · {} not counted; worst pair, rms and bound over the second half",
-                text::plural(n as u64, "liar")
-            ),
-        },
+        format!(" · true errors of the second half{without}"),
     );
     let (converged_style, converged) = match summary.converged_s {
         Some(at) => (
@@ -305,7 +308,11 @@ fn summary_lines(summary: &Summary, liars: usize) -> Vec<Line> {
                 ns(skew.max)
             ),
         ),
-        labelled("rms", Style::Plain, text::maybe(summary.rms_ns)),
+        labelled(
+            "rms",
+            Style::Plain,
+            format!("{} from the mean of all", text::maybe(summary.rms_ns)),
+        ),
         bound_line,
         labelled("exchanges", Style::Plain, text::count(summary.exchanges)),
         labelled("stamps", Style::Plain, places.join(", ")),
@@ -352,7 +359,7 @@ mod tests {
             .filter(|line| line.contains("s  worst pair"))
             .count();
         assert_eq!(seconds, 31, "{text}");
-        assert!(text.contains("converged  after "), "{text}");
+        assert!(text.contains("converged   after "), "{text}");
         assert!(text.contains("never broken"), "{text}");
     }
 
@@ -375,7 +382,7 @@ mod tests {
             .collect();
         assert!(text.contains("never: the clocks did not stay"), "{text}");
         assert!(text.contains("broken 2 times"), "{text}");
-        assert!(text.contains("1 liar not counted"), "{text}");
+        assert!(text.contains("without 1 liar"), "{text}");
         assert!(text.contains("p50 – · p99 –"), "{text}");
     }
 }

@@ -214,7 +214,8 @@ impl Discipline {
         let line = tick.target.map(|target| target.line);
         if let (Some(before), Some(after)) = (self.line, line) {
             let jump = after.at(tick.now) - before.at(tick.now);
-            if jump.abs() > self.settings.step.threshold {
+            let settled = self.status.state == SteeringState::Synchronized;
+            if settled && jump.abs() > self.settings.step.threshold {
                 self.note(Event::TargetJumped(jump));
             }
         }

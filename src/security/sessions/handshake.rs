@@ -1,6 +1,6 @@
 //! The four handshake datagrams, received.
 
-use super::table::{Entry, Pending, Phase, Session};
+use super::table::{Entry, Finishing, Pending, Phase, Session};
 use super::{Refusal, Sessions};
 use crate::security::noise::{Ephemeral, NoiseError};
 use crate::security::replay::Window;
@@ -118,12 +118,12 @@ impl Sessions {
             });
         }
         let finish = write_finish(network, opened.remote_index, &opened.finish);
-        attempt.phase = Phase::Finishing {
+        attempt.phase = Phase::Finishing(Box::new(Finishing {
             transport: opened.transport,
             peer: opened.peer,
             remote_index: opened.remote_index,
             finish,
-        };
+        }));
         attempt.repeats = 0;
         attempt.send_at = now + first_wait;
         let at = attempt.send_at;
@@ -178,7 +178,7 @@ impl Sessions {
             self.slots.remove(index);
         }
         self.slots.update(receiver, |_| {
-            Entry::Session(Session {
+            Entry::Session(Box::new(Session {
                 peer: position,
                 transport: accepted.transport,
                 remote_index: accepted.remote_index,
@@ -187,7 +187,7 @@ impl Sessions {
                 established: now,
                 last_received: now,
                 finish: Some(*noise),
-            })
+            }))
         });
         self.install(now, position, receiver, from, asked);
         self.confirm(receiver, from);

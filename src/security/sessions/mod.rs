@@ -4,6 +4,8 @@ mod handshake;
 mod outcome;
 mod peers;
 mod table;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod transport;
 

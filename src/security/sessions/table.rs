@@ -34,12 +34,15 @@ pub(super) enum Phase {
     /// Waits for the second message.
     Opening,
     /// Has sent the third message and waits for any sign that it has arrived.
-    Finishing {
-        transport: StatelessTransportState,
-        peer: NodeId,
-        remote_index: u32,
-        finish: [u8; HANDSHAKE_DATAGRAM_LEN],
-    },
+    Finishing(Box<Finishing>),
+}
+
+/// What the initiator holds once it has sent the third message.
+pub(super) struct Finishing {
+    pub(super) transport: StatelessTransportState,
+    pub(super) peer: NodeId,
+    pub(super) remote_index: u32,
+    pub(super) finish: [u8; HANDSHAKE_DATAGRAM_LEN],
 }
 
 /// A handshake somebody else began from a proven address.
@@ -74,7 +77,7 @@ impl Session {
 pub(super) enum Entry {
     Attempt(Box<Attempt>),
     Pending(Box<Pending>),
-    Session(Session),
+    Session(Box<Session>),
 }
 
 struct Slot {

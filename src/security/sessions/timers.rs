@@ -85,7 +85,7 @@ impl Sessions {
         attempt.budget = ANSWERS;
         let datagram = match &attempt.phase {
             Phase::Opening => write_init(network, &attempt.cookie, &attempt.init),
-            Phase::Finishing { finish, .. } => *finish,
+            Phase::Finishing(finishing) => finishing.finish,
         };
         let (to, at) = (attempt.addr, attempt.send_at);
         self.wake_by(at);

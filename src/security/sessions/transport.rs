@@ -79,10 +79,11 @@ impl Sessions {
                 (session.peer, len, session.window.mark(counter))
             }
             Some(Entry::Attempt(attempt)) => {
-                let Phase::Finishing { transport, .. } = &attempt.phase else {
+                let Phase::Finishing(finishing) = &attempt.phase else {
                     return Err(Refusal::Unexpected);
                 };
-                let len = transport
+                let len = finishing
+                    .transport
                     .read_message(counter, sealed, plain.room())
                     .map_err(|_| Refusal::Forged)?;
                 let position = self.promote(now, from, receiver, counter)?;
@@ -120,7 +121,7 @@ impl Sessions {
     ) -> Result<usize, Refusal> {
         let (peer, asked) = match self.slots.get(index) {
             Some(Entry::Attempt(attempt)) => match &attempt.phase {
-                Phase::Finishing { peer, .. } => (*peer, attempt.asked),
+                Phase::Finishing(finishing) => (finishing.peer, attempt.asked),
                 Phase::Opening => return Err(Refusal::Unexpected),
             },
             _ => return Err(Refusal::UnknownSession),
@@ -130,20 +131,16 @@ impl Sessions {
         window.mark(counter);
         self.slots.update(index, |entry| match entry {
             Entry::Attempt(attempt) => match attempt.phase {
-                Phase::Finishing {
-                    transport,
-                    remote_index,
-                    ..
-                } => Entry::Session(Session {
+                Phase::Finishing(finishing) => Entry::Session(Box::new(Session {
                     peer: position,
-                    transport,
-                    remote_index,
+                    transport: finishing.transport,
+                    remote_index: finishing.remote_index,
                     sent: 0,
                     window,
                     established: now,
                     last_received: now,
                     finish: None,
-                }),
+                })),
                 Phase::Opening => Entry::Attempt(attempt),
             },
             other => other,

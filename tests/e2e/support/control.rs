@@ -5,11 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use parisync::export::status::{Peer, Tracking};
+use parisync::export::status::{ClockReading, Peer, Tracking};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::truth::Reading;
 use super::{Context, Failure, Outcome};
 
 const VERSION: u64 = 1;
@@ -34,20 +33,12 @@ impl Control {
         self.ask(json!({ "request": "peers" }), "peers")
     }
 
-    /// What the node's virtual clock shows at an instant of `CLOCK_MONOTONIC_RAW`, with the bound
-    /// that holds then; none before it has a clock.
-    pub(crate) fn clock_at(&mut self, mono_raw_ns: i64) -> Outcome<Option<Reading>> {
-        let reply: Value = self.ask(
+    /// What the node's clocks show at an instant of `CLOCK_MONOTONIC_RAW`.
+    pub(crate) fn clock_at(&mut self, mono_raw_ns: i64) -> Outcome<ClockReading> {
+        self.ask(
             json!({ "request": "clock-at", "mono_raw_ns": mono_raw_ns }),
             "clock_at",
-        )?;
-        let Some(virtual_ns) = reply["virtual_ns"].as_i64() else {
-            return Ok(None);
-        };
-        Ok(Some(Reading {
-            virtual_ns,
-            bound_ns: reply["bound_ns"].as_i64(),
-        }))
+        )
     }
 
     fn ask<T: DeserializeOwned>(&mut self, mut request: Value, answer: &str) -> Outcome<T> {

@@ -38,6 +38,17 @@ pub(crate) struct Host {
     port: String,
 }
 
+impl Host {
+    /// A host that is in no lab, to try what needs only an address.
+    pub(crate) fn at(address: IpAddr) -> Self {
+        Self {
+            namespace: "nowhere".to_owned(),
+            address,
+            port: "none".to_owned(),
+        }
+    }
+}
+
 /// Runs a scenario in a lab of its own, or nothing (and a line that says why) where none can be
 /// built. What the nodes logged is kept if it fails.
 pub(crate) fn scenario(name: &str, body: impl FnOnce(&mut Lab) -> Outcome) -> Outcome {

@@ -15,7 +15,7 @@ use super::lab::{Host, Lab};
 use super::{Context, Failure, Outcome};
 
 /// The name of the network that every node belongs to.
-pub(crate) const NETWORK: &str = "end to end";
+pub(crate) const NETWORK: &str = "end-to-end";
 /// The port of the time socket of every node.
 pub(crate) const TIME_PORT: u16 = 4711;
 /// The port of the DHT engine of every node.
@@ -27,10 +27,6 @@ pub(crate) enum Discovery {
     /// From these time addresses and nowhere else.
     Static(Vec<SocketAddr>),
     /// By the DHT from these addresses; the first node of a network has none.
-    #[cfg_attr(
-        not(feature = "dht"),
-        expect(dead_code, reason = "the lean build has no DHT")
-    )]
     Dht(Vec<SocketAddr>),
     /// By announcements on the local network.
     Lan,
@@ -257,20 +253,22 @@ impl Node {
         question(self.control.insert(control))
     }
 
-    /// Whether the process should be running, as far as this test has let it.
-    pub(crate) fn is_started(&self) -> bool {
-        self.child.is_some()
-    }
-
-    /// Whether a process that was started is gone without having been told to.
-    pub(crate) fn has_ended(&mut self) -> Outcome<bool> {
-        Ok(self
-            .child
-            .as_mut()
-            .map(Child::try_wait)
-            .transpose()?
-            .flatten()
-            .is_some())
+    /// Fails with its last words if the process was started and is gone without having been told.
+    pub(crate) fn still_runs(&mut self) -> Outcome {
+        let Some(child) = &mut self.child else {
+            return Ok(());
+        };
+        let Some(status) = child.try_wait()? else {
+            return Ok(());
+        };
+        let log = self.log()?;
+        let last = log.lines().rev().take(8).collect::<Vec<_>>();
+        let last: Vec<&str> = last.into_iter().rev().collect();
+        let name = &self.spec.host.namespace;
+        Err(Failure::new(format!(
+            "{name} ended by itself with {status}:\n{}",
+            last.join("\n")
+        )))
     }
 
     /// The process, for its figures under /proc.
@@ -306,3 +304,39 @@ impl Drop for Node {
 
 /// The user that owns nothing.
 const NOBODY: u32 = 65534;
+
+#[test]
+fn every_configuration_is_one_that_the_daemon_reads() {
+    let address = std::net::Ipv4Addr::LOCALHOST.into();
+    let host = Host::at(address);
+    let known = vec![(address, TIME_PORT).into()];
+    let plain = |discovery| Spec::new(&host, 2, discovery);
+    let specs = [
+        plain(Discovery::Lan),
+        plain(Discovery::Dht(known.clone())),
+        Spec {
+            single_thread: true,
+            ..plain(Discovery::Static(known.clone()))
+        },
+        Spec {
+            unprivileged: true,
+            ..plain(Discovery::Static(Vec::new()))
+        },
+        Spec {
+            lie: Some(Lie {
+                offset_us: -10_000,
+                drift_ppm: 200.0,
+            }),
+            ..plain(Discovery::Static(known))
+        },
+    ];
+    for spec in specs {
+        let toml = spec.toml(Path::new("/tmp/e2e"));
+        let read = parisync::config::Config::parse(&toml, Path::new("node.toml"));
+        let config = read.unwrap_or_else(|error| panic!("{error}\n{toml}"));
+        assert_eq!(
+            (config.listen, config.network.as_str()),
+            (spec.time_address(), NETWORK)
+        );
+    }
+}

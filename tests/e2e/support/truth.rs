@@ -3,20 +3,12 @@
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
+use parisync::export::status::ClockReading;
 
 use super::Outcome;
 
-/// What one node's clock showed at an instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Reading {
-    /// The virtual clock, nanoseconds TAI.
-    pub(crate) virtual_ns: i64,
-    /// The error bound the node guaranteed at that instant; none before it has one.
-    pub(crate) bound_ns: Option<i64>,
-}
-
-/// All honest nodes at one instant; none for a node that did not answer or has no clock yet.
-pub(crate) type Row = Vec<Option<Reading>>;
+/// All honest nodes at one instant; none for a node that did not answer.
+pub(crate) type Row = Vec<Option<ClockReading>>;
 
 /// Now, on the clock that all processes of this machine share.
 pub(crate) fn mono_raw_ns() -> Outcome<i64> {
@@ -43,41 +35,42 @@ pub(crate) struct Sample {
 
 impl Sample {
     /// Judges one row; none if no node serves a bounded clock yet.
+    ///
+    /// What a node serves is the clock it disciplines, or its virtual clock if it disciplines none;
+    /// the truth is the median of all the virtual clocks.
     pub(crate) fn of(at: Duration, row: &Row) -> Option<Self> {
-        let served: Vec<(usize, i64, i64)> = row
-            .iter()
-            .enumerate()
-            .filter_map(|(node, reading)| {
-                let reading = (*reading)?;
-                Some((node, reading.virtual_ns, reading.bound_ns?))
-            })
-            .collect();
-        let mut clocks: Vec<i64> = served.iter().map(|&(_, clock, _)| clock).collect();
-        clocks.sort_unstable();
-        let (&first, &last) = (clocks.first()?, clocks.last()?);
+        let bounded = |(node, reading): (usize, &Option<ClockReading>)| {
+            let reading = (*reading)?;
+            let clock = reading.clock_ns.unwrap_or(reading.virtual_ns);
+            Some((node, reading.virtual_ns, clock, reading.bound_ns?))
+        };
+        let served: Vec<(usize, i64, i64, i64)> =
+            row.iter().enumerate().filter_map(bounded).collect();
+        let mut virtual_clocks: Vec<i64> = served.iter().map(|node| node.1).collect();
+        virtual_clocks.sort_unstable();
         // Of an even number every clock between the middle two is a median; a bound is false only
         // if it excludes them all.
-        let (low, high) = (clocks[(clocks.len() - 1) / 2], clocks[clocks.len() / 2]);
-        let count = clocks.len() as f64;
-        let mean = clocks
+        let low = *virtual_clocks.get(served.len().checked_sub(1)? / 2)?;
+        let high = *virtual_clocks.get(served.len() / 2)?;
+        let offsets: Vec<i64> = served.iter().map(|node| node.2 - low).collect();
+        let (least, most) = (offsets.iter().min()?, offsets.iter().max()?);
+        let count = offsets.len() as f64;
+        let mean = offsets.iter().map(|&offset| offset as f64).sum::<f64>() / count;
+        let squares = offsets
             .iter()
-            .map(|clock| (clock - first) as f64)
-            .sum::<f64>()
-            / count;
-        let squares = clocks
-            .iter()
-            .map(|clock| ((clock - first) as f64 - mean).powi(2))
+            .map(|&offset| (offset as f64 - mean).powi(2))
             .sum::<f64>();
+        let errors = served
+            .iter()
+            .map(|&(node, _, clock, bound)| (node, clock - clock.clamp(low, high), bound));
         Some(Self {
             at,
             serving: served.len(),
-            skew_ns: last - first,
+            skew_ns: most - least,
             rms_ns: (squares / count).sqrt(),
-            bounds_ns: served.iter().map(|&(_, _, bound)| bound).collect(),
-            false_bounds: served
-                .iter()
-                .map(|&(node, clock, bound)| (node, clock - clock.clamp(low, high), bound))
-                .filter(|&(_, error, bound)| error.abs() > bound)
+            bounds_ns: served.iter().map(|node| node.3).collect(),
+            false_bounds: errors
+                .filter(|(_, error, bound)| error.abs() > *bound)
                 .collect(),
         })
     }
@@ -165,23 +158,30 @@ fn quantile(mut values: Vec<i64>, p: f64) -> i64 {
 mod tests {
     use super::*;
 
-    fn reading(virtual_ns: i64, bound_ns: i64) -> Option<Reading> {
-        Some(Reading {
+    fn reading(virtual_ns: i64, bound_ns: i64) -> Option<ClockReading> {
+        disciplined(virtual_ns, None, Some(bound_ns))
+    }
+
+    fn disciplined(
+        virtual_ns: i64,
+        clock_ns: Option<i64>,
+        bound_ns: Option<i64>,
+    ) -> Option<ClockReading> {
+        Some(ClockReading {
+            mono_raw_ns: 0,
             virtual_ns,
-            bound_ns: Some(bound_ns),
+            clock_ns,
+            bound_ns,
         })
     }
 
-    fn at(milliseconds: u64, row: &[Option<Reading>]) -> Sample {
+    fn at(milliseconds: u64, row: &[Option<ClockReading>]) -> Sample {
         Sample::of(Duration::from_millis(milliseconds), &row.to_vec()).unwrap()
     }
 
     #[test]
     fn skew_is_of_the_worst_pair_and_counts_only_nodes_that_serve_a_bound() {
-        let unbounded = Some(Reading {
-            virtual_ns: 9_000_000,
-            bound_ns: None,
-        });
+        let unbounded = disciplined(9_000_000, None, None);
         let sample = at(
             0,
             &[
@@ -215,13 +215,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_judged_is_the_disciplined_clock_against_the_virtual_ones() {
+        let slewing = disciplined(105, Some(160), Some(60));
+        let row = [reading(100, 9), slewing, reading(110, 9)];
+        let sample = at(0, &row);
+        assert_eq!(
+            (sample.skew_ns, sample.false_bounds.as_slice()),
+            (60, [].as_slice())
+        );
+        let boasting = disciplined(105, Some(160), Some(50));
+        assert_eq!(
+            at(0, &[row[0], boasting, row[2]]).false_bounds,
+            [(1, 55, 50)]
+        );
+    }
+
+    #[test]
     fn settling_counts_from_the_last_relapse() {
         let (near, far) = (
             [reading(0, 99), reading(5, 99)],
             [reading(0, 99), reading(50, 99)],
         );
         let one = [reading(0, 99), None];
-        let series = |rows: &[&[Option<Reading>]]| {
+        let series = |rows: &[&[Option<ClockReading>]]| {
             Series(
                 rows.iter()
                     .zip(0..)

@@ -1,0 +1,4 @@
+mod adversity;
+mod handshakes;
+mod harness;
+mod lifetime;

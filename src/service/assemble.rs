@@ -1,0 +1,140 @@
+//! From a description of a node to its parts.
+
+use hwts::clock::{RawClock, VirtualReader};
+use hwts::transport::UdpTransport;
+
+use super::board::{Board, BoardReader};
+use super::core::Core;
+use super::local::LocalClock;
+use super::port::Port;
+use super::steer::{Steered, Steerer};
+use super::{ServiceError, state::State};
+use crate::export::status::ClockReading;
+use crate::node::{Lie, Node, NodeConfig};
+use crate::security::{Identity, Limits, Sessions};
+use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
+use crate::topology::{Candidate, FoundBy};
+use crate::wire::NetworkId;
+
+/// Everything a node is made of.
+#[derive(Debug)]
+pub struct Blueprint {
+    /// Who it is.
+    pub identity: Identity,
+    /// Name of its network.
+    pub network: String,
+    /// How it behaves.
+    pub node: NodeConfig,
+    /// Its time socket, open.
+    pub transport: UdpTransport,
+    /// Its raw clock.
+    pub raw: RawClock,
+    /// What the virtual clock starts from.
+    pub start: VirtualTime,
+    /// What it steers.
+    pub steered: Option<Steered>,
+    /// What it remembers.
+    pub saved: State,
+    /// What it tells others instead of the truth.
+    pub lie: Lie,
+    /// Decides its random choices.
+    pub seed: u64,
+}
+
+/// A node in parts: what the threads, or the one loop, put to work.
+pub struct Parts {
+    /// Socket and stamps.
+    pub port: Port,
+    /// Sessions and node.
+    pub core: Core,
+    /// The clock to steer, if any.
+    pub steerer: Option<Steerer>,
+    /// Where the virtual clock is published.
+    pub board: Board,
+    /// What others read of it.
+    pub clocks: Clocks,
+}
+
+/// The clocks of a node, for any thread to read.
+#[derive(Debug, Clone)]
+pub struct Clocks {
+    /// The raw clock.
+    pub raw: RawClock,
+    /// The virtual clock.
+    pub board: BoardReader,
+    /// The disciplined clock, if it is one of our own.
+    pub disciplined: Option<VirtualReader>,
+}
+
+impl Clocks {
+    /// What they show when `CLOCK_MONOTONIC_RAW` reads `mono` nanoseconds: exact for instants
+    /// since the last change of any of them.
+    pub fn at(&self, mono: i64) -> ClockReading {
+        let raw = RawTime::from_nanos(self.raw.at(mono));
+        let view = self.board.read();
+        let virtual_ns = view.line.at(raw).as_nanos();
+        let clock_ns = self.disciplined.as_ref().map(|c| c.at(raw.as_nanos()));
+        // The disciplined clock is as good as the virtual one, plus what it is off that.
+        let off = clock_ns.map_or(0, |clock| (clock - virtual_ns).saturating_abs());
+        ClockReading {
+            mono_raw_ns: mono,
+            virtual_ns,
+            clock_ns,
+            bound_ns: view.bound_at(raw).map(|b| b.as_nanos().saturating_add(off)),
+        }
+    }
+}
+
+/// Puts a node together.
+///
+/// # Errors
+/// No random bytes for keys, or settings of the discipline that make no sense.
+pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
+    let local = LocalClock::new(blueprint.raw.clone());
+    let now = local.now();
+    let identity = &blueprint.identity;
+    let network = NetworkId::from_name(&blueprint.network);
+    let rate = blueprint.saved.oscillator.unwrap_or(Rate::ZERO);
+    let line = VirtualLine::new(now, blueprint.start, rate);
+    let mut node = Node::new(blueprint.node, now, line, blueprint.seed);
+    for peer in &blueprint.saved.peers {
+        node.peer_found(Candidate {
+            id: peer.id,
+            addr: peer.addr,
+            found_by: FoundBy::Saved,
+        });
+    }
+    let sessions =
+        Sessions::new(identity, network, Limits::default(), now).map_err(ServiceError::Sessions)?;
+    let (board, reader) = Board::new(node.clock());
+    let disciplined = blueprint.steered.as_ref().and_then(|s| s.reader.clone());
+    let raw = blueprint.raw;
+    let steerer = blueprint
+        .steered
+        .map(|steered| {
+            let saved = blueprint.saved.clock;
+            Steerer::new(steered, saved, raw.clone(), reader.clone())
+        })
+        .transpose()?;
+    Ok(Parts {
+        port: Port::new(blueprint.transport, local),
+        core: Core::new(identity.node_id(), node, sessions, blueprint.lie),
+        steerer,
+        board,
+        clocks: Clocks {
+            raw,
+            board: reader,
+            disciplined,
+        },
+    })
+}
+
+/// `CLOCK_REALTIME` on the scale of the virtual clock.
+pub fn realtime() -> VirtualTime {
+    VirtualTime::from_nanos(hwts::Domain::Realtime.now()) + crate::discipline::TAI_MINUS_UTC
+}
+
+/// What a clock that is deliberately off by `offset` would show now.
+pub fn realtime_off_by(offset: Span) -> VirtualTime {
+    realtime() + offset
+}

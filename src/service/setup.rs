@@ -1,0 +1,207 @@
+//! From a configuration to the blueprint of a node and its sources of peers.
+
+use hwts::Domain;
+use hwts::clock::{
+    Oscillator, OscillatorSpec as VirtualSpec, Permission, RawClock, SystemClock, VirtualClock,
+};
+use hwts::transport::{StampRequest, UdpConfig, UdpTransport, WaitMode};
+
+use super::ServiceError;
+use super::assemble::{Blueprint, realtime, realtime_off_by};
+use super::state::StateFile;
+use super::steer::Steered;
+use crate::config::{Config, Stamps, Target, Wait};
+use crate::discipline::HostClock;
+use crate::engine::{LanConfig, LanDiscovery, PeerSource, Sources, StaticPeers};
+use crate::link::OscillatorSpec;
+use crate::node::NodeConfig;
+use crate::security::Identity;
+use crate::time::VirtualTime;
+use crate::wire::MAX_DATAGRAM;
+
+/// The identity's file in the state directory.
+pub(super) const IDENTITY_FILE: &str = "identity.key";
+
+/// What to steer, on which raw clock, and from what time.
+struct Clockface {
+    raw: RawClock,
+    start: VirtualTime,
+    steered: Option<Steered>,
+}
+
+/// Everything a node needs of this host, by configuration.
+pub(super) fn blueprint(config: &Config) -> Result<Blueprint, ServiceError> {
+    let identity = Identity::load_or_create(&config.state_dir.join(IDENTITY_FILE))?;
+    let (saved, unusable) = StateFile::new(&config.state_dir).load();
+    if let Some(unusable) = unusable {
+        tracing::warn!("{unusable}");
+    }
+    let transport = open_transport(config)?;
+    let clockface = clockface(config);
+    Ok(Blueprint {
+        seed: seed(&identity),
+        identity,
+        network: config.network.clone(),
+        node: node_config(config),
+        transport,
+        raw: clockface.raw,
+        start: clockface.start,
+        steered: clockface.steered,
+        saved,
+        lie: config.testing,
+    })
+}
+
+/// How the node behaves, by configuration.
+pub(super) fn node_config(config: &Config) -> NodeConfig {
+    NodeConfig {
+        poll: config.exchange.poll,
+        burst: config.exchange.burst,
+        oscillator: OscillatorSpec {
+            max_drift: config.oscillator.max_drift,
+            wander: config.oscillator.wander.as_fraction(),
+        },
+        ..NodeConfig::default()
+    }
+}
+
+/// Jitter and draws need not be secret, only different on every node and at every start.
+fn seed(identity: &Identity) -> u64 {
+    let id = identity.node_id();
+    let fold = |seed: u64, byte: &u8| seed.rotate_left(5) ^ u64::from(*byte);
+    let start = Domain::Realtime.now() as u64;
+    id.as_bytes().iter().fold(start, fold)
+}
+
+fn open_transport(config: &Config) -> Result<UdpTransport, ServiceError> {
+    let transport = UdpTransport::open(&UdpConfig {
+        stamps: match config.transport.stamps {
+            Stamps::Kernel => StampRequest::Kernel,
+            Stamps::User => StampRequest::User,
+        },
+        wait: match config.transport.wait {
+            Wait::Block => WaitMode::Block,
+            Wait::BusyPoll => WaitMode::BusyPoll {
+                micros: (config.transport.busy_poll.as_nanos() / 1_000) as u32,
+            },
+            Wait::Spin => WaitMode::Spin,
+        },
+        max_datagram: MAX_DATAGRAM,
+        ..UdpConfig::new(config.listen)
+    })?;
+    let capabilities = transport.capabilities();
+    let (local, rx, tx) = (transport.local_addr(), capabilities.rx, capabilities.tx);
+    tracing::info!("time socket on {local}; stamps: receive {rx}, transmit {tx}");
+    if let Some(reason) = &capabilities.fallback {
+        tracing::warn!("worse stamps than asked for: {reason}");
+    }
+    Ok(transport)
+}
+
+fn clockface(config: &Config) -> Clockface {
+    let settings = config.discipline.settings();
+    match (config.discipline.target, settings) {
+        (Target::System, Some(mut settings)) => {
+            if SystemClock::permission() != Permission::Granted {
+                tracing::warn!(
+                    "no CAP_SYS_TIME: the system clock is measured, not steered; run as root, \
+                     give the capability, or use --discipline none"
+                );
+                settings.measure_only = true;
+            }
+            Clockface {
+                raw: RawClock::Monotonic,
+                start: realtime(),
+                steered: Some(Steered {
+                    name: "system",
+                    clock: HostClock::system(),
+                    settings,
+                    reader: None,
+                }),
+            }
+        }
+        (Target::Virtual, Some(settings)) => {
+            let bad = &config.virtual_oscillator;
+            let raw = RawClock::from(Oscillator::new(VirtualSpec {
+                start: Domain::MonotonicRaw.now(),
+                offset: bad.offset.as_nanos(),
+                ppm: bad.drift.as_ppm(),
+                walk: bad.wander.as_fraction(),
+                seed: bad.seed,
+            }));
+            let start = realtime_off_by(bad.offset);
+            let clock = VirtualClock::new(raw.clone(), start.as_nanos());
+            Clockface {
+                raw,
+                start,
+                steered: Some(Steered {
+                    name: "virtual",
+                    reader: Some(clock.reader()),
+                    clock: HostClock::virtual_clock(clock),
+                    settings,
+                }),
+            }
+        }
+        _ => Clockface {
+            raw: RawClock::Monotonic,
+            start: realtime(),
+            steered: None,
+        },
+    }
+}
+
+/// The sources of peers, most trusted first.
+pub(super) fn sources(
+    config: &Config,
+    secret: [u8; 32],
+    time_port: u16,
+) -> Result<Sources, ServiceError> {
+    let mut sources: Vec<Box<dyn PeerSource>> = Vec::new();
+    if !config.peers.is_empty() {
+        sources.push(Box::new(StaticPeers::start(config.peers.clone())?));
+    }
+    if config.lan {
+        let lan = LanConfig::new(secret, config.network.clone(), time_port);
+        match LanDiscovery::start(lan) {
+            Ok(lan) => sources.push(Box::new(lan)),
+            // A host without multicast can still use the other sources.
+            Err(error) => tracing::warn!("no discovery on the local network: {error}"),
+        }
+    }
+    if config.dht.enabled {
+        sources.extend(dht(config, secret, time_port)?);
+    }
+    Ok(Sources::new(sources))
+}
+
+#[cfg(feature = "dht")]
+fn dht(
+    config: &Config,
+    secret: [u8; 32],
+    time_port: u16,
+) -> Result<Option<Box<dyn PeerSource>>, ServiceError> {
+    use crate::engine::{Dht, DhtConfig, DhtTuning};
+    let dht = Dht::start(DhtConfig {
+        secret,
+        network: config.network.clone(),
+        listen: config.dht.listen,
+        time_port,
+        bootstrap: config.bootstrap.clone(),
+        tuning: DhtTuning::default(),
+    })?;
+    tracing::info!("DHT on {}", dht.local_addr());
+    Ok(Some(Box::new(dht)))
+}
+
+#[cfg(not(feature = "dht"))]
+fn dht(
+    config: &Config,
+    _secret: [u8; 32],
+    _time_port: u16,
+) -> Result<Option<Box<dyn PeerSource>>, ServiceError> {
+    if config.bootstrap.is_empty() {
+        Ok(None)
+    } else {
+        Err(ServiceError::NoDht)
+    }
+}

@@ -1,0 +1,174 @@
+//! A node in its steady state allocates nothing: neither to receive, authenticate and take in a
+//! packet, nor to make, seal and send one, nor for its rounds.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use hwts::alloc::{Counting, this_thread};
+use parisync::engine::PeerEvent;
+use parisync::node::{Node, NodeConfig, RawStamp};
+use parisync::security::{Identity, Limits, Sessions};
+use parisync::service::core::Core;
+use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
+use parisync::wire::{ClockState, MAX_DATAGRAM, NetworkId, StampSource};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const SECOND: i64 = 1_000_000_000;
+/// From a datagram's transmit stamp to its receive stamp.
+const DELAY: i64 = 5_000;
+/// How often every node gets its turn; poll intervals are far longer.
+const TURN: i64 = 1_000_000;
+
+/// One node with its own bad oscillator, and what it has allocated.
+struct Host {
+    core: Core,
+    ppm: i64,
+    allocated: u64,
+}
+
+impl Host {
+    fn new(number: u8) -> Self {
+        let identity = Identity::from_secret(&[number + 1; 32]);
+        let ppm = i64::from(number) * 12 - 48;
+        let now = raw(ppm, 0);
+        let epoch = VirtualTime::from_nanos(SECOND * 1_800_000_000 + i64::from(number) * 1_000_000);
+        let line = VirtualLine::new(now, epoch, Rate::ZERO);
+        let node = Node::new(NodeConfig::default(), now, line, u64::from(number));
+        let network = NetworkId::default();
+        let sessions = Sessions::new(&identity, network, Limits::default(), now).unwrap();
+        let core = Core::new(identity.node_id(), node, sessions, Default::default());
+        Self {
+            core,
+            ppm,
+            allocated: 0,
+        }
+    }
+
+    /// Lets the node do something, and counts what it allocates for that.
+    fn run<T>(&mut self, work: impl FnOnce(&mut Core, i64) -> T) -> T {
+        let before = this_thread();
+        let result = work(&mut self.core, self.ppm);
+        self.allocated += (this_thread() - before).allocations;
+        result
+    }
+
+    fn exchanges(&self) -> u64 {
+        self.core.node().totals().exchanges
+    }
+}
+
+/// What an oscillator with this error shows at a true time.
+fn raw(ppm: i64, at: i64) -> RawTime {
+    RawTime::from_nanos(SECOND + at + at / 1_000_000 * ppm)
+}
+
+fn stamp(ppm: i64, at: i64) -> RawStamp {
+    RawStamp {
+        at: raw(ppm, at),
+        error: Span::from_nanos(20),
+        source: StampSource::Kernel,
+    }
+}
+
+fn address(number: usize) -> SocketAddr {
+    (Ipv4Addr::new(10, 0, number as u8, 1), 4711).into()
+}
+
+struct Network {
+    hosts: Vec<Host>,
+    now: i64,
+    flying: VecDeque<(usize, usize, Vec<u8>)>,
+}
+
+impl Network {
+    /// So many nodes that all know each other's address.
+    fn new(count: u8) -> Self {
+        let mut hosts: Vec<Host> = (0..count).map(Host::new).collect();
+        for (me, host) in hosts.iter_mut().enumerate() {
+            for other in (0..usize::from(count)).filter(|other| *other != me) {
+                host.core
+                    .peer_event(raw(host.ppm, 0), PeerEvent::Contact(address(other)));
+            }
+        }
+        Self {
+            hosts,
+            now: 0,
+            flying: VecDeque::new(),
+        }
+    }
+
+    fn run_for(&mut self, seconds: i64) {
+        let end = self.now + seconds * SECOND;
+        while self.now < end {
+            self.now += TURN;
+            for number in 0..self.hosts.len() {
+                self.turn(number);
+            }
+            while let Some((from, to, bytes)) = self.flying.pop_front() {
+                let at = self.now + DELAY;
+                self.hosts[to].run(|core, ppm| {
+                    // What is refused is seen in the count of exchanges.
+                    let _ = core.datagram(raw(ppm, at), address(from), &bytes, stamp(ppm, at));
+                });
+                self.turn(to);
+            }
+        }
+    }
+
+    /// Lets one node do all that is due.
+    fn turn(&mut self, number: usize) {
+        let (at, count) = (self.now, self.hosts.len());
+        let host = &mut self.hosts[number];
+        let mut out = [0; MAX_DATAGRAM];
+        host.run(|core, ppm| {
+            let now = raw(ppm, at);
+            if core.next_timeout() <= now {
+                core.tick(now);
+            }
+        });
+        loop {
+            while host
+                .run(|core, ppm| core.poll_notice(raw(ppm, at)))
+                .is_some()
+            {}
+            let sent = host.run(|core, ppm| {
+                let outgoing = core.poll_send(raw(ppm, at), &mut out)?;
+                if let Some(packet) = outgoing.packet {
+                    core.sent(packet, stamp(ppm, at));
+                }
+                Some(outgoing)
+            });
+            let Some(outgoing) = sent else { break };
+            if let Some(to) = (0..count).find(|to| address(*to) == outgoing.to) {
+                self.flying
+                    .push_back((number, to, out[..outgoing.len].to_vec()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_node_with_eight_neighbours_exchanges_without_allocating() {
+    let mut network = Network::new(9);
+    network.run_for(30);
+    for host in &mut network.hosts {
+        assert_eq!(host.core.node().clock().state, ClockState::Synchronized);
+        assert!(
+            host.allocated > 0,
+            "the count works: sessions and neighbours were allocated"
+        );
+        host.allocated = 0;
+    }
+    let before: Vec<u64> = network.hosts.iter().map(Host::exchanges).collect();
+    network.run_for(30);
+    for (host, before) in network.hosts.iter().zip(before) {
+        let exchanges = host.exchanges() - before;
+        assert!(
+            exchanges >= 8 * 25,
+            "only {exchanges} exchanges in 30 s with 8 neighbours"
+        );
+        assert_eq!(host.allocated, 0, "in {exchanges} exchanges");
+    }
+}
