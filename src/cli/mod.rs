@@ -55,6 +55,8 @@ struct Cli {
 enum Command {
     /// Run the daemon: find peers, agree with them on the time, steer this host's clock
     Run(Box<run::Args>),
+    /// Watch a swarm of nodes with bad clocks agree, on this host, without privileges
+    Demo(demo::DemoOptions),
     /// Show the state of this node's clock
     Tracking,
     /// Show the neighbours: which are used, and if not why
@@ -79,6 +81,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let context = Context::new(cli.output, cli.socket);
     output::finish(match cli.command {
         Command::Run(args) => run::run(*args, &context),
+        Command::Demo(options) => demo::run(options, &context),
         Command::Tracking => tracking::run(&context),
         Command::Peers(args) => peers::run(&args, &context),
         Command::Waitsync(args) => waitsync::run(&args, &context),

@@ -13,10 +13,11 @@ pub mod port;
 pub mod privileges;
 mod run;
 mod setup;
-mod signals;
+pub mod signals;
 pub mod single;
 pub mod state;
 pub mod steer;
+pub mod swarm;
 
 pub use run::run;
 

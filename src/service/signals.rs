@@ -12,11 +12,14 @@ use std::os::fd::AsFd;
 /// Requests to stop. Make it before any thread starts, so that all of them leave the signals to
 /// it.
 #[derive(Debug)]
-pub(super) struct StopSignals(SignalFd);
+pub struct StopSignals(SignalFd);
 
 impl StopSignals {
     /// Takes the signals over for this process.
-    pub(super) fn new() -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The system refuses, or has no descriptor left.
+    pub fn new() -> io::Result<Self> {
         let mut set = SigSet::empty();
         set.add(Signal::SIGTERM);
         set.add(Signal::SIGINT);
@@ -26,12 +29,12 @@ impl StopSignals {
     }
 
     /// Whether a stop was asked for; never waits.
-    pub(super) fn asked(&self) -> bool {
+    pub fn asked(&self) -> bool {
         matches!(self.0.read_signal(), Ok(Some(_)))
     }
 
     /// Waits up to `timeout` for a stop; returns whether one was asked for.
-    pub(super) fn wait(&self, timeout: Duration) -> bool {
+    pub fn wait(&self, timeout: Duration) -> bool {
         let millis = u16::try_from(timeout.as_millis()).unwrap_or(u16::MAX);
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::from(millis)) {

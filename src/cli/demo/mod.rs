@@ -7,6 +7,7 @@ mod figure;
 mod histogram;
 mod host;
 mod ink;
+mod live;
 mod nodes;
 mod options;
 mod page;
@@ -21,6 +22,7 @@ mod text;
 mod truth;
 mod view;
 
+pub(super) use live::run;
 pub use options::{ClockPlan, DemoOptions, Lie};
 pub use summary::{BoundStats, Record, SkewStats, Summary};
 pub use swarm::{NodeInfo, NodeSample, Sample, Stamps, Swarm, Totals};
