@@ -230,9 +230,8 @@ impl Driver {
             } => {
                 let age = self.live.closed(now, &peer_id, connection_id);
                 if num_established == 0 {
-                    // The other end's patience runs out when ours does; what breaks before broke.
                     let old = age.is_some_and(|age| age > self.tuning.idle_timeout * 4 / 5);
-                    let broken = matches!(cause, Some(ConnectionError::IO(_))) && !old;
+                    let broken = cause.is_some_and(|cause| is_break(&cause, old));
                     self.book.disconnected(now, &peer_id, !broken);
                 }
                 self.publish();
@@ -403,5 +402,19 @@ impl Driver {
             .num_established();
         snapshot.lookups = self.started;
         snapshot.failing = self.contacts.failing();
+    }
+}
+
+/// Whether a connection ended for a reason that makes its peer worth a check. An `old` one that
+/// the other end closed was only idle: its patience runs out when ours does.
+fn is_break(cause: &ConnectionError, old: bool) -> bool {
+    match cause {
+        ConnectionError::KeepAliveTimeout => false,
+        // libp2p hides quinn's error; its text is all there is. Should it change, a silent peer
+        // is lost at its next routine check.
+        ConnectionError::IO(error) => {
+            let text = error.to_string();
+            !old || text.contains("timed out") || text.contains("reset")
+        }
     }
 }
