@@ -13,6 +13,24 @@ use crate::sys;
 const STOPPED_COUNT: u32 = 16;
 const STOPPED_NANOS: i64 = 10_000_000_000;
 
+/// TX stamps lost since the last that came.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    count: u32,
+    since: i64,
+}
+
+impl Losses {
+    /// Some more were lost, known at the raw instant `now`. Whether to expect no more stamps.
+    fn add(&mut self, lost: u32, now: i64) -> bool {
+        if self.count == 0 {
+            self.since = now;
+        }
+        self.count = self.count.saturating_add(lost);
+        self.count >= STOPPED_COUNT && now.saturating_sub(self.since) >= STOPPED_NANOS
+    }
+}
+
 impl UdpTransport {
     /// Reports the stamps of sent datagrams, and those that will never come. Returns how many.
     ///
@@ -100,8 +118,7 @@ impl UdpTransport {
     fn note_stamp(&mut self, id: u32, nanos: i64) {
         match self.inflight.stamped(id, kernel_stamp(nanos)) {
             Match::Packet => {
-                self.lost_in_row = 0;
-                self.last_tx_stamp = Domain::MonotonicRaw.now();
+                self.losses = Losses::default();
                 return;
             }
             Match::None => {}
@@ -111,8 +128,7 @@ impl UdpTransport {
             // They come again.
             self.capabilities.tx = Source::Kernel;
             self.capabilities.fallback = None;
-            self.lost_in_row = 0;
-            self.last_tx_stamp = Domain::MonotonicRaw.now();
+            self.losses = Losses::default();
         } else {
             self.counters.tx_unmatched += 1;
         }
@@ -120,17 +136,11 @@ impl UdpTransport {
 
     fn note_lost(&mut self, lost: u32) {
         self.counters.tx_lost += u64::from(lost);
-        self.lost_in_row = self.lost_in_row.saturating_add(lost);
         if self.out_of_step {
             self.resync();
         }
-        if self.lost_in_row >= STOPPED_COUNT
-            && Domain::MonotonicRaw
-                .now()
-                .saturating_sub(self.last_tx_stamp)
-                > STOPPED_NANOS
-            && self.capabilities.tx == Source::Kernel
-        {
+        let stopped = self.losses.add(lost, Domain::MonotonicRaw.now());
+        if stopped && self.capabilities.tx == Source::Kernel {
             self.capabilities.tx = Source::User;
             self.capabilities.fallback = Some(FallbackReason::TxStampsStopped);
         }
@@ -180,5 +190,24 @@ impl UdpTransport {
             }
         }
         self.inflight.restart();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_many_losses_over_a_long_time_mean_that_stamps_stopped() {
+        let mut burst = Losses::default();
+        assert!(!burst.add(1_000, 5));
+        assert!(!burst.add(1_000, STOPPED_NANOS));
+        assert!(burst.add(1, 5 + STOPPED_NANOS));
+
+        let mut rare = Losses::default();
+        for k in 1..i64::from(STOPPED_COUNT) {
+            assert!(!rare.add(1, k * STOPPED_NANOS));
+        }
+        assert!(rare.add(1, 100 * STOPPED_NANOS));
     }
 }

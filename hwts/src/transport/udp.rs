@@ -11,6 +11,7 @@ use super::inflight::{CAPACITY, Inflight};
 use super::socket::{
     NUMBERED, is_network_error, kernel_stamp, open_bound, set_hints, set_timestamping,
 };
+use super::tx::Losses;
 use super::{
     Capabilities, Counters, FallbackReason, Readiness, Received, StampRequest, TransportError,
     TxToken, UdpConfig, WaitMode, cmsg,
@@ -38,8 +39,7 @@ pub struct UdpTransport {
     /// Packets that fell out of the table, not reported yet.
     pub(super) fallen: VecDeque<TxToken>,
     pub(super) tx_timeout: i64,
-    pub(super) lost_in_row: u32,
-    pub(super) last_tx_stamp: i64,
+    pub(super) losses: Losses,
     pub(super) out_of_step: bool,
     /// Until this raw instant kernel stamps may belong to packets from before a new count.
     pub(super) kernel_tx_from: i64,
@@ -72,8 +72,7 @@ impl UdpTransport {
             inflight: Inflight::new(),
             fallen: VecDeque::with_capacity(CAPACITY as usize),
             tx_timeout: i64::from(config.tx_timeout_ms) * 1_000_000,
-            lost_in_row: 0,
-            last_tx_stamp: Domain::MonotonicRaw.now(),
+            losses: Losses::default(),
             out_of_step: false,
             kernel_tx_from: i64::MIN,
             counters: Counters::default(),
