@@ -100,7 +100,9 @@ impl UdpTransport {
                 self.counters.network_errors += 1;
             }
             if let (Some(nanos), Some(id)) = (control.kernel, control.id) {
-                self.note_stamp(id, nanos);
+                // Linux keeps the packet to itself and numbers its stamp, as it was asked to. Who
+                // gives the packet back, as simulators do, did not understand that.
+                self.note_stamp((message.len == 0).then_some(id), nanos);
             }
             if self.inflight.waiting() == 0 {
                 break;
@@ -115,8 +117,13 @@ impl UdpTransport {
         Ok(())
     }
 
-    fn note_stamp(&mut self, id: u32, nanos: i64) {
-        match self.inflight.stamped(id, kernel_stamp(nanos)) {
+    fn note_stamp(&mut self, id: Option<u32>, nanos: i64) {
+        let stamp = kernel_stamp(nanos);
+        let found = match id {
+            Some(id) => self.inflight.stamped(id, stamp),
+            None => self.inflight.stamped_only(stamp),
+        };
+        match found {
             Match::Packet => {
                 self.losses = Losses::default();
                 return;
