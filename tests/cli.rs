@@ -119,8 +119,8 @@ fn status(state: ClockState, bound_ns: Option<i64>, sources: &[&str]) -> Status 
 struct Fake(Status);
 
 impl StatusProvider for Fake {
-    fn status(&self) -> Status {
-        self.0.clone()
+    fn status(&self) -> Option<Status> {
+        Some(self.0.clone())
     }
 
     fn clock_at(&self, mono_raw_ns: i64) -> ClockReading {
@@ -246,6 +246,11 @@ fn waiting_for_nobody_is_impossible_even_with_time_left() {
     let scratch = Scratch::new("impossible");
     let error = fails(&["waitsync", "-t", "1h", "--socket", &scratch.socket()], 2);
     assert!(error.contains("no daemon answers"));
+}
+
+#[test]
+fn a_daemon_that_looks_for_nobody_is_not_waited_for() {
+    let scratch = Scratch::new("alone");
     let _daemon = daemon(&scratch, status(ClockState::Unsynchronized, None, &[]));
     let error = fails(&["waitsync", "-t", "1h", "--socket", &scratch.socket()], 2);
     assert!(error.contains("nobody to synchronize with"), "{error}");

@@ -1,4 +1,5 @@
 //! Real packets over loopback, with the kernel's stamps.
+#![expect(clippy::unwrap_used, reason = "a failing helper is a failing test")]
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};

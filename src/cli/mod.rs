@@ -54,7 +54,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon: find peers, agree with them on the time, steer this host's clock
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Watch a swarm of nodes with bad clocks agree, on this host, without privileges
     Demo(demo::DemoOptions),
     /// Show the state of this node's clock
@@ -80,7 +80,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let context = Context::new(cli.output, cli.socket);
     output::finish(match cli.command {
-        Command::Run(args) => run::run(args, &context),
+        Command::Run(args) => run::run(*args, &context),
         Command::Demo(options) => demo::run(options, &context),
         Command::Tracking => tracking::run(&context),
         Command::Peers(args) => peers::run(&args, &context),

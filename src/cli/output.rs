@@ -1,7 +1,7 @@
 //! How results and errors leave the command: formats, one-line errors, exit codes.
 
 use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind as Usage;
@@ -88,7 +88,7 @@ impl Context {
             Some(path) => vec![path.clone()],
             None => {
                 let mut paths = vec![Config::default().control_socket];
-                if paths[0] != PathBuf::from(SYSTEM_SOCKET) {
+                if paths[0] != Path::new(SYSTEM_SOCKET) {
                     paths.push(SYSTEM_SOCKET.into());
                 }
                 paths

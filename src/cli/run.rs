@@ -25,7 +25,12 @@ pub(super) struct Args {
     peers: Vec<PeerAddress>,
     /// A node to join the distributed hash table through, besides those in the file; may be
     /// repeated
-    #[arg(long, value_name = "[KEY@]HOST:PORT", value_parser = bootstrap)]
+    #[arg(
+        long,
+        value_name = "[KEY@]HOST:PORT",
+        value_parser = bootstrap,
+        conflicts_with_all = ["no_dht", "single_thread"]
+    )]
     bootstrap: Vec<PeerAddress>,
     /// Name of the network
     #[arg(long, value_name = "NAME")]
@@ -110,5 +115,74 @@ fn add(list: &mut Vec<PeerAddress>, more: Vec<PeerAddress>) {
         if !list.contains(&peer) {
             list.push(peer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn configured(options: &[&str]) -> Result<Config, ConfigError> {
+        let command = Command::try_parse_from([&["run"], options].concat());
+        configure(command.unwrap_or_else(|e| panic!("{e}")).args, None)
+    }
+
+    #[test]
+    fn without_options_the_defaults_hold() {
+        assert_eq!(configured(&[]).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn options_win_over_the_file_and_lists_are_added_to() {
+        let dir = TempDir::new("run");
+        let file = dir.path().join("p.toml");
+        let text = "network = \"a\"\nlisten = \"[::]:1\"\npeers = [\"x:1\"]\nlog = \"warn\"\n\
+                    [discipline]\ntarget = \"virtual\"\n";
+        std::fs::write(&file, text).unwrap();
+        let file = file.to_str().unwrap();
+        let config = configured(&["-c", file]).unwrap();
+        assert_eq!(
+            (config.network.as_str(), config.log.as_str()),
+            ("a", "warn")
+        );
+        assert_eq!(config.discipline.target, Target::Virtual);
+
+        let options = "--network b --listen 127.0.0.1:2 --peer x:1 --peer y:2 --discipline none \
+                       --log debug --no-lan --no-dht --no-control --state-dir /s";
+        let options: Vec<&str> = ["-c", file].into_iter().chain(options.split(' ')).collect();
+        let config = configured(&options).unwrap();
+        assert_eq!(
+            (config.network.as_str(), config.log.as_str()),
+            ("b", "debug")
+        );
+        assert_eq!(config.listen, "127.0.0.1:2".parse().unwrap());
+        let peers: Vec<String> = config.peers.iter().map(ToString::to_string).collect();
+        assert_eq!(peers, ["x:1", "y:2"]);
+        assert_eq!(config.discipline.target, Target::None);
+        assert!(!config.lan && !config.dht.enabled && !config.control);
+        assert_eq!(config.state_dir, PathBuf::from("/s"));
+    }
+
+    #[test]
+    fn one_thread_means_no_engines() {
+        let config = configured(&["--single-thread", "--peer", "x:1"]).unwrap();
+        assert!(config.single_thread && !config.lan && !config.dht.enabled);
+        let refused = |options: &[&str]| Command::try_parse_from(options).is_err();
+        assert!(refused(&["run", "--single-thread", "--bootstrap", "x:1"]));
+        assert!(refused(&["run", "--no-dht", "--bootstrap", "x:1"]));
+    }
+
+    #[test]
+    fn seconds_need_no_unit() {
+        let stop_after = |text| Command::parse_from(["run", "--for", text]).args.stop_after;
+        assert_eq!(stop_after("90"), stop_after("1.5min"));
     }
 }

@@ -26,10 +26,9 @@ fn human(t: &Tracking) -> String {
         "Bound",
         match t.bound_ns {
             Some(_) => format!(
-                "{} against the network's clock, guaranteed while at most {} of {} lie",
+                "{} against the network's clock, guaranteed while {}",
                 span_or_dash(t.bound_ns),
-                t.tolerated_liars,
-                t.used
+                premise(t)
             ),
             None => "none yet".to_owned(),
         },
@@ -90,4 +89,43 @@ fn human(t: &Tracking) -> String {
         row("Warning", warning.clone());
     }
     columns(&rows, &[])
+}
+
+/// What the guarantee rests on.
+fn premise(t: &Tracking) -> String {
+    match t.tolerated_liars {
+        0 => format!("none of the {} used lies", t.used),
+        1 => format!("at most one of the {} used lies", t.used),
+        most => format!("at most {most} of the {} used lie", t.used),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_comes_with_what_it_rests_on() {
+        let mut t = crate::cli::tests::tracking();
+        let bound = "Bound            1.20µs against the network's clock, guaranteed while ";
+        assert!(human(&t).contains(&format!("{bound}at most 2 of the 7 used lie\n")));
+        t.tolerated_liars = 0;
+        assert!(human(&t).contains(&format!("{bound}none of the 7 used lies\n")));
+        t.bound_ns = None;
+        assert!(human(&t).contains("Bound            none yet\n"));
+    }
+
+    #[test]
+    fn warnings_and_sources_have_a_line_each() {
+        let mut t = crate::cli::tests::tracking();
+        t.sources = vec!["lan: 2 heard".to_owned(), "dht: 9 known".to_owned()];
+        t.warnings = vec!["somebody else steers".to_owned()];
+        let text = human(&t);
+        assert_eq!(text.matches("Peers from").count(), 2);
+        assert!(text.contains("Warning          somebody else steers\n"));
+        t.clock_offset_ns = None;
+        t.clock_rate_ppm = None;
+        t.discipline = "none".to_owned();
+        assert!(human(&t).contains("Disciplines      none\n"));
+    }
 }

@@ -24,7 +24,8 @@ pub(super) struct Args {
     timeout: DurationText,
 }
 
-/// How long a daemon may be absent: it may just be starting, or being restarted.
+/// How long a daemon may be absent or without any source of peers: it may just be starting, or
+/// being restarted.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// How often the daemon is asked.
@@ -54,22 +55,25 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     let start = Instant::now();
     let timeout = args.timeout.span().to_duration();
     let mut last = None;
-    let mut heard = start;
+    // When there was last hope.
+    let mut hope = start;
     loop {
         match context.client().and_then(|mut client| client.tracking()) {
             Ok(answer) => {
-                heard = Instant::now();
                 let tracking = last.insert(answer.content);
                 if is_ready(tracking, args.max_bound) {
                     return conclude(context, start, last.as_ref(), true);
                 }
-                if let Some(why) = hopeless(tracking) {
-                    return Err(CliError::Impossible(format!(
-                        "it can never be ready: {why}"
-                    )));
+                match hopeless(tracking) {
+                    None => hope = Instant::now(),
+                    Some(_) if hope.elapsed() < GRACE => {}
+                    Some(why) => {
+                        let why = format!("it can never be ready: {why}");
+                        return Err(CliError::Impossible(why));
+                    }
                 }
             }
-            Err(error) if may_pass(&error) && heard.elapsed() < GRACE => {}
+            Err(error) if may_pass(&error) && hope.elapsed() < GRACE => {}
             Err(error) => return Err(CliError::Impossible(error.to_string())),
         }
         let left = timeout.saturating_sub(start.elapsed());
@@ -118,11 +122,12 @@ fn conclude(
     context.show(&outcome, |outcome| {
         let words = outcome.state.map_or("no daemon", state);
         let verdict = if ready { "ready" } else { "timeout" };
-        format!(
-            "{verdict} after {:.1} s: {words}, bound {}\n",
-            outcome.waited_s,
-            span_or_dash(outcome.bound_ns)
-        )
+        let bound = match outcome.bound_ns {
+            Some(_) => format!("bound {}", span_or_dash(outcome.bound_ns)),
+            None => "no bound yet".to_owned(),
+        };
+        let waited = outcome.waited_s;
+        format!("{verdict} after {waited:.1} s: {words}, {bound}\n")
     })?;
     Ok(if ready { Exit::Done } else { Exit::Failed })
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::node::Lie;
 use crate::testing::TempDir;
 use crate::time::{Rate, Span};
 use proptest::prelude::*;
@@ -41,6 +42,7 @@ fn everything_can_be_said() {
         bootstrap = ["b:3"]
         lan = false
         state_dir = "/s"
+        control = false
         control_socket = "/c"
         user = "nobody"
         log = "parisync=debug,warn"
@@ -71,6 +73,9 @@ fn everything_can_be_said() {
         busy_poll = "20us"
         cpu = 0
         fifo_priority = 50
+        [testing]
+        lie_offset = "-10ms"
+        lie_drift_ppm = 200
         "#
     ))
     .unwrap();
@@ -85,6 +90,7 @@ fn everything_can_be_said() {
         lan: false,
         state_dir: "/s".into(),
         control_socket: "/c".into(),
+        control: false,
         user: Some("nobody".to_owned()),
         log: "parisync=debug,warn".to_owned(),
         single_thread: false,
@@ -124,6 +130,10 @@ fn everything_can_be_said() {
             busy_poll: Span::from_micros(20),
             cpu: Some(0),
             fifo_priority: Some(50),
+        },
+        testing: Lie {
+            offset: Span::from_millis(-10),
+            drift: Rate::from_ppm(200.0),
         },
     };
     assert_eq!(config, expected);
@@ -197,12 +207,11 @@ fn values_are_refused_with_place_and_reason() {
         ),
         (
             "peers = [\n  \"a:1\",\n  \"é\", \"b\"]",
-            "f.toml:3:3: `peers` is \"é\": the port is missing: write host:port, such as \
-             \"192.0.2.7:4711\"",
+            "f.toml:3:3: `peers` is \"é\": \"é\" is neither a host name nor an address",
         ),
         (
-            "peers = [\"é:1\", \"é:1\"]",
-            "f.toml:1:17: `peers` names é:1 twice; remove one",
+            "network = \"é\"\npeers = [\"a\", \"a:4711\"]",
+            "f.toml:2:15: `peers` names a:4711 twice; remove one",
         ),
         (
             "[exchange]\npoll = 1",

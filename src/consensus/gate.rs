@@ -6,6 +6,9 @@ use super::{Reading, Verdict};
 /// Distance from the median, in robust standard deviations, that is still believed.
 const GATE: f64 = 4.0;
 
+/// Clocks closer than this, ns, are never called false: a handful may agree by chance.
+const FLOOR: f64 = 50.0;
+
 /// Frequencies closer than this are never called wrong: honest estimates of a young link differ
 /// by as much.
 const RATE_FLOOR: f64 = 50e-9;
@@ -30,9 +33,7 @@ pub fn judge(readings: &[Reading], verdicts: &mut [Verdict]) {
     let rate_centre = rates.lower_median().unwrap_or(0.0);
     let rate_spread = rates.spread(rate_centre);
     for (reading, verdict) in readings.iter().zip(verdicts) {
-        let reach = (GATE * spread)
-            .max(GATE * reading.sigma)
-            .max(0.5 * (reading.upper - reading.lower));
+        let reach = (GATE * spread).max(GATE * reading.sigma).max(FLOOR);
         let rate_reach = (GATE * rate_spread)
             .max(GATE * reading.rate_sigma)
             .max(RATE_FLOOR);

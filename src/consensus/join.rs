@@ -41,11 +41,18 @@ pub fn target(readings: &[Reading], settled: bool) -> Option<Target> {
     })
 }
 
+/// Whether at least half of all the clocks that are heard, new ones included, are within `reach`
+/// of ours (ns): before that, a network that is only forming has no common time to vouch for.
+pub fn majority_within(readings: &[Reading], reach: f64) -> bool {
+    let near = readings.iter().filter(|r| r.offset.abs() <= reach).count();
+    2 * near >= readings.len()
+}
+
 /// The median of the oscillators around us and our own, against our own: what the frequency of the
-/// virtual clock is leashed to.
-pub fn oscillator_centre(readings: &[Reading]) -> f64 {
-    let rates = readings.iter().map(|r| r.raw_rate).chain([0.0]);
-    rates.collect::<Sample>().lower_median().unwrap_or(0.0)
+/// virtual clock is leashed to. With fewer than four nobody can be outvoted, and there is none.
+pub fn oscillator_centre(readings: &[Reading]) -> Option<f64> {
+    let mut rates: Sample = readings.iter().map(|r| r.raw_rate).chain([0.0]).collect();
+    (rates.len() >= 4).then(|| rates.lower_median())?
 }
 
 #[cfg(test)]

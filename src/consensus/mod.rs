@@ -11,7 +11,7 @@ mod stats;
 mod window;
 
 pub use gate::judge;
-pub use join::{Target, oscillator_centre, target};
+pub use join::{Target, majority_within, oscillator_centre, target};
 pub use robust_mean::RobustMean;
 pub use window::{Window, tolerated_liars, window};
 

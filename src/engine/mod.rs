@@ -6,7 +6,7 @@
 //!
 //! - [`StaticPeers`]: a fixed list
 //! - [`LanDiscovery`]: multicast announcements on the local networks, no bootstrap
-//! - [`Dht`](dht::Dht): libp2p Kademlia over QUIC (cargo feature `dht`)
+//! - `Dht`: libp2p Kademlia over QUIC (cargo feature `dht`)
 //! - [`Sources`]: several of them as one
 
 mod address;

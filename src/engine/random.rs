@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand_core::{OsRng, RngCore};
 
 /// A number below `limit`, which must not be zero. The bias is below `limit / 2^64`.
+#[cfg(any(feature = "dht", test))]
 pub(super) fn below(limit: usize) -> usize {
     (OsRng.next_u64() % limit.max(1) as u64) as usize
 }

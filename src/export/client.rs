@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::control::raw_now;
+use super::connection::raw_now;
 use super::protocol::{Reply, Request, VERSION};
 use super::status::{ClockReading, Peer, Status, Tracking};
 

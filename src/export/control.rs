@@ -1,11 +1,11 @@
 //! The control socket: status for the command line and for monitoring.
 //!
-//! One plain thread with `poll(2)`, or a turn of somebody else's loop. Clients, lines and waiting
+//! One plain thread with `poll(2)`, or a turn of somebody else's loop. Connections, lines and waiting
 //! answers are bounded, and whoever does not read is dropped: nothing a client does can hold up
 //! the daemon.
 
 use std::fs::{self, Permissions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -16,14 +16,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::protocol::{MAX_REQUEST, Reply, Request, RequestError};
+use super::connection::Connection;
 use super::status::{ClockReading, Status};
 
-/// Clients at a time; one more takes the place of the one that was quiet the longest.
-const MAX_CLIENTS: usize = 16;
-
-/// A client that takes nothing of its answer for this long is dropped.
-const SLOW_READER: Duration = Duration::from_secs(2);
+/// Connections at a time; one more takes the place of the one that was quiet the longest.
+const MAX_CONNECTIONS: usize = 16;
 
 /// How long no connection is accepted after the system refused one for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -73,7 +70,7 @@ pub struct ControlServer {
     path: PathBuf,
     // Device and inode: what is removed at the end must be ours.
     file: (u64, u64),
-    clients: Vec<Client>,
+    connections: Vec<Connection>,
     accept_after: Option<Instant>,
 }
 
@@ -111,7 +108,7 @@ impl ControlServer {
                 listener,
                 path: path.to_owned(),
                 file,
-                clients: Vec::with_capacity(MAX_CLIENTS),
+                connections: Vec::with_capacity(MAX_CONNECTIONS),
                 accept_after: None,
             }),
             Err(error) => {
@@ -130,10 +127,24 @@ impl ControlServer {
     /// Whether somebody wants something, so that a [turn](Self::turn) is worth its status. Never
     /// waits.
     pub fn is_wanted(&self) -> bool {
-        let mut fds = Vec::with_capacity(1 + self.clients.len());
-        fds.push(PollFd::new(self.listener.as_fd(), PollFlags::POLLIN));
-        fds.extend(self.clients.iter().map(Client::poll_fd));
-        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+        let now = Instant::now();
+        let accepting = self.accept_after.is_none_or(|after| after <= now);
+        let stuck = self.connections.iter().any(|client| client.is_stuck(now));
+        let mut fds = self.poll_fds(accepting);
+        stuck || poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    /// The listener, then the connections, each with what it waits for.
+    fn poll_fds(&self, accepting: bool) -> Vec<PollFd<'_>> {
+        let mut fds = Vec::with_capacity(2 + self.connections.len());
+        let listen_for = if accepting {
+            PollFlags::POLLIN
+        } else {
+            PollFlags::empty()
+        };
+        fds.push(PollFd::new(self.listener.as_fd(), listen_for));
+        fds.extend(self.connections.iter().map(Connection::poll_fd));
+        fds
     }
 
     /// Waits up to `timeout` ([`None`]: for ever) for something to do, or for `stop` to be
@@ -152,14 +163,7 @@ impl ControlServer {
         let accepting = self.accept_after.is_none();
         let wait = self.wait_for(now, timeout);
 
-        let mut fds = Vec::with_capacity(2 + self.clients.len());
-        let listen_for = if accepting {
-            PollFlags::POLLIN
-        } else {
-            PollFlags::empty()
-        };
-        fds.push(PollFd::new(self.listener.as_fd(), listen_for));
-        fds.extend(self.clients.iter().map(Client::poll_fd));
+        let mut fds = self.poll_fds(accepting);
         fds.extend(stop.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         match poll(&mut fds, wait) {
             Ok(_) => {}
@@ -168,13 +172,13 @@ impl ControlServer {
         }
         let ready = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
         let connecting = accepting && ready(&fds[0]);
-        let busy: Vec<bool> = fds[1..=self.clients.len()].iter().map(ready).collect();
+        let busy: Vec<bool> = fds[1..=self.connections.len()].iter().map(ready).collect();
         let stopped = stop.is_some() && fds.last().is_some_and(ready);
         drop(fds);
 
         let now = Instant::now();
         let mut busy = busy.into_iter();
-        self.clients.retain_mut(|client| {
+        self.connections.retain_mut(|client| {
             let alive = !busy.next().unwrap_or(false) || client.serve(now, provider);
             alive && !client.is_stuck(now)
         });
@@ -212,7 +216,7 @@ impl ControlServer {
 
     /// How long `poll(2)` may wait before somebody's time is up.
     fn wait_for(&self, now: Instant, timeout: Option<Duration>) -> PollTimeout {
-        let slow = self.clients.iter().filter_map(Client::deadline);
+        let slow = self.connections.iter().filter_map(Connection::deadline);
         let soonest = slow.chain(self.accept_after).min();
         let until = soonest.map(|at| at.saturating_duration_since(now));
         match until.into_iter().chain(timeout).min() {
@@ -227,11 +231,12 @@ impl ControlServer {
     fn accept(&mut self, now: Instant) {
         match self.listener.accept() {
             Ok((stream, _)) if stream.set_nonblocking(true).is_ok() => {
-                if self.clients.len() >= MAX_CLIENTS {
-                    let quiet = (0..self.clients.len()).min_by_key(|&i| self.clients[i].active);
-                    quiet.map(|i| self.clients.swap_remove(i));
+                if self.connections.len() >= MAX_CONNECTIONS {
+                    let quiet =
+                        (0..self.connections.len()).min_by_key(|&i| self.connections[i].active);
+                    quiet.map(|i| self.connections.swap_remove(i));
                 }
-                self.clients.push(Client::new(stream, now));
+                self.connections.push(Connection::new(stream, now));
             }
             Ok(_) => {}
             Err(error)
@@ -295,137 +300,21 @@ fn make_room(path: &Path) -> Result<(), ControlError> {
     }
 }
 
-/// One connection.
-#[derive(Debug)]
-struct Client {
-    stream: UnixStream,
-    input: Vec<u8>,
-    output: Vec<u8>,
-    sent: usize,
-    active: Instant,
-    closing: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Client {
-    fn new(stream: UnixStream, now: Instant) -> Self {
-        Self {
-            stream,
-            input: Vec::new(),
-            output: Vec::new(),
-            sent: 0,
-            active: now,
-            closing: false,
-        }
+    #[test]
+    fn a_wait_is_never_rounded_down_to_a_spin() {
+        let path = std::env::temp_dir().join(format!("parisync-wait-{}", std::process::id()));
+        let mut server = ControlServer::bind(&path).unwrap();
+        let now = Instant::now();
+        assert_eq!(server.wait_for(now, None), PollTimeout::NONE);
+        assert_eq!(
+            server.wait_for(now, Some(Duration::ZERO)),
+            PollTimeout::ZERO
+        );
+        server.accept_after = Some(now + Duration::from_micros(1));
+        assert_eq!(server.wait_for(now, None), PollTimeout::from(1_u8));
     }
-
-    fn poll_fd(&self) -> PollFd<'_> {
-        // While an answer waits no further request is read.
-        let events = if self.output.is_empty() {
-            PollFlags::POLLIN
-        } else {
-            PollFlags::POLLOUT
-        };
-        PollFd::new(self.stream.as_fd(), events)
-    }
-
-    /// When its patience ends, if it has an answer to take.
-    fn deadline(&self) -> Option<Instant> {
-        (!self.output.is_empty()).then(|| self.active + SLOW_READER)
-    }
-
-    fn is_stuck(&self, now: Instant) -> bool {
-        self.deadline().is_some_and(|deadline| deadline <= now)
-    }
-
-    /// Reads and answers what it can without waiting; false when the connection is over.
-    fn serve(&mut self, now: Instant, provider: &dyn StatusProvider) -> bool {
-        if self.output.is_empty() && !self.read() {
-            return false;
-        }
-        loop {
-            match self.write(now) {
-                Ok(true) => {}
-                Ok(false) => return true,
-                Err(()) => return false,
-            }
-            if self.closing {
-                return false;
-            }
-            match self.next_request() {
-                Some(Ok(request)) => {
-                    self.active = now;
-                    answer(request, provider).write_line(&mut self.output);
-                }
-                Some(Err(error)) => {
-                    self.active = now;
-                    self.closing = error == RequestError::TooLong;
-                    Reply::refusal(error).write_line(&mut self.output);
-                }
-                None => return true,
-            }
-        }
-    }
-
-    /// Reads once; false at the end of the stream.
-    fn read(&mut self) -> bool {
-        let mut buffer = [0; MAX_REQUEST];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => false,
-            Ok(count) => {
-                self.input.extend_from_slice(&buffer[..count]);
-                true
-            }
-            Err(error) => {
-                matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
-            }
-        }
-    }
-
-    /// Takes the next whole line off the input.
-    fn next_request(&mut self) -> Option<Result<Request, RequestError>> {
-        let Some(end) = self.input.iter().position(|byte| *byte == b'\n') else {
-            return (self.input.len() >= MAX_REQUEST).then_some(Err(RequestError::TooLong));
-        };
-        let request = Request::parse(&self.input[..=end]);
-        self.input.drain(..=end);
-        Some(request)
-    }
-
-    /// Sends what the other side takes; true when nothing is left.
-    fn write(&mut self, now: Instant) -> Result<bool, ()> {
-        while self.sent < self.output.len() {
-            match self.stream.write(&self.output[self.sent..]) {
-                Ok(0) => return Err(()),
-                Ok(count) => {
-                    self.sent += count;
-                    self.active = now;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(_) => return Err(()),
-            }
-        }
-        self.output.clear();
-        self.sent = 0;
-        Ok(true)
-    }
-}
-
-fn answer(request: Request, provider: &dyn StatusProvider) -> Reply {
-    if let Request::ClockAt(mono_raw) = request {
-        return Reply::reading(request, provider.clock_at(mono_raw));
-    }
-    let before = raw_now();
-    match provider.status() {
-        Some(status) => Reply::answer(request, status, [before, raw_now()]),
-        None => Reply::refusal(RequestError::Internal),
-    }
-}
-
-/// This host's `CLOCK_MONOTONIC_RAW`, in nanoseconds.
-pub(super) fn raw_now() -> i64 {
-    use nix::time::{ClockId, clock_gettime};
-    // It exists in every kernel since 2.6.28.
-    clock_gettime(ClockId::CLOCK_MONOTONIC_RAW)
-        .map_or(0, |t| t.tv_sec() * 1_000_000_000 + t.tv_nsec())
 }

@@ -1,6 +1,7 @@
 //! What others may see of a running node.
 
 pub mod client;
+mod connection;
 pub mod control;
 pub mod protocol;
 pub mod status;

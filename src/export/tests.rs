@@ -71,11 +71,13 @@ fn status(peers: u8, sent: u64) -> Status {
 struct Fake {
     peers: u8,
     asked: Arc<AtomicU64>,
+    working: bool,
 }
 
 impl StatusProvider for Fake {
-    fn status(&self) -> Status {
-        status(self.peers, self.asked.fetch_add(1, Ordering::Relaxed))
+    fn status(&self) -> Option<Status> {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        self.working.then(|| status(self.peers, asked))
     }
 
     fn clock_at(&self, mono_raw: i64) -> ClockReading {
@@ -104,6 +106,7 @@ fn serve(peers: u8) -> Served {
     let provider = Fake {
         peers,
         asked: Arc::clone(&asked),
+        working: true,
     };
     let thread = ControlServer::bind(&path).unwrap().spawn(provider).unwrap();
     Served {
@@ -147,6 +150,21 @@ fn every_answer_arrives_as_it_was_given() {
     let reading = client.clock_at(41).unwrap();
     assert_eq!((reading.mono_raw_ns, reading.virtual_ns), (41, 42));
     assert!(answer.taken_ns[0] > 0 && answer.taken_ns[0] <= answer.taken_ns[1]);
+}
+
+#[test]
+fn a_daemon_that_cannot_tell_says_so() {
+    let dir = TempDir::new("busy");
+    let path = dir.path().join("control.sock");
+    let provider = Fake {
+        peers: 0,
+        asked: Arc::default(),
+        working: false,
+    };
+    let thread = ControlServer::bind(&path).unwrap().spawn(provider);
+    let error = Client::connect(&[path]).unwrap().tracking().unwrap_err();
+    assert!(matches!(error, ClientError::Refused { .. }), "{error}");
+    drop(thread.unwrap());
 }
 
 #[test]
@@ -307,14 +325,18 @@ fn a_turn_of_somebody_elses_loop_never_waits() {
     let provider = Fake {
         peers: 1,
         asked: Arc::default(),
+        working: true,
     };
     let asker = thread::spawn({
         let paths = [path];
         move || Client::connect(&paths).unwrap().tracking().unwrap().content
     });
     while !asker.is_finished() {
+        if !server.is_wanted() {
+            thread::yield_now();
+            continue;
+        }
         assert!(!server.turn(Some(Duration::ZERO), None, &provider).unwrap());
-        thread::yield_now();
     }
     assert_eq!(asker.join().unwrap(), status(1, 0).tracking);
 }

@@ -32,12 +32,16 @@ pub struct Kalman {
     floor: DelayFloor,
 }
 
-/// The least half delay of late: the minimum over the last one to two windows.
+/// The least half delay of late (the minimum over the last one to two windows), and how far the
+/// others are above it.
 #[derive(Debug, Clone)]
 struct DelayFloor {
     current: f32,
     previous: f32,
+    /// Running mean of the excess over the floor.
+    mean_excess: f32,
     seen: u16,
+    counted: u16,
 }
 
 impl DelayFloor {
@@ -45,18 +49,27 @@ impl DelayFloor {
         Self {
             current: f32::INFINITY,
             previous: f32::INFINITY,
+            mean_excess: 0.0,
             seen: 0,
+            counted: 0,
         }
     }
 
-    fn update(&mut self, half_delay: f64) -> f64 {
+    /// Takes in a half delay; by how much it may exceed that of an empty path, ns.
+    ///
+    /// The least of n delays is itself above the path's: if both directions queue exponentially,
+    /// by about the mean excess over √n.
+    fn excess(&mut self, half_delay: f64) -> f64 {
         self.current = self.current.min(half_delay as f32);
         let floor = self.current.min(self.previous);
         self.seen += 1;
+        self.counted = (self.counted + 1).min(FLOOR_WINDOW);
         if self.seen == FLOOR_WINDOW {
             (self.previous, self.current, self.seen) = (self.current, f32::INFINITY, 0);
         }
-        f64::from(floor)
+        let above = (half_delay as f32 - floor).max(0.0);
+        self.mean_excess += (above - self.mean_excess) / f32::from(self.counted);
+        f64::from(above + self.mean_excess / f32::from(self.counted).sqrt())
     }
 }
 
@@ -78,9 +91,9 @@ impl LinkEstimator for Kalman {
     }
 
     fn update(&mut self, exchange: &Exchange) {
-        let excess = exchange.half_delay - self.floor.update(exchange.half_delay);
+        let excess = self.floor.excess(exchange.half_delay);
         let stamps = exchange.stamp_sigma.max(STAMP_FLOOR);
-        let noise = stamps * stamps + excess.max(0.0).powi(2) / 3.0;
+        let noise = stamps * stamps + excess * excess / 3.0;
         if !self.started {
             self.started = true;
             self.at = exchange.at;

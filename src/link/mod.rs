@@ -139,15 +139,26 @@ impl<E: LinkEstimator> Link<E> {
             return;
         };
         let at = 0.5 * (sent + received);
+        // The two packets may be a second apart (a question of the peer's carries what it heard in
+        // our last answer). The offset in the middle is right for any rate; the delay is not, nor
+        // may the pair count for more than the rate is known.
+        let apart = received - sent;
+        let (rate, rate_sigma) = self
+            .filter
+            .at(at)
+            .map_or((0.0, 2.0 * self.spec.max_drift.as_fraction()), |belief| {
+                (belief.rate, belief.rate_sigma)
+            });
         let noise = forward
             .error
             .as_nanos_f64()
-            .hypot(reverse.error.as_nanos_f64());
+            .hypot(reverse.error.as_nanos_f64())
+            / 12f64.sqrt();
         self.filter.update(&Exchange {
             at,
             offset: 0.5 * (above + below),
-            half_delay: 0.5 * (above - below),
-            stamp_sigma: noise / 12f64.sqrt(),
+            half_delay: 0.5 * (above - below + rate * 1e9 * apart),
+            stamp_sigma: noise.hypot(0.5 * rate_sigma * 1e9 * apart),
         });
         if let Some(interval) = self.hull.interval(at) {
             self.filter.confine(at, &interval);

@@ -49,6 +49,8 @@ pub(super) struct Clockwork {
     pub(super) settled_rounds: u32,
     /// When the first neighbour of this join was heard.
     pub(super) joining_since: Option<RawTime>,
+    /// Where the frequency's leash is tied: the typical oscillator around us, against ours.
+    pub(super) leash: Option<f64>,
     /// The last round with fresh readings, and the bound then.
     pub(super) last_fresh: RawTime,
     pub(super) fresh_bound: Span,
@@ -72,6 +74,7 @@ impl Clockwork {
             streak: 0,
             settled_rounds: 0,
             joining_since: None,
+            leash: None,
             last_fresh: now,
             fresh_bound: Span::MAX,
         }

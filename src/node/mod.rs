@@ -94,6 +94,9 @@ pub struct Totals {
     pub steps: u64,
 }
 
+/// Mean pause between the exchanges of a burst.
+const BURST_PAUSE: Span = Span::from_micros(200);
+
 /// Events that wait for the surroundings; the oldest give way, since a newer one says more.
 const MOST_EVENTS: usize = 64;
 
@@ -181,8 +184,10 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             slot.polled_by_peer = now;
             self.queue(index, false);
         } else if slot.burst_left > 0 {
-            // The next exchange of the burst follows its reply after a short random pause.
-            slot.next_poll = now + Span::from_nanos_f64(2e6 + 4e6 * self.rng.unit());
+            // The next exchange of the burst follows its reply while caches are warm, after a random
+            // pause that keeps it out of step with whatever else is periodic.
+            let pause = BURST_PAUSE.as_nanos_f64() * (0.5 + self.rng.unit());
+            slot.next_poll = now + Span::from_nanos_f64(pause);
         }
         if completed > 0 {
             let id = *peer;

@@ -150,29 +150,31 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
     /// Poll neighbour `index` if that is due.
     pub(super) fn poll_neighbour(&mut self, index: usize, now: RawTime) {
         let period = self.poll_period();
-        let jitter = 0.9 + 0.2 * self.rng.unit();
+        let jitter = 0.75 + 0.5 * self.rng.unit();
         let Some(slot) = self.slots[index].as_mut() else {
             return;
         };
         if !slot.chosen || !slot.up || now < slot.next_poll {
             return;
         }
-        let next = now + Span::from_nanos_f64(period.as_nanos_f64() * jitter);
         if slot.burst_left > 0 {
             slot.burst_left -= 1;
-            slot.next_poll = next;
+            slot.next_poll = slot.next_burst;
             self.queue(index, true);
             return;
         }
         slot.begin_poll();
         let seems_dead = slot.silent == SILENT_POLLS;
-        slot.next_poll = next;
-        // The exchange is symmetric: if the peer polls us as often, that serves both.
-        let served = now - slot.polled_by_peer < Span::from_nanos(period.as_nanos() * 3 / 4);
-        if !served {
-            slot.burst_left = self.config.burst - 1;
-            self.queue(index, true);
-        }
+        // An exchange serves both sides, so two nodes that poll each other take turns, each at
+        // half the pace. The one that asks comes from sleep and the one that answers does not;
+        // with roles that change, what that does to the delays averages out.
+        let shared = slot.polled_by_peer > slot.polled;
+        slot.polled = now;
+        let stretch = if shared { 2.0 } else { 1.0 };
+        slot.next_burst = now + Span::from_nanos_f64(stretch * period.as_nanos_f64() * jitter);
+        slot.next_poll = slot.next_burst;
+        slot.burst_left = self.config.burst - 1;
+        self.queue(index, true);
         if seems_dead && let Some(slot) = &self.slots[index] {
             let peer = slot.peer;
             self.reconnect(&peer);

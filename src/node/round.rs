@@ -13,6 +13,9 @@ const OFFSET_GAIN: (f64, f64) = (0.7, 0.3);
 /// The same for the frequency.
 const RATE_GAIN: (f64, f64) = (0.5, 0.1);
 
+/// How fast the leash's fixed point follows the oscillators around us, a round.
+const LEASH_GAIN: f64 = 0.02;
+
 /// Rounds that use the first of the gains.
 const EAGER_ROUNDS: u32 = 10;
 
@@ -112,6 +115,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             self.enter(ClockState::Synchronized);
         } else {
             self.clock.joining_since = Some(now);
+            self.clock.leash = None;
             self.enter(ClockState::Joining);
         }
     }
@@ -124,9 +128,11 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let arrived = ARRIVED.max(4.0 * target.sigma);
         let near = target.offset.abs() <= arrived
             && target.rate.abs() <= RATE_ARRIVED.max(4.0 * target.rate_sigma)
-            && target.rate_sigma <= RATE_KNOWN;
+            && target.rate_sigma <= RATE_KNOWN
+            && consensus::majority_within(readings.as_slice(), arrived);
         if target.rate_sigma <= RATE_KNOWN {
-            self.adopt_rate(now, Rate::from_fraction(target.rate), readings);
+            let limit = self.config.oscillator.max_drift * 2.0;
+            self.adopt_rate(now, Rate::from_fraction(target.rate), limit, readings);
         }
         self.clock.view.last_offset = target.offset;
         if target.offset.abs() > 0.25 * arrived {
@@ -165,11 +171,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let pick = |(first, then): (f64, f64)| if eager { first } else { then };
         self.clock.settled_rounds = self.clock.settled_rounds.saturating_add(1);
         let rate = Rate::from_fraction(pick(RATE_GAIN) * correction.rate);
-        self.adopt_rate(
-            now,
-            rate.clamp_abs(self.config.max_correction * 0.1),
-            readings,
-        );
+        self.adopt_rate(now, rate, self.config.max_correction * 0.1, readings);
         // The promise covers slew and change of frequency together.
         let limit = 0.9 * self.config.max_correction.over(period);
         let slew = (pick(OFFSET_GAIN) * correction.offset).clamp(-limit, limit);
@@ -218,14 +220,19 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         verdicts
     }
 
-    /// Change the lasting frequency, on the leash of the oscillators around us.
-    fn adopt_rate(&mut self, now: RawTime, change: Rate, readings: &Readings) {
+    /// Change the lasting frequency by at most `limit`, on the leash of the oscillators around us.
+    fn adopt_rate(&mut self, now: RawTime, change: Rate, limit: Rate, readings: &Readings) {
         let line = self.clock.view.line;
-        let wanted = (line.rate() + change).as_fraction();
-        let centre = consensus::oscillator_centre(readings.as_slice());
-        let leash = self.config.rate_leash.as_fraction();
-        let rate = wanted.clamp(centre - leash, centre + leash);
-        self.clock.view.line = line.with_rate(now, Rate::from_fraction(rate));
+        let mut wanted = (line.rate() + change).as_fraction();
+        if let Some(centre) = consensus::oscillator_centre(readings.as_slice()) {
+            // Who the neighbours are may change at once; where the leash is tied may not.
+            let tied = self.clock.leash.get_or_insert(centre);
+            *tied += LEASH_GAIN * (centre - *tied);
+            let leash = self.config.rate_leash.as_fraction();
+            wanted = wanted.clamp(*tied - leash, *tied + leash);
+        }
+        let change = (Rate::from_fraction(wanted) - line.rate()).clamp_abs(limit);
+        self.clock.view.line = line.with_rate(now, line.rate() + change);
     }
 
     fn step(&mut self, now: RawTime, offset: f64) {

@@ -39,9 +39,12 @@ pub(super) struct Slot<E> {
     pub(super) verdict: Option<Verdict>,
     /// The reading that the last round took.
     pub(super) reading: Option<Reading>,
+    /// When the next packet of our own accord is due; within a burst earlier than the next burst.
     pub(super) next_poll: RawTime,
+    pub(super) next_burst: RawTime,
     pub(super) burst_left: u8,
-    /// It polled us of late, so we need not.
+    /// When we polled it last, and when it polled us.
+    pub(super) polled: RawTime,
     pub(super) polled_by_peer: RawTime,
     /// A packet waits to be sent; and whether it asks for a reply.
     pub(super) queued: bool,
@@ -75,7 +78,9 @@ impl<E: LinkEstimator> Slot<E> {
             verdict: None,
             reading: None,
             next_poll: now,
+            next_burst: now,
             burst_left: 0,
+            polled: RawTime::from_nanos(i64::MIN),
             polled_by_peer: RawTime::from_nanos(i64::MIN),
             queued: false,
             request: false,

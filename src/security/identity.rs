@@ -178,3 +178,114 @@ impl fmt::Debug for Identity {
         f.debug_tuple("Identity").field(&self.node_id()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// A directory of its own that goes away with the test.
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new() -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let n = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("parisync-identity-{}-{n}", std::process::id());
+            let dir = std::env::temp_dir().join(name);
+            fs::create_dir_all(&dir).unwrap();
+            Self(dir)
+        }
+
+        fn files(&self) -> usize {
+            fs::read_dir(&self.0).unwrap().count()
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn chmod(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn the_first_start_makes_a_key_that_only_the_owner_reads_and_the_next_finds_it() {
+        let dir = Dir::new();
+        let path = dir.0.join("state/identity");
+        let first = Identity::load_or_create(&path).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        let second = Identity::load_or_create(&path).unwrap();
+        assert_eq!(first.ed25519_secret_bytes(), second.ed25519_secret_bytes());
+    }
+
+    #[test]
+    fn processes_that_start_at_once_agree_on_one_key() {
+        let dir = Dir::new();
+        let path = dir.0.join("identity");
+        let ids: Vec<NodeId> = std::thread::scope(|scope| {
+            let start = || Identity::load_or_create(&path).unwrap().node_id();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        assert!(ids.iter().all(|id| *id == ids[0]));
+        assert_eq!(dir.files(), 1);
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        let dir = Dir::new();
+        let path = dir.0.join("identity");
+        Identity::load_or_create(&path).unwrap();
+        for mode in [0o640, 0o604, 0o660] {
+            chmod(&path, mode);
+            let error = Identity::load_or_create(&path).unwrap_err();
+            assert!(matches!(error, IdentityError::Exposed { mode: m, .. } if m == mode));
+            assert!(error.to_string().contains("chmod 600"));
+        }
+        chmod(&path, 0o400);
+        assert!(Identity::load_or_create(&path).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_is_no_key_is_named_and_left_alone() {
+        let dir = Dir::new();
+        let path = dir.0.join("identity");
+        for text in ["", "hello", &"ab".repeat(31), &"ab".repeat(500)] {
+            fs::write(&path, text).unwrap();
+            chmod(&path, 0o600);
+            let error = Identity::load_or_create(&path).unwrap_err();
+            assert!(matches!(error, IdentityError::NotAKey { .. }));
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_named() {
+        let dir = Dir::new();
+        fs::write(dir.0.join("file"), "").unwrap();
+        let error = Identity::load_or_create(&dir.0.join("file/identity")).unwrap_err();
+        assert!(error.to_string().contains("file/identity"));
+    }
+
+    #[test]
+    fn the_node_id_is_the_public_key_of_rfc_8032() {
+        // RFC 8032, 7.1, test 1.
+        let secret: NodeId = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
+            .parse()
+            .unwrap();
+        let id = Identity::from_secret(secret.as_bytes()).node_id();
+        assert_eq!(
+            id.to_string(),
+            "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+        );
+        let shown = format!("{:?}", Identity::from_secret(secret.as_bytes()));
+        assert!(!shown.contains("9d61b19d"));
+    }
+}

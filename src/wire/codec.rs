@@ -210,3 +210,6 @@ fn rate(code: i64) -> Result<Rate, MessageError> {
         Err(MessageError::Rate)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@
 //! the wire. `docs/protocol.md` lists every field with its offset, unit and meaning.
 
 mod codec;
+#[cfg(test)]
+mod doc;
 mod message;
 mod network;
 mod packet;

@@ -50,6 +50,7 @@ mod tests {
     #[test]
     fn the_number_of_a_name_never_changes() {
         assert_eq!(NetworkId::default(), NetworkId::from_name("parisync"));
+        assert_eq!(NetworkId::default().as_u32(), 0xb90b_3d73);
         assert_ne!(NetworkId::from_name("a"), NetworkId::from_name("b"));
         // BLAKE2s-256 of the empty string begins 69 21 7a 30 (RFC 7693's reference code).
         assert_eq!(NetworkId::from_name("").as_u32(), 0x307a_2169);

@@ -355,3 +355,6 @@ pub fn write_transport_header(
         counter: U64::new(counter),
     })
 }
+
+#[cfg(test)]
+mod tests;

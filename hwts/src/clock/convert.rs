@@ -3,17 +3,13 @@
 use std::fmt;
 
 use super::CrossRead;
+use super::rise::Rise;
 use crate::stamp::{Domain, Stamp};
 
 /// Cross-reads kept; with [`SPACING`] they reach back some hundred milliseconds at least.
 const READS: usize = 16;
 /// Reads closer to each other than this replace each other, ns of raw time.
 const SPACING: i64 = 10_000_000;
-/// A change of the mean rate beyond this between two reads is a step: twice what a kernel's loop
-/// can slew.
-const STEP_RATE: f64 = 1e-3;
-/// The kernel's tick allows ±10 %, its frequency ±500 ppm on top.
-const MAX_RATE: f64 = 0.1006;
 /// Attempts per cross-read.
 const TRIES: usize = 3;
 
@@ -131,8 +127,7 @@ impl StampConverter {
     fn push(&mut self, read: CrossRead) {
         let jumped = self.latest().is_some_and(|last| {
             let rise = Rise::between(last, read);
-            let before = (self.len > 1).then(|| self.rise_before(self.len - 1, rise.raw));
-            rise.jumped(before)
+            rise.jumped(self.rise_before(self.len - 1, rise.raw))
         });
         if jumped {
             // What was read before the step would say nothing about stamps from after it.
@@ -150,16 +145,25 @@ impl StampConverter {
         self.len += 1;
     }
 
-    /// The rate before read number `at`, over about as long as `raw` ns (the longer, the less the
-    /// readings' noise matters; the shorter, the less the rate may have changed meanwhile).
-    /// Nominal if there is no earlier read.
-    fn rise_before(&self, at: usize, raw: f64) -> Rise {
+    /// The rate before read number `at`, over about as long as `raw` ns: the longer, the less the
+    /// readings' noise matters; the shorter, the less the rate may have changed meanwhile.
+    fn rise_before(&self, at: usize, raw: f64) -> Option<Rise> {
         let (earlier, to) = (&self.reads[..at], self.reads[at]);
         earlier
             .iter()
             .rfind(|from| to.a.saturating_sub(from.a) as f64 >= raw / 2.0)
             .or(earlier.first())
-            .map_or(Rise::NOMINAL, |from| Rise::between(*from, to))
+            .map(|from| Rise::between(*from, to))
+    }
+
+    /// The same after read number `at`.
+    fn rise_after(&self, at: usize, raw: f64) -> Option<Rise> {
+        let (from, later) = (self.reads[at], &self.reads()[at + 1..]);
+        later
+            .iter()
+            .find(|to| to.a.saturating_sub(from.a) as f64 >= raw / 2.0)
+            .or(later.last())
+            .map(|to| Rise::between(from, *to))
     }
 
     fn interpolate(&self, nanos: i64) -> Result<Converted, ConvertError> {
@@ -181,66 +185,23 @@ impl StampConverter {
             })?;
         let (from, to) = (reads[at], reads[at + 1]);
         let rise = Rise::between(from, to);
-        let into = (nanos - from.b) as f64;
-        let raw = from.a + (into * rise.raw / rise.clock).round() as i64;
+        let into = (nanos - from.b) as f64 * rise.raw / rise.clock;
+        let raw = from.a + into.round() as i64;
 
-        // Had the clock changed its rate once since the reads before, or jumped once, the straight
-        // line between the reads would be off by at most the change of the mean rate times the
-        // time from the farther end.
-        let change = rise.change_since(self.rise_before(at, rise.raw));
-        let bend = change.at_most * into.max(rise.clock - into);
+        // Had the clock changed its rate once or jumped once in all this time, the straight line
+        // between the reads would be off by at most the mean rate's difference from that before
+        // (or after), times the time from the farther end.
+        let usual = self
+            .rise_before(at, rise.raw)
+            .or_else(|| self.rise_after(at + 1, rise.raw))
+            .unwrap_or(Rise::NOMINAL);
+        let change = rise.change_since(usual);
+        let bend = change.at_most * into.max(rise.raw - into) / usual.slope();
         let error = from.error.max(to.error) as f64 + bend + 1.0;
         Ok(Converted {
             raw,
             error: error.ceil() as i64,
         })
-    }
-}
-
-/// What both clocks gained between two cross-reads, ns.
-#[derive(Debug, Clone, Copy)]
-struct Rise {
-    raw: f64,
-    clock: f64,
-    noise: f64,
-}
-
-/// By how much a rate changed, as a fraction.
-struct Change {
-    at_least: f64,
-    at_most: f64,
-}
-
-impl Rise {
-    /// The kernel's nominal rate, known without any reading.
-    const NOMINAL: Self = Self {
-        raw: 1.0,
-        clock: 1.0,
-        noise: 0.0,
-    };
-
-    fn between(from: CrossRead, to: CrossRead) -> Self {
-        Self {
-            raw: to.a.saturating_sub(from.a).max(1) as f64,
-            clock: to.b.saturating_sub(from.b) as f64,
-            noise: (from.error + to.error) as f64,
-        }
-    }
-
-    fn change_since(self, before: Self) -> Change {
-        let noise = self.noise / self.raw + before.noise / before.raw;
-        let change = (self.clock / self.raw - before.clock / before.raw).abs();
-        Change {
-            at_least: (change - noise).max(0.0),
-            at_most: change + noise,
-        }
-    }
-
-    /// Whether no slew explains this: it differs from nominal by more than the kernel can, or from
-    /// the rate before by more than clocks that are kept in time do.
-    fn jumped(self, before: Option<Self>) -> bool {
-        self.change_since(Self::NOMINAL).at_least > MAX_RATE
-            || before.is_some_and(|before| self.change_since(before).at_least > STEP_RATE)
     }
 }
 
@@ -377,20 +338,22 @@ mod tests {
             jump in prop_oneof![
                 Just(0_i64), -300_i64..300, -100_000_i64..100_000, -10_000_000_000_i64..10_000_000_000
             ],
-            change_at in 900_000_000_i64..1_300_000_000,
+            // With the reads' spacing as the unit: between the fourth and the eighteenth.
+            change in 4.0_f64..18.0,
+            distance in prop_oneof![-1.0_f64..1.0, -1e-3_f64..1e-3, -8.0_f64..8.0],
             reads in proptest::collection::vec((1_i64..200, -1.0_f64..1.0), 20),
             gap in 20_000_000_i64..120_000_000,
-            at in 0.0_f64..1.0,
         ) {
             let rate_after = if slewed { rate_after } else { rate };
             let jump = if slewed { 0 } else { jump };
+            let change_at = (change * gap as f64) as i64;
             let world = World { rate, change_at, rate_after, jump };
             let mut c = StampConverter::empty(Domain::Realtime);
             let last = gap * (reads.len() as i64 - 1);
             for (k, (error, off)) in reads.iter().enumerate() {
                 c.push(world.read(k as i64 * gap, *error, *off));
             }
-            let raw = (at * last as f64) as i64;
+            let raw = (change_at + (distance * gap as f64) as i64).clamp(0, last);
             let clock = world.clock(raw);
             // A clock set back shows the same time twice; only the reader's order can tell then.
             let twice = jump < 0 && (raw - change_at).abs() <= -jump + 1_000_000;

@@ -7,6 +7,7 @@ mod convert;
 mod cross;
 mod oscillator;
 mod raw;
+mod rise;
 mod system;
 mod timex;
 mod virtual_clock;

@@ -234,7 +234,7 @@ mod tests {
             let o = Oscillator::new(spec(ppm, walk, 0));
             assert!(o.at(SECOND) <= o.at(100 * SECOND));
             assert!(o.true_rate_at(100 * SECOND).abs() <= 0.5);
-            o.at(i64::MAX.min(1_000 * SECOND));
+            o.at(1_000 * SECOND);
         }
     }
 

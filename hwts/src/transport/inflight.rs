@@ -38,8 +38,6 @@ pub(super) struct Inflight {
     waiting: u32,
     /// Token minus the kernel's id.
     shift: u32,
-    /// Whether `shift` is certain. Linux starts to count at 0, but a simulator may not.
-    settled: bool,
 }
 
 impl Inflight {
@@ -50,7 +48,6 @@ impl Inflight {
             next: 0,
             waiting: 0,
             shift: 0,
-            settled: false,
         }
     }
 
@@ -96,15 +93,6 @@ impl Inflight {
         let token = id.wrapping_add(self.shift);
         let ahead = token.wrapping_sub(self.next).cast_signed() >= 0;
         if ahead {
-            // With one packet in flight it must be this one.
-            if !self.settled
-                && self.waiting == 1
-                && let Some(only) = self.tokens().find(|&t| self.is_waiting(t))
-            {
-                self.shift = only.wrapping_sub(id);
-                self.set_ready(only, stamp);
-                return Match::Packet;
-            }
             return Match::OutOfStep;
         }
         if token.wrapping_sub(self.oldest) < CAPACITY && self.is_waiting(token) {
@@ -112,6 +100,17 @@ impl Inflight {
             return Match::Packet;
         }
         Match::None
+    }
+
+    /// A packet was stamped that has no usable number. With one in flight it must be that.
+    pub(super) fn stamped_only(&mut self, stamp: Stamp) -> Match {
+        match self.tokens().find(|&t| self.is_waiting(t)) {
+            Some(only) if self.waiting == 1 => {
+                self.set_ready(only, stamp);
+                Match::Packet
+            }
+            _ => Match::None,
+        }
     }
 
     /// The kernel counts from 0 again; what is in flight is lost.
@@ -123,7 +122,6 @@ impl Inflight {
         }
         self.waiting = 0;
         self.shift = self.next;
-        self.settled = true;
     }
 
     /// Gives up on packets sent before `deadline`.
@@ -179,7 +177,6 @@ impl Inflight {
     }
 
     fn set_ready(&mut self, token: u32, stamp: Stamp) {
-        self.settled = true;
         *self.slot(token) = Slot::Ready(stamp);
         self.waiting -= 1;
     }
@@ -256,13 +253,23 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_starts_elsewhere_is_learned_once() {
+    fn an_unknown_number_is_out_of_step() {
         let mut table = Inflight::new();
         table.sent(0);
-        assert_eq!(table.stamped(1, stamp(1)), Match::Packet);
+        assert_eq!(table.stamped(1, stamp(1)), Match::OutOfStep);
+        assert_eq!(table.stamped(0, stamp(1)), Match::Packet);
+    }
+
+    #[test]
+    fn a_stamp_without_number_is_taken_only_where_it_is_clear() {
+        let mut table = Inflight::new();
         table.sent(0);
-        assert_eq!(table.stamped(3, stamp(2)), Match::OutOfStep);
-        assert_eq!(table.stamped(2, stamp(2)), Match::Packet);
+        table.sent(0);
+        assert_eq!(table.stamped_only(stamp(1)), Match::None);
+        assert_eq!(table.stamped(0, stamp(1)), Match::Packet);
+        assert_eq!(table.stamped_only(stamp(2)), Match::Packet);
+        assert_eq!(table.stamped_only(stamp(3)), Match::None);
+        assert_eq!(events(&mut table), [(0, Some(1)), (1, Some(2))]);
     }
 
     #[test]

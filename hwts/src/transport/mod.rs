@@ -3,6 +3,8 @@
 mod cmsg;
 mod error;
 mod inflight;
+mod socket;
+mod tx;
 mod udp;
 
 pub use error::{FallbackReason, TransportError};

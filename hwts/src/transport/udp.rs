@@ -3,59 +3,50 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use super::inflight::{CAPACITY, Inflight, Match};
+use super::inflight::{CAPACITY, Inflight};
+use super::socket::{
+    NUMBERED, is_network_error, kernel_stamp, open_bound, set_hints, set_timestamping,
+};
+use super::tx::Losses;
 use super::{
     Capabilities, Counters, FallbackReason, Readiness, Received, StampRequest, TransportError,
-    TxEvent, TxToken, UdpConfig, WaitMode, cmsg,
+    TxToken, UdpConfig, WaitMode, cmsg,
 };
 use crate::stamp::{Domain, Source, Stamp};
 use crate::sys::{self, ControlBuffer, SockAddr};
 use crate::wake::Wake;
-
-/// Stamps of the kernel both ways, TX stamps alone (no copy of the packet) on the error queue.
-const FLAGS: u32 = libc::SOF_TIMESTAMPING_TX_SOFTWARE
-    | libc::SOF_TIMESTAMPING_RX_SOFTWARE
-    | libc::SOF_TIMESTAMPING_SOFTWARE
-    | libc::SOF_TIMESTAMPING_OPT_TSONLY;
-/// Numbers the TX stamps; the count starts from 0 whenever this is turned on.
-const NUMBERED: u32 = FLAGS | libc::SOF_TIMESTAMPING_OPT_ID;
-
-/// That many TX stamps lost in a row, over at least [`STOPPED_NANOS`], mean that none will come.
-const STOPPED_COUNT: u32 = 16;
-const STOPPED_NANOS: i64 = 10_000_000_000;
 
 /// A UDP socket that says when its datagrams left and arrived.
 ///
 /// Nothing blocks except [`wait`](Self::wait); nothing allocates after
 /// [`open`](Self::open). Received datagrams are stamped with `CLOCK_REALTIME` by the kernel, or
 /// with `CLOCK_MONOTONIC_RAW` by this process if the kernel does not; so are those sent, for which
-/// the stamp comes later as a [`TxEvent`].
+/// the stamp comes later as a [`TxEvent`](super::TxEvent).
 #[derive(Debug)]
 pub struct UdpTransport {
-    fd: OwnedFd,
-    ipv6: bool,
-    local: SocketAddr,
-    wait: WaitMode,
-    capabilities: Capabilities,
+    pub(super) fd: OwnedFd,
+    pub(super) ipv6: bool,
+    pub(super) local: SocketAddr,
+    pub(super) wait: WaitMode,
+    pub(super) capabilities: Capabilities,
     /// The kernel counts sent packets, so its stamps can be matched even while they are not used.
-    numbered: bool,
-    inflight: Inflight,
+    pub(super) numbered: bool,
+    pub(super) inflight: Inflight,
     /// Packets that fell out of the table, not reported yet.
-    fallen: VecDeque<TxToken>,
-    tx_timeout: i64,
-    lost_in_row: u32,
-    last_tx_stamp: i64,
-    out_of_step: bool,
+    pub(super) fallen: VecDeque<TxToken>,
+    pub(super) tx_timeout: i64,
+    pub(super) losses: Losses,
+    pub(super) out_of_step: bool,
     /// Until this raw instant kernel stamps may belong to packets from before a new count.
-    kernel_tx_from: i64,
-    counters: Counters,
-    error_seen: Cell<bool>,
-    bytes: Box<[u8]>,
-    control: Box<ControlBuffer>,
+    pub(super) kernel_tx_from: i64,
+    pub(super) counters: Counters,
+    pub(super) error_seen: Cell<bool>,
+    pub(super) bytes: Box<[u8]>,
+    pub(super) control: Box<ControlBuffer>,
 }
 
 impl UdpTransport {
@@ -81,8 +72,7 @@ impl UdpTransport {
             inflight: Inflight::new(),
             fallen: VecDeque::with_capacity(CAPACITY as usize),
             tx_timeout: i64::from(config.tx_timeout_ms) * 1_000_000,
-            lost_in_row: 0,
-            last_tx_stamp: Domain::MonotonicRaw.now(),
+            losses: Losses::default(),
             out_of_step: false,
             kernel_tx_from: i64::MIN,
             counters: Counters::default(),
@@ -145,40 +135,6 @@ impl UdpTransport {
         } else {
             self.inflight.sent_with(before, self.numbered)
         })
-    }
-
-    /// Reports the stamps of sent datagrams, and those that will never come. Returns how many.
-    ///
-    /// Reads the kernel's error queue only while a stamp is awaited, so it costs next to nothing
-    /// when there is nothing to know.
-    ///
-    /// # Errors
-    /// [`TransportError::Receive`] if the socket cannot be read at all.
-    pub fn poll_tx(&mut self, mut sink: impl FnMut(TxEvent)) -> Result<usize, TransportError> {
-        let stopped = self.capabilities.fallback == Some(FallbackReason::TxStampsStopped);
-        if self.inflight.waiting() > 0 || self.error_seen.get() || stopped {
-            self.drain_error_queue()?;
-        }
-        if self.inflight.waiting() > 0 {
-            let now = Domain::MonotonicRaw.now();
-            self.inflight.expire(now - self.tx_timeout);
-        }
-        let (mut events, mut lost) = (0, 0);
-        while let Some(event) = self.next_event() {
-            match event {
-                TxEvent::Stamped { stamp, .. } => match stamp.source {
-                    Source::Kernel => self.counters.tx_kernel += 1,
-                    Source::User => self.counters.tx_user += 1,
-                },
-                TxEvent::Lost { .. } => lost += 1,
-            }
-            sink(event);
-            events += 1;
-        }
-        if lost > 0 {
-            self.note_lost(lost);
-        }
-        Ok(events)
     }
 
     /// Hands up to `budget` waiting datagrams to `sink`. Returns how many were taken from the
@@ -309,13 +265,6 @@ impl UdpTransport {
         })
     }
 
-    fn next_event(&mut self) -> Option<TxEvent> {
-        match self.fallen.pop_front() {
-            Some(token) => Some(TxEvent::Lost { token }),
-            None => self.inflight.next_event(),
-        }
-    }
-
     fn ask_for_stamps(&mut self) {
         let fd = self.fd.as_fd();
         let refused = |e: io::Error| FallbackReason::Refused {
@@ -341,212 +290,10 @@ impl UdpTransport {
             }
         }
     }
-
-    fn drain_error_queue(&mut self) -> Result<(), TransportError> {
-        // The packet comes back cut to nothing (OPT_TSONLY); ICMP errors bring some of theirs.
-        let mut bytes = [0; 64];
-        let mut read_any = false;
-        // Bounded, since a flood of ICMP errors must not keep us here.
-        for _ in 0..4 * CAPACITY {
-            let message = match sys::recv_message(
-                self.fd.as_fd(),
-                &mut bytes,
-                &mut self.control,
-                libc::MSG_ERRQUEUE,
-            ) {
-                Ok(message) => message,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) if is_network_error(&e) => {
-                    self.counters.network_errors += 1;
-                    continue;
-                }
-                Err(e) => return Err(TransportError::Receive(e)),
-            };
-            read_any = true;
-            let control = cmsg::parse(&self.control.0[..message.control_len]);
-            if control.network_error {
-                self.counters.network_errors += 1;
-            }
-            if let (Some(nanos), Some(id)) = (control.kernel, control.id) {
-                self.note_stamp(id, nanos);
-            }
-            if self.inflight.waiting() == 0 {
-                break;
-            }
-        }
-        if self.error_seen.take() && !read_any {
-            // An error is pending without anything on the queue: unless it is taken, every later
-            // wait would return at once.
-            let pending = sys::take_error(self.fd.as_fd()).map_err(TransportError::Receive)?;
-            self.counters.network_errors += u64::from(pending != 0);
-        }
-        Ok(())
-    }
-
-    fn note_stamp(&mut self, id: u32, nanos: i64) {
-        match self.inflight.stamped(id, kernel_stamp(nanos)) {
-            Match::Packet => {
-                self.lost_in_row = 0;
-                self.last_tx_stamp = Domain::MonotonicRaw.now();
-                return;
-            }
-            Match::None => {}
-            Match::OutOfStep => self.out_of_step = true,
-        }
-        if self.capabilities.fallback == Some(FallbackReason::TxStampsStopped) {
-            // They come again.
-            self.capabilities.tx = Source::Kernel;
-            self.capabilities.fallback = None;
-            self.lost_in_row = 0;
-            self.last_tx_stamp = Domain::MonotonicRaw.now();
-        } else {
-            self.counters.tx_unmatched += 1;
-        }
-    }
-
-    fn note_lost(&mut self, lost: u32) {
-        self.counters.tx_lost += u64::from(lost);
-        self.lost_in_row = self.lost_in_row.saturating_add(lost);
-        if self.out_of_step {
-            self.resync();
-        }
-        if self.lost_in_row >= STOPPED_COUNT
-            && Domain::MonotonicRaw
-                .now()
-                .saturating_sub(self.last_tx_stamp)
-                > STOPPED_NANOS
-            && self.capabilities.tx == Source::Kernel
-        {
-            self.capabilities.tx = Source::User;
-            self.capabilities.fallback = Some(FallbackReason::TxStampsStopped);
-        }
-    }
-
-    /// A refused packet may have been counted by the kernel (it was, if it got as far as a queue)
-    /// or not (no route, bad address). Where that is open, counting starts anew.
-    fn after_failed_send(&mut self, error: &io::Error) {
-        let uncounted = matches!(
-            error.raw_os_error(),
-            Some(
-                libc::ENETUNREACH
-                    | libc::EHOSTUNREACH
-                    | libc::EADDRNOTAVAIL
-                    | libc::EAFNOSUPPORT
-                    | libc::EDESTADDRREQ
-                    | libc::EACCES
-                    | libc::EINVAL
-            )
-        );
-        if self.numbered && !uncounted {
-            self.resync();
-        }
-    }
-
-    fn resync(&mut self) {
-        self.out_of_step = false;
-        // What has come already can still be matched.
-        if self.drain_error_queue().is_err() {
-            return;
-        }
-        let fd = self.fd.as_fd();
-        match set_timestamping(fd, FLAGS).and_then(|()| set_timestamping(fd, NUMBERED)) {
-            Ok(()) => {
-                self.counters.resyncs += 1;
-                if self.inflight.waiting() > 0 {
-                    // Their stamps may still come, under numbers that are used again now.
-                    self.kernel_tx_from = Domain::MonotonicRaw.now() + self.tx_timeout;
-                }
-            }
-            Err(e) => {
-                self.numbered = false;
-                self.capabilities.tx = Source::User;
-                self.capabilities.fallback = Some(FallbackReason::TxStampsUnidentified {
-                    errno: e.raw_os_error().unwrap_or(0),
-                });
-            }
-        }
-        self.inflight.restart();
-    }
 }
 
 impl AsFd for UdpTransport {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-}
-
-fn open_bound(config: &UdpConfig) -> Result<(OwnedFd, SocketAddr), TransportError> {
-    let local = config.local;
-    match bound_socket(local) {
-        Err(_) if local.is_ipv6() && local.ip().is_unspecified() => {
-            let v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), local.port());
-            bound_socket(v4).map(|fd| (fd, v4))
-        }
-        result => result.map(|fd| (fd, local)),
-    }
-}
-
-fn bound_socket(local: SocketAddr) -> Result<OwnedFd, TransportError> {
-    let fd = sys::udp_socket(local).map_err(TransportError::Socket)?;
-    if local.is_ipv6() && local.ip().is_unspecified() {
-        sys::set_option(fd.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0)
-            .map_err(TransportError::Socket)?;
-    }
-    sys::bind(fd.as_fd(), local).map_err(|error| TransportError::Bind { local, error })?;
-    Ok(fd)
-}
-
-/// Options that are wishes: the transport works without.
-fn set_hints(fd: BorrowedFd<'_>, config: &UdpConfig) {
-    let limit = |v: u32| libc::c_int::try_from(v).unwrap_or(libc::c_int::MAX);
-    let wishes = [
-        (libc::SO_RCVBUF, config.receive_buffer),
-        (libc::SO_SNDBUF, config.send_buffer),
-        (
-            libc::SO_BUSY_POLL,
-            match config.wait {
-                WaitMode::BusyPoll { micros } => Some(micros),
-                WaitMode::Block | WaitMode::Spin => None,
-            },
-        ),
-    ];
-    for (name, value) in wishes {
-        if let Some(value) = value {
-            let _ = sys::set_option(fd, libc::SOL_SOCKET, name, limit(value));
-        }
-    }
-}
-
-fn set_timestamping(fd: BorrowedFd<'_>, flags: u32) -> io::Result<()> {
-    sys::set_option(
-        fd,
-        libc::SOL_SOCKET,
-        libc::SO_TIMESTAMPING,
-        flags.cast_signed(),
-    )
-}
-
-fn kernel_stamp(nanos: i64) -> Stamp {
-    Stamp {
-        nanos,
-        domain: Domain::Realtime,
-        source: Source::Kernel,
-    }
-}
-
-/// What ICMP messages about earlier packets turn into.
-fn is_network_error(e: &io::Error) -> bool {
-    matches!(
-        e.raw_os_error(),
-        Some(
-            libc::ECONNREFUSED
-                | libc::EHOSTUNREACH
-                | libc::ENETUNREACH
-                | libc::EHOSTDOWN
-                | libc::ENOPROTOOPT
-                | libc::EPROTO
-                | libc::ENONET
-        )
-    )
 }

@@ -109,7 +109,12 @@ impl Book {
         let moved = entry.place.time != place.time;
         let news = (moved || entry.lost).then(|| found(entry.id, place.time));
         entry.place = place;
-        entry.lost = false;
+        if std::mem::take(&mut entry.lost) {
+            // What kept it away may have kept others away too.
+            for other in self.peers.values_mut().filter(|other| other.lost) {
+                other.due = other.due.min(now + random::spread(self.check_soon));
+            }
+        }
         self.connected(now, peer);
         if self.len() > self.capacity {
             self.evict(|entry| !entry.lost);
@@ -139,6 +144,13 @@ impl Book {
                 self.check_soon
             };
             entry.due = now + random::spread(wait);
+        }
+    }
+
+    /// Somebody else failed to reach `peer`; it is worth a look.
+    pub(super) fn suspect(&mut self, now: Instant, peer: &PeerId) {
+        if let Some(entry) = self.peers.get_mut(peer).filter(|entry| !entry.lost) {
+            entry.due = entry.due.min(now + random::spread(self.check_soon));
         }
     }
 
@@ -213,6 +225,12 @@ impl Book {
             self.evict(|entry| entry.lost);
         }
         Some(PeerEvent::Lost(id))
+    }
+
+    /// `peer` is no node of this network any more.
+    pub(super) fn forget(&mut self, peer: &PeerId) -> Option<PeerEvent> {
+        let entry = self.peers.remove(peer)?;
+        (!entry.lost).then_some(PeerEvent::Lost(entry.id))
     }
 
     /// Known peers with their addresses in the DHT, those drawn last first.
@@ -304,6 +322,26 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_back_makes_the_others_looked_for() {
+        let (mut book, mut now) = (book(), Instant::now());
+        let peers = [PeerId::random(), PeerId::random()];
+        for peer in &peers {
+            book.draw(now, *peer, ID, place(1));
+            book.disconnected(now, peer, false);
+            book.missed(now, peer, true);
+        }
+        for _ in 0..20 {
+            now = book.next_due().unwrap();
+            for (peer, _) in book.checks(now) {
+                book.missed(now, &peer, false);
+            }
+        }
+        assert!(book.next_due().unwrap() > now + Duration::from_secs(10));
+        assert!(book.seen(now, &peers[0], place(1)).is_some());
+        assert!(book.next_due().unwrap() < now + Duration::from_secs(2));
+    }
+
+    #[test]
     fn moves_are_news_and_repetitions_are_not() {
         let (mut book, now, peer) = (book(), Instant::now(), PeerId::random());
         assert_eq!(book.seen(now, &peer, place(1)), None, "nobody asked for it");
@@ -314,6 +352,8 @@ mod tests {
             Some(found(ID, place(2).time))
         );
         assert_eq!(book.addresses(), [(ID, place(2).quic)]);
+        assert_eq!(book.forget(&peer), Some(PeerEvent::Lost(ID)));
+        assert_eq!(book.forget(&peer), None);
     }
 
     #[test]

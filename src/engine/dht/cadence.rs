@@ -12,6 +12,11 @@ const GATHER: Duration = Duration::from_millis(120);
 /// otherwise strangers could keep us busy.
 const BURST: u32 = 16;
 const ALLOWANCE: Duration = Duration::from_secs(15);
+/// Lookups in a row that may stay quick without bringing news, because peers are about that none
+/// has brought up yet.
+const PATIENCE: u32 = 12;
+/// How much longer each pause is than the one before once there is no news.
+const SLOWING: u32 = 3;
 /// Every so manyth lookup is for our own key: it keeps our neighbourhood known and known to it.
 const OWN: u32 = 8;
 
@@ -30,6 +35,7 @@ pub(super) struct Cadence {
     pause: Duration,
     due: Instant,
     count: u32,
+    fruitless: u32,
     /// `due` was brought forward since the last start.
     hastened: bool,
     allowed: u32,
@@ -43,6 +49,7 @@ impl Cadence {
             pause: QUICK,
             due: now,
             count: 0,
+            fruitless: 0,
             hastened: false,
             allowed: BURST,
             refilled: now,
@@ -57,6 +64,7 @@ impl Cadence {
     /// We are in the network for the first time, or again.
     pub(super) fn joined(&mut self, now: Instant) {
         self.count = 0;
+        self.fruitless = 0;
         self.pause = QUICK;
         self.hasten(now);
     }
@@ -93,12 +101,19 @@ impl Cadence {
         target
     }
 
-    /// A lookup has ended; whether it told us of peers that were new.
-    pub(super) fn finished(&mut self, now: Instant, news: bool) {
-        self.pause = if news {
+    /// A lookup has ended; whether it told us of peers that were new, and whether there are more
+    /// that it could have told.
+    pub(super) fn finished(&mut self, now: Instant, news: bool, more: bool) {
+        self.fruitless = if news {
+            0
+        } else {
+            self.fruitless.saturating_add(1)
+        };
+        let quick = news || more && self.fruitless < PATIENCE;
+        self.pause = if quick {
             QUICK
         } else {
-            (2 * self.pause).min(self.slowest)
+            (SLOWING * self.pause).min(self.slowest)
         };
         if !self.hastened {
             self.due = now + random::spread(self.pause);
@@ -122,17 +137,17 @@ mod tests {
         let mut now = Instant::now();
         let mut cadence = Cadence::new(now, SLOWEST);
         assert_eq!(cadence.start(now), Target::Own);
-        cadence.finished(now, true);
+        cadence.finished(now, true, false);
         assert!(cadence.due() <= now + 2 * QUICK);
         let mut lookups = 0;
         let start = now;
         while now < start + Duration::from_secs(3600) {
             now = cadence.due();
             cadence.start(now);
-            cadence.finished(now, false);
+            cadence.finished(now, false, true);
             lookups += 1;
         }
-        assert!((15..40).contains(&lookups), "{lookups} lookups in an hour");
+        assert!((20..40).contains(&lookups), "{lookups} lookups in an hour");
         cadence.joined(now);
         assert_eq!((cadence.due(), cadence.start(now)), (now, Target::Own));
     }

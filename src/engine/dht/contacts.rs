@@ -23,30 +23,31 @@ pub(super) struct Contacts(Vec<Contact>);
 
 struct Contact {
     addr: Option<SocketAddr>,
-    expect: Option<PeerId>,
+    who: Who,
     due: Instant,
     failures: u32,
     busy: bool,
 }
 
-/// How a contact ended.
+/// Who is to be met at a contact's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// A node answered.
-    Reached,
-    /// It was ourselves.
-    Ourselves,
-    /// Nobody answered, or somebody else than expected.
-    Failed,
+pub(super) enum Who {
+    /// This peer and no other.
+    Expected(PeerId),
+    /// Whoever answers; this one did the last time.
+    Answered(PeerId),
+    /// Whoever answers.
+    Unknown,
 }
 
 impl Contacts {
     pub(super) fn new(now: Instant, expected: impl Iterator<Item = Option<PeerId>>) -> Self {
-        let contact = |expect| {
+        let contact = |expect: Option<PeerId>| {
+            let who = expect.map_or(Who::Unknown, Who::Expected);
             let due = now + random::up_to(STAGGER);
             Contact {
                 addr: None,
-                expect,
+                who,
                 due,
                 failures: 0,
                 busy: false,
@@ -66,14 +67,14 @@ impl Contacts {
         }
     }
 
-    /// The contacts to try now, by index; each must be [`finished`](Self::finished).
-    pub(super) fn due(&mut self, now: Instant) -> Vec<(usize, SocketAddr, Option<PeerId>)> {
+    /// The contacts to try now, by index; each must end in one of the next four.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<(usize, SocketAddr, Who)> {
         let due = |(index, contact): (usize, &mut Contact)| {
             let addr = contact
                 .addr
                 .filter(|_| !contact.busy && contact.due <= now)?;
             contact.busy = true;
-            Some((index, addr, contact.expect))
+            Some((index, addr, contact.who))
         };
         self.0.iter_mut().enumerate().filter_map(due).collect()
     }
@@ -87,23 +88,39 @@ impl Contacts {
         idle.map(|contact| contact.due).min()
     }
 
-    /// How trying the contact at `index` ended.
-    pub(super) fn finished(&mut self, now: Instant, index: usize, outcome: Outcome) {
-        let Some(contact) = self.0.get_mut(index) else {
-            return;
-        };
-        contact.busy = false;
-        let wait = match outcome {
-            Outcome::Reached => random::spread(AGAIN),
-            Outcome::Ourselves => random::spread(OWN),
-            Outcome::Failed => random::backoff(RETRY, contact.failures, SLOWEST),
-        };
-        contact.failures = if outcome == Outcome::Failed {
-            contact.failures + 1
-        } else {
-            0
-        };
-        contact.due = now + wait;
+    /// `peer` answered at the contact at `index`.
+    pub(super) fn reached(&mut self, now: Instant, index: usize, peer: PeerId) {
+        if let Some(contact) = self.0.get_mut(index)
+            && !matches!(contact.who, Who::Expected(_))
+        {
+            contact.who = Who::Answered(peer);
+        }
+        self.met(now, index);
+    }
+
+    /// There is a connection with the contact at `index`.
+    pub(super) fn met(&mut self, now: Instant, index: usize) {
+        self.finished(now, index, random::spread(AGAIN), false);
+    }
+
+    /// The contact at `index` turned out to be ourselves.
+    pub(super) fn ourselves(&mut self, now: Instant, index: usize) {
+        self.finished(now, index, random::spread(OWN), false);
+    }
+
+    /// Nobody answered at the contact at `index`, or somebody else than expected.
+    pub(super) fn failed(&mut self, now: Instant, index: usize) {
+        let failures = self.0.get(index).map_or(0, |contact| contact.failures);
+        let wait = random::backoff(RETRY, failures, SLOWEST);
+        self.finished(now, index, wait, true);
+    }
+
+    fn finished(&mut self, now: Instant, index: usize, wait: Duration, failed: bool) {
+        if let Some(contact) = self.0.get_mut(index) {
+            contact.busy = false;
+            contact.failures = if failed { contact.failures + 1 } else { 0 };
+            contact.due = now + wait;
+        }
     }
 
     /// Nobody is left: contacts that worked before are worth a try now.
@@ -138,16 +155,16 @@ mod tests {
         assert_eq!(contacts.due(soon).len(), 0, "it is being tried");
         assert_eq!(contacts.next_due(), None);
         for _ in 0..20 {
-            contacts.finished(now, 0, Outcome::Failed);
+            contacts.failed(now, 0);
         }
         assert_eq!(contacts.failing(), 1);
         let wait = contacts.next_due().unwrap() - now;
         assert!(wait > SLOWEST / 2 && wait < 2 * SLOWEST);
-        contacts.finished(now, 0, Outcome::Reached);
+        contacts.met(now, 0);
         assert!(contacts.next_due().unwrap() > now + SLOWEST);
         contacts.alone(now);
         assert!(contacts.next_due().unwrap() < now + 2 * RETRY);
-        contacts.finished(now, 0, Outcome::Ourselves);
+        contacts.ourselves(now, 0);
         assert!(contacts.next_due().unwrap() > now + OWN / 2);
     }
 
@@ -155,9 +172,10 @@ mod tests {
     fn a_new_address_is_tried_at_once() {
         let now = Instant::now();
         let mut contacts = contacts(now);
-        contacts.finished(now, 0, Outcome::Reached);
+        let peer = PeerId::random();
+        contacts.reached(now, 0, peer);
         let addr = ([127, 0, 0, 1], 2).into();
         contacts.resolved(now, 0, addr);
-        assert_eq!(contacts.due(now), [(0, addr, None)]);
+        assert_eq!(contacts.due(now), [(0, addr, Who::Answered(peer))]);
     }
 }

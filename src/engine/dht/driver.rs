@@ -1,43 +1,34 @@
 //! The thread's loop: swarm events, commands and timers in, peers out.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use libp2p::core::ConnectedPoint;
 use libp2p::identity::Keypair;
 use libp2p::kad::{self, QueryId, QueryResult};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError, SwarmEvent};
 use libp2p::{PeerId, Swarm, identify};
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep_until, timeout, timeout_at};
+use tokio::time::{sleep_until, timeout_at};
 
 use super::behaviour::{self, Behaviour, BehaviourEvent};
 use super::book::Book;
 use super::cadence::{Cadence, Target};
-use super::contacts::{Contacts, Outcome};
+use super::contacts::{Contacts, Who};
 use super::live::Live;
-use super::{DhtConfig, DhtTuning, Snapshot, agent, diversity, id};
+use super::routing::{self, Routing};
+use super::sampling::Sampling;
+use super::{DhtConfig, DhtTuning, Snapshot, agent, id, listen};
+use crate::engine::EngineError;
 use crate::engine::outbox::Outbox;
-use crate::engine::{EngineError, random};
 
-/// Limit on the first listening address to appear.
-const LISTEN: Duration = Duration::from_secs(5);
 /// Limit on saying good-bye to all peers.
 const GOODBYE: Duration = Duration::from_millis(250);
 /// Lookups at once at most.
 const LOOKUPS: usize = 3;
-/// Peers taken from one lookup's twenty at most when a sample was asked for: more of the same
-/// neighbourhood would be less random.
-const PER_LOOKUP: usize = 4;
-/// Peers taken from a routine lookup when enough are known.
-const ROUTINE: usize = 1;
-/// Peers a sample may still owe.
-const OWED: usize = 128;
 
 /// What the handle asks for.
 #[derive(Debug)]
@@ -54,16 +45,6 @@ enum Purpose {
     Check(PeerId),
 }
 
-/// A runtime for this thread alone.
-pub(super) fn runtime() -> Result<Runtime, EngineError> {
-    let mut builder = Builder::new_current_thread();
-    builder
-        .enable_all()
-        .max_blocking_threads(1)
-        .build()
-        .map_err(EngineError::Thread)
-}
-
 pub(super) struct Driver {
     swarm: Swarm<Behaviour>,
     local: SocketAddr,
@@ -77,8 +58,9 @@ pub(super) struct Driver {
     cadence: Cadence,
     dials: HashMap<ConnectionId, Purpose>,
     lookups: HashMap<QueryId, Target>,
+    routing: Routing,
+    sampling: Sampling,
     started: u64,
-    owed: usize,
 }
 
 impl Driver {
@@ -90,15 +72,7 @@ impl Driver {
         shared: Arc<Mutex<Snapshot>>,
     ) -> Result<Self, EngineError> {
         let mut swarm = behaviour::swarm(&config, key)?;
-        let port = listen_on(&mut swarm, config.listen).await?;
-        let local = SocketAddr::new(config.listen.ip(), port);
-        if config.listen.ip() == std::net::Ipv6Addr::UNSPECIFIED {
-            // libp2p's IPv6 sockets take no IPv4.
-            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-            if let Err(error) = listen_on(&mut swarm, v4).await {
-                tracing::warn!(%error, "the DHT listens on IPv6 only");
-            }
-        }
+        let local = listen::listen(&mut swarm, config.listen).await?;
         let now = Instant::now();
         let expected = config
             .bootstrap
@@ -113,12 +87,13 @@ impl Driver {
             live: Live::default(),
             contacts: Contacts::new(now, expected),
             cadence: Cadence::new(now, config.tuning.lookup_every),
+            sampling: Sampling::new(config.tuning.few),
             network: config.network,
             tuning: config.tuning,
             dials: HashMap::new(),
             lookups: HashMap::new(),
+            routing: Routing::default(),
             started: 0,
-            owed: 0,
         })
     }
 
@@ -162,15 +137,18 @@ impl Driver {
 
     /// Does what is due; when to come again.
     fn tick(&mut self, now: Instant) -> Instant {
-        for (index, addr, expect) in self.contacts.due(now) {
-            let addrs = vec![id::multiaddr(addr)];
-            let opts = match expect {
-                Some(peer) => DialOpts::peer_id(peer)
-                    .condition(PeerCondition::Always)
-                    .addresses(addrs)
-                    .build(),
-                None => DialOpts::unknown_peer_id()
+        for (index, addr, who) in self.contacts.due(now) {
+            let opts = match who {
+                Who::Answered(peer) if self.swarm.is_connected(&peer) => {
+                    self.contacts.reached(now, index, peer);
+                    continue;
+                }
+                Who::Unknown | Who::Answered(_) => DialOpts::unknown_peer_id()
                     .address(id::multiaddr(addr))
+                    .build(),
+                Who::Expected(peer) => DialOpts::peer_id(peer)
+                    .condition(PeerCondition::Disconnected)
+                    .addresses(vec![id::multiaddr(addr)])
                     .build(),
             };
             self.dial(opts, Purpose::Contact(index));
@@ -182,7 +160,7 @@ impl Driver {
                 .build();
             self.dial(opts, Purpose::Check(peer));
         }
-        let table = self.table();
+        let table = routing::size(&mut self.swarm.behaviour_mut().kad);
         if self.cadence.due() <= now && self.lookups.len() < LOOKUPS && table > 0 {
             let target = self.cadence.start(now);
             let own = *self.swarm.local_peer_id();
@@ -219,7 +197,7 @@ impl Driver {
         let now = Instant::now();
         match command {
             Command::Sample(count) => {
-                self.owed = (self.owed + count).min(OWED);
+                self.sampling.ask(count);
                 self.cadence.wanted(now);
             }
             Command::Resolved(index, addr) => self.contacts.resolved(now, index, addr),
@@ -235,10 +213,12 @@ impl Driver {
                 endpoint,
                 ..
             } => {
-                self.live.opened(peer_id, connection_id, remote(&endpoint));
+                self.live
+                    .opened(now, peer_id, connection_id, endpoint.get_remote_address());
                 self.book.connected(now, &peer_id);
+                self.routing.reached(&peer_id);
                 if let Some(Purpose::Contact(index)) = self.dials.remove(&connection_id) {
-                    self.contacts.finished(now, index, Outcome::Reached);
+                    self.contacts.reached(now, index, peer_id);
                 }
             }
             SwarmEvent::ConnectionClosed {
@@ -248,22 +228,23 @@ impl Driver {
                 cause,
                 ..
             } => {
-                self.live.closed(&peer_id, connection_id);
+                let age = self.live.closed(now, &peer_id, connection_id);
                 if num_established == 0 {
-                    let idle = matches!(cause, None | Some(ConnectionError::KeepAliveTimeout));
-                    self.book.disconnected(now, &peer_id, idle);
+                    let old = age.is_some_and(|age| age > self.tuning.idle_timeout * 4 / 5);
+                    let broken = cause.is_some_and(|cause| is_break(&cause, old));
+                    self.book.disconnected(now, &peer_id, !broken);
                 }
                 self.publish();
             }
             SwarmEvent::OutgoingConnectionError {
                 connection_id,
+                peer_id,
                 error,
                 ..
-            } => {
-                if let Some(purpose) = self.dials.remove(&connection_id) {
-                    self.dial_failed(purpose, &error);
-                }
-            }
+            } => match self.dials.remove(&connection_id) {
+                Some(purpose) => self.dial_failed(purpose, &error),
+                None => self.lookup_dial_failed(now, peer_id, &error),
+            },
             SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
                 connection_id,
                 peer_id,
@@ -291,14 +272,15 @@ impl Driver {
         let now = Instant::now();
         match purpose {
             Purpose::Contact(index) => {
-                let outcome = match error {
-                    DialError::LocalPeerId { .. } => Outcome::Ourselves,
-                    _ => Outcome::Failed,
-                };
-                if outcome == Outcome::Failed {
-                    tracing::debug!(index, %error, "bootstrap contact failed");
+                match error {
+                    DialError::LocalPeerId { .. } => self.contacts.ourselves(now, index),
+                    // It is the one that is expected, and connected already.
+                    DialError::DialPeerConditionFalse(_) => self.contacts.met(now, index),
+                    _ => {
+                        tracing::debug!(index, %error, "bootstrap contact failed");
+                        self.contacts.failed(now, index);
+                    }
                 }
-                self.contacts.finished(now, index, outcome);
                 self.publish();
             }
             // Another dial of the same peer or a full house says nothing about the peer.
@@ -321,6 +303,20 @@ impl Driver {
         }
     }
 
+    /// A lookup could not reach `peer`.
+    fn lookup_dial_failed(&mut self, now: Instant, peer: Option<PeerId>, error: &DialError) {
+        let telling = matches!(
+            error,
+            DialError::Transport(_) | DialError::WrongPeerId { .. }
+        );
+        let Some(peer) = peer.filter(|peer| telling && !self.swarm.is_connected(peer)) else {
+            return;
+        };
+        self.book.suspect(now, &peer);
+        self.routing
+            .missed(&mut self.swarm.behaviour_mut().kad, peer);
+    }
+
     /// A peer said who it is. Nodes of other networks and other programs are sent away.
     fn identified(
         &mut self,
@@ -333,17 +329,27 @@ impl Driver {
             && behaviour::kad_protocol(&self.network)
                 .is_ok_and(|kad| info.protocols.contains(&kad));
         let port = agent::time_port(&info.agent_version).filter(|_| ours);
-        let identity = port.and_then(|port| {
-            self.live
-                .identified(&peer, connection, port, &info.listen_addrs)
-        });
-        let Some((node, place)) = identity else {
+        let (Some(port), Some(_)) = (port, id::node_id(&peer)) else {
             tracing::debug!(%peer, agent = info.agent_version, "not a node of this network");
             self.swarm.behaviour_mut().kad.remove_peer(&peer);
+            self.book
+                .forget(&peer)
+                .into_iter()
+                .for_each(|lost| self.outbox.push(lost));
+            // Fails only if it has gone already.
             let _ = self.swarm.disconnect_peer_id(peer);
             return;
         };
-        self.admit(now, peer, place.quic);
+        let identity = self
+            .live
+            .identified(&peer, connection, port, &info.listen_addrs);
+        // That connection may have ended meanwhile.
+        let Some((node, place)) = identity else {
+            return;
+        };
+        if routing::admit(&mut self.swarm.behaviour_mut().kad, peer, place.quic) {
+            self.cadence.joined(now);
+        }
         if let Some(news) = self.book.seen(now, &peer, place) {
             self.outbox.push(news);
         } else if self.live.take_drawn(&peer) && !self.book.has(&peer) {
@@ -355,91 +361,37 @@ impl Driver {
         self.publish();
     }
 
-    /// Puts a peer into the routing table under the one address that was observed, if its subnet
-    /// has not had its share.
-    fn admit(&mut self, now: Instant, peer: PeerId, quic: SocketAddr) {
-        let kad = &mut self.swarm.behaviour_mut().kad;
-        let addr = id::multiaddr(quic);
-        let full = addr.clone().with(libp2p::multiaddr::Protocol::P2p(peer));
-        let mut bucket = Vec::new();
-        if let Some(own) = kad.kbucket(peer) {
-            for entry in own.iter() {
-                if *entry.node.key.preimage() != peer {
-                    bucket.extend(id::socket_addr(entry.node.value.first()));
-                } else if entry.node.value.len() == 1 && *entry.node.value.first() == full {
-                    return;
-                }
-            }
-        }
-        let mut table = Vec::new();
-        for bucket in kad.kbuckets() {
-            table.extend(
-                bucket
-                    .iter()
-                    .filter_map(|e| id::socket_addr(e.node.value.first())),
-            );
-        }
-        // Under a new address it counts anew, and its old one must not linger.
-        kad.remove_peer(&peer);
-        let first = table.is_empty();
-        if diversity::admits(quic, bucket.into_iter(), table.into_iter()) {
-            kad.add_address(&peer, addr);
-            if first {
-                self.cadence.joined(now);
-            }
-        }
-    }
-
     /// A lookup has brought up these peers, all of which answered it.
     fn drawn(&mut self, now: Instant, mut peers: Vec<PeerId>) {
-        for i in (1..peers.len()).rev() {
-            peers.swap(i, random::below(i + 1));
-        }
         let own = *self.swarm.local_peer_id();
+        peers.retain(|peer| *peer != own);
+        let known = self.book.len();
         let mut news = false;
-        let mut routine = ROUTINE;
-        let mut sampled = 0;
-        for peer in peers.into_iter().filter(|peer| *peer != own) {
-            let few = self.book.len() < self.tuning.few && !self.book.has(&peer);
-            let asked = self.owed > 0 && sampled < PER_LOOKUP;
-            if !few && !asked && routine == 0 {
-                continue;
-            }
-            if asked {
-                self.owed -= 1;
-                sampled += 1;
-            } else if !few {
-                routine -= 1;
-            }
-            let known = self.book.has(&peer);
-            if let Some((node, place)) = self.live.draw(&peer) {
-                let found = self.book.draw(now, peer, node, place);
-                if asked || !known {
+        for taken in self
+            .sampling
+            .choose(peers, known, |peer| self.book.has(peer))
+        {
+            // Those that have not identified themselves yet follow when they do.
+            if let Some((node, place)) = self.live.draw(&taken.peer) {
+                let fresh = !self.book.has(&taken.peer);
+                let found = self.book.draw(now, taken.peer, node, place);
+                if fresh || taken.asked {
                     self.outbox.push(found);
                 }
+                news |= fresh;
             }
-            news |= few;
         }
-        self.cadence.finished(now, news);
-        if sampled == 0 {
-            self.owed = 0;
-        } else if self.owed > 0 {
+        let (known, few) = (self.book.len(), self.tuning.few);
+        let more = known < few && routing::size(&mut self.swarm.behaviour_mut().kad) > known;
+        self.cadence.finished(now, news && known < few, more);
+        if self.sampling.owes() {
             self.cadence.wanted(now);
         }
         self.publish();
     }
 
-    fn table(&mut self) -> usize {
-        self.swarm
-            .behaviour_mut()
-            .kad
-            .kbuckets()
-            .map(|bucket| bucket.num_entries())
-            .sum()
-    }
-
     fn publish(&mut self) {
-        let table = self.table();
+        let table = routing::size(&mut self.swarm.behaviour_mut().kad);
         let mut snapshot = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         snapshot.known = self.book.addresses();
         snapshot.table = table;
@@ -453,43 +405,16 @@ impl Driver {
     }
 }
 
-fn remote(endpoint: &ConnectedPoint) -> &libp2p::Multiaddr {
-    endpoint.get_remote_address()
-}
-
-/// Listens on `addr`; the port it got.
-async fn listen_on(swarm: &mut Swarm<Behaviour>, addr: SocketAddr) -> Result<u16, EngineError> {
-    let failed = |reason: String| EngineError::Listen { addr, reason };
-    let listener = swarm
-        .listen_on(id::multiaddr(addr))
-        .map_err(|e| failed(e.to_string()))?;
-    let first = async {
-        loop {
-            match swarm.select_next_some().await {
-                SwarmEvent::NewListenAddr {
-                    listener_id,
-                    address,
-                } if listener_id == listener => {
-                    return Ok(id::socket_addr(&address).map_or(addr.port(), |addr| addr.port()));
-                }
-                SwarmEvent::ListenerClosed {
-                    listener_id,
-                    reason,
-                    ..
-                } if listener_id == listener => {
-                    return Err(reason
-                        .err()
-                        .map_or("closed".into(), |error| error.to_string()));
-                }
-                SwarmEvent::ListenerError { listener_id, error } if listener_id == listener => {
-                    return Err(error.to_string());
-                }
-                _ => {}
-            }
+/// Whether a connection ended for a reason that makes its peer worth a check. An `old` one that
+/// the other end closed was only idle: its patience runs out when ours does.
+fn is_break(cause: &ConnectionError, old: bool) -> bool {
+    match cause {
+        ConnectionError::KeepAliveTimeout => false,
+        // libp2p hides quinn's error; its text is all there is. Should it change, a silent peer
+        // is lost at its next routine check.
+        ConnectionError::IO(error) => {
+            let text = error.to_string();
+            !old || text.contains("timed out") || text.contains("reset")
         }
-    };
-    match timeout(LISTEN, first).await {
-        Ok(port) => port.map_err(failed),
-        Err(_) => Err(failed("no address appeared".into())),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
@@ -17,30 +18,53 @@ pub(super) struct Live(HashMap<PeerId, Peer>);
 /// A connected peer.
 #[derive(Default)]
 struct Peer {
-    connections: Vec<(ConnectionId, SocketAddr)>,
+    connections: Vec<Connection>,
     identity: Option<(NodeId, Place)>,
     /// Its next identification ends a draw.
     drawn: bool,
 }
 
+struct Connection {
+    id: ConnectionId,
+    remote: SocketAddr,
+    since: Instant,
+}
+
 impl Live {
-    pub(super) fn opened(&mut self, peer: PeerId, connection: ConnectionId, remote: &Multiaddr) {
-        if let Some(addr) = id::socket_addr(remote) {
-            self.0
-                .entry(peer)
-                .or_default()
-                .connections
-                .push((connection, addr));
+    pub(super) fn opened(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        connection: ConnectionId,
+        remote: &Multiaddr,
+    ) {
+        if let Some(remote) = id::socket_addr(remote) {
+            let open = Connection {
+                id: connection,
+                remote,
+                since: now,
+            };
+            self.0.entry(peer).or_default().connections.push(open);
         }
     }
 
-    pub(super) fn closed(&mut self, peer: &PeerId, connection: ConnectionId) {
-        if let Some(entry) = self.0.get_mut(peer) {
-            entry.connections.retain(|(open, _)| *open != connection);
-            if entry.connections.is_empty() {
-                self.0.remove(peer);
-            }
+    /// A connection has ended; how old it was.
+    pub(super) fn closed(
+        &mut self,
+        now: Instant,
+        peer: &PeerId,
+        connection: ConnectionId,
+    ) -> Option<Duration> {
+        let entry = self.0.get_mut(peer)?;
+        let place = entry
+            .connections
+            .iter()
+            .position(|open| open.id == connection)?;
+        let closed = entry.connections.swap_remove(place);
+        if entry.connections.is_empty() {
+            self.0.remove(peer);
         }
+        Some(now.saturating_duration_since(closed.since))
     }
 
     /// The peer told its time port over one of its connections; where that puts it.
@@ -55,10 +79,11 @@ impl Live {
         listens: &[Multiaddr],
     ) -> Option<(NodeId, Place)> {
         let entry = self.0.get_mut(peer)?;
-        let (_, remote) = *entry
+        let remote = entry
             .connections
             .iter()
-            .find(|(open, _)| *open == connection)?;
+            .find(|open| open.id == connection)?
+            .remote;
         let mut here = listens
             .iter()
             .filter_map(id::socket_addr)
@@ -111,13 +136,15 @@ mod tests {
     fn identified(remote: &str, listens: &[&str]) -> Option<Place> {
         let peer = Keypair::generate_ed25519().public().to_peer_id();
         let (mut live, connection) = (Live::default(), ConnectionId::new_unchecked(1));
-        live.opened(peer, connection, &remote.parse().unwrap());
+        let now = Instant::now();
+        live.opened(now, peer, connection, &remote.parse().unwrap());
         let listens: Vec<_> = listens.iter().map(|text| text.parse().unwrap()).collect();
         assert_eq!(live.draw(&peer), None);
         let identity = live.identified(&peer, connection, 7, &listens)?;
         assert!(live.take_drawn(&peer) && !live.take_drawn(&peer));
         assert_eq!(live.draw(&peer), Some(identity));
-        live.closed(&peer, connection);
+        let second = Duration::from_secs(1);
+        assert_eq!(live.closed(now + second, &peer, connection), Some(second));
         assert_eq!(live.peers().count(), 0);
         Some(identity.1)
     }

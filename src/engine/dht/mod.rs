@@ -14,7 +14,10 @@ mod contacts;
 mod diversity;
 mod driver;
 mod id;
+mod listen;
 mod live;
+mod routing;
+mod sampling;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +25,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use libp2p::identity::Keypair;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
 use super::address::PeerAddress;
@@ -98,8 +102,8 @@ impl Default for DhtTuning {
             check_every: Duration::from_secs(300),
             check_soon: Duration::from_secs(1),
             checks: 3,
-            max_known: 64,
-            few: 40,
+            max_known: 48,
+            few: 32,
             lookup_every: Duration::from_secs(300),
         }
     }
@@ -149,7 +153,7 @@ impl Dht {
         let thread = thread::Builder::new()
             .name("parisync-dht".into())
             .spawn(move || {
-                let outcome = driver::runtime().and_then(|runtime| {
+                let outcome = runtime().and_then(|runtime| {
                     let driver = runtime.block_on(Driver::listen(config, &key, sink, snapshot))?;
                     Ok((runtime, driver))
                 });
@@ -206,6 +210,16 @@ impl Dht {
         };
         snapshot.known.iter().map(keyed).collect()
     }
+}
+
+/// A runtime for one thread alone.
+fn runtime() -> Result<Runtime, EngineError> {
+    let mut builder = Builder::new_current_thread();
+    builder
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .map_err(EngineError::Thread)
 }
 
 impl PeerSource for Dht {

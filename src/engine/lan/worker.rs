@@ -21,6 +21,8 @@ use crate::topology::NodeId;
 
 /// How often the host's interfaces are looked at.
 const RESCAN: Duration = Duration::from_secs(10);
+/// The same while there is none to announce from, as when the host starts.
+const RESCAN_NONE: Duration = Duration::from_secs(1);
 /// Datagrams handled per wake-up and family, so that a flood cannot keep the thread from its timers.
 const BUDGET: usize = 64;
 /// Signatures checked per second at most: a flood of forgeries costs less than a percent of a core.
@@ -115,10 +117,11 @@ impl Worker {
 
     fn tick(&mut self, now: Instant) {
         if self.rescan <= now {
-            self.rescan = now + RESCAN;
             if self.sockets.rescan() {
                 self.schedule.hasten(now);
             }
+            let none = self.sockets.places() == 0;
+            self.rescan = now + if none { RESCAN_NONE } else { RESCAN };
             self.shared
                 .places
                 .store(self.sockets.places(), Ordering::Relaxed);

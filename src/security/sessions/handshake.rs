@@ -208,9 +208,13 @@ impl Sessions {
         Ok(())
     }
 
-    /// Leave to compute a handshake message for `from`.
+    /// Leave to compute a handshake message for `from`, an address proved by a cookie. A crowd of
+    /// strangers cannot keep peers from changing their keys.
     fn pay_for_handshake(&mut self, now: RawTime, from: SocketAddr) -> Result<(), Refusal> {
-        if self.handshakes.allow(now, from.ip()) && self.handshakes_in_all.allow(now) {
+        let known = |sessions: &Self| sessions.peers.iter().any(|(_, peer)| peer.addr == from);
+        if self.handshakes.allow(now, from.ip())
+            && (self.handshakes_in_all.allow(now) || known(self))
+        {
             Ok(())
         } else {
             Err(Refusal::RateLimited)

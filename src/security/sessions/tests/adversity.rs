@@ -270,3 +270,37 @@ fn a_flood_does_not_disturb_a_session() {
     assert_eq!(net.nodes[1].inbox.len(), 20);
     assert_eq!(net.nodes[1].sessions.usage().peers, 1);
 }
+
+#[test]
+fn a_crowd_cannot_keep_peers_from_changing_keys() {
+    let limits = Limits {
+        handshakes_in_all: Allowance {
+            per_second: 1,
+            burst: 2,
+        },
+        rekey_after: Span::from_secs(60),
+        ..Limits::default()
+    };
+    let mut net = Net::new(3, limits, CALM, 1);
+    net.connect(0, 1);
+    net.run(Span::from_secs(58));
+    assert_eq!(net.nodes[1].established().len(), 1);
+    let used = |net: &Net| net.log.iter().filter(|d| d.bytes[3] == 3).count();
+    let before = used(&net);
+    // A third host takes all there is, over and over.
+    for _ in 0..8 {
+        let (to, id) = (addr(1), net.nodes[1].id());
+        let mut stranger = sessions(9, limits, net.now);
+        std::mem::swap(&mut net.nodes[2].sessions, &mut stranger);
+        net.nodes[2].sessions.connect(net.now, to, Some(id));
+        net.drain(2);
+        net.send(0, 1, 1);
+        net.run(Span::from_millis(500));
+    }
+    let to_peer = net
+        .log
+        .iter()
+        .filter(|d| d.bytes[3] == 3 && d.to == addr(0));
+    assert_eq!(to_peer.count(), 2);
+    assert!(used(&net) > before + 1);
+}
