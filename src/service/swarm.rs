@@ -22,7 +22,7 @@ use crate::node::{Lie, NodeConfig};
 use crate::security::Identity;
 use crate::time::{Rate, Span, VirtualTime};
 use crate::topology::NodeId;
-use crate::wire::MAX_DATAGRAM;
+use crate::wire::{ClockState, MAX_DATAGRAM};
 
 /// How bad one node's clock is.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -55,6 +55,8 @@ pub struct Member {
 pub struct Showing {
     /// Its disciplined clock; of a liar, what it tells others.
     pub clock: VirtualTime,
+    /// Its virtual clock, if it is synchronized.
+    pub network: Option<VirtualTime>,
     /// The bound it guarantees on that clock.
     pub bound: Option<Span>,
     /// The node's view of itself.
@@ -167,10 +169,13 @@ impl Member {
     pub fn showing(&self, mono: i64) -> Showing {
         let reading = self.clocks.at(mono);
         let clock = VirtualTime::from_nanos(reading.clock_ns.unwrap_or(reading.virtual_ns));
+        let view = self.clocks.board.read();
+        let synchronized = view.state == ClockState::Synchronized;
         Showing {
             clock: clock + self.lie.at(clock),
+            network: synchronized.then_some(VirtualTime::from_nanos(reading.virtual_ns)),
             bound: reading.bound_ns.map(Span::from_nanos),
-            view: self.clocks.board.read(),
+            view,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::cli::output::{CliError, Context, Exit, Format};
 use crate::node::Lie;
 use crate::service::signals::StopSignals;
 use crate::service::swarm::{self, Flaws};
-use crate::time::{Rate, Span};
+use crate::time::{Rate, Span, VirtualTime};
 
 /// `parisync demo`: starts the swarm, shows it, sums it up.
 pub(in crate::cli) fn run(options: DemoOptions, context: &Context) -> Result<Exit, CliError> {
@@ -77,6 +77,7 @@ impl super::Swarm for Live<'_> {
             let showing = member.showing(mono);
             NodeSample {
                 clock_ns: Some(showing.clock.as_nanos()),
+                network_ns: showing.network.map(VirtualTime::as_nanos),
                 bound_ns: showing.bound.map(Span::as_nanos),
                 state: showing.view.state,
                 neighbours: usize::from(showing.view.heard),
