@@ -53,8 +53,9 @@ impl Sources {
 
     /// One line for each source: its name and how it is doing.
     pub fn lines(&self) -> Vec<String> {
-        let line = |source: &Box<dyn PeerSource>| format!("{}: {}", source.name(), source.health());
-        self.sources.iter().map(line).collect()
+        let sources = self.sources.iter();
+        let lines = sources.map(|source| format!("{}: {}", source.name(), source.health()));
+        lines.collect()
     }
 
     fn digest(&mut self, source: usize, event: PeerEvent) -> Option<PeerEvent> {

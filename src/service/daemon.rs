@@ -50,6 +50,10 @@ const SHORTEST_SLEEP: Duration = Duration::from_micros(20);
 const STATUS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// From the socket to the core.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would be an allocation for every datagram"
+)]
 enum Input {
     Datagram {
         from: SocketAddr,
