@@ -54,8 +54,9 @@ impl Sources {
     /// One line for each source: its name and how it is doing.
     pub fn lines(&self) -> Vec<String> {
         let sources = self.sources.iter();
-        let lines = sources.map(|source| format!("{}: {}", source.name(), source.health()));
-        lines.collect()
+        sources
+            .map(|source| format!("{}: {}", source.name(), source.health()))
+            .collect()
     }
 
     fn digest(&mut self, source: usize, event: PeerEvent) -> Option<PeerEvent> {

@@ -2,6 +2,8 @@
 //!
 //! The true error is exact here, so every limit is a number of nanoseconds.
 
+#![forbid(unsafe_code)]
+
 mod sim;
 
 use parisync::node::Lie;
