@@ -101,7 +101,7 @@ const BURST_PAUSE: Span = Span::from_micros(200);
 const MOST_EVENTS: usize = 64;
 
 /// One node.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Node<E = Kalman, C = RobustMean> {
     config: NodeConfig,
     rng: Rng,
