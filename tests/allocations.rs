@@ -37,7 +37,8 @@ impl Host {
         let line = VirtualLine::new(now, epoch, Rate::ZERO);
         let node = Node::new(NodeConfig::default(), now, line, u64::from(number));
         let network = NetworkId::default();
-        let sessions = Sessions::new(&identity, network, Limits::default(), now).unwrap();
+        let sessions = Sessions::new(&identity, network, Limits::default(), now)
+            .expect("the system gives random bytes");
         let core = Core::new(identity.node_id(), node, sessions, Default::default());
         Self {
             core,

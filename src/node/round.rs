@@ -220,15 +220,18 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         verdicts
     }
 
-    /// Change the lasting frequency by at most `limit`, on the leash of the oscillators around us.
+    /// Change the lasting frequency by at most `limit`, on the leash of the oscillators around us:
+    /// what keeps colluders from dragging the common frequency away for good.
     fn adopt_rate(&mut self, now: RawTime, change: Rate, limit: Rate, readings: &Readings) {
         let line = self.clock.view.line;
         let mut wanted = (line.rate() + change).as_fraction();
         if let Some(centre) = consensus::oscillator_centre(readings.as_slice()) {
-            // Who the neighbours are may change at once; where the leash is tied may not.
+            // Who the neighbours are may change at once; where the leash is tied may not. It is as
+            // long as oscillators may differ: the median of a few is off the network's by a good
+            // part of that.
             let tied = self.clock.leash.get_or_insert(centre);
             *tied += LEASH_GAIN * (centre - *tied);
-            let leash = self.config.rate_leash.as_fraction();
+            let leash = self.config.oscillator.max_drift.as_fraction();
             wanted = wanted.clamp(*tied - leash, *tied + leash);
         }
         let change = (Rate::from_fraction(wanted) - line.rate()).clamp_abs(limit);

@@ -49,7 +49,9 @@ const SHORTEST_SLEEP: Duration = Duration::from_micros(20);
 /// How long the status may take.
 const STATUS_PATIENCE: Duration = Duration::from_secs(1);
 
-/// From the socket to the core.
+/// From the socket to the core. Datagrams lie in the queue itself: a box each would be an
+/// allocation for every packet.
+#[expect(clippy::large_enum_variant, reason = "queued in place, never boxed")]
 enum Input {
     Datagram {
         from: SocketAddr,

@@ -7,34 +7,26 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use hwts::Domain;
-use hwts::clock::{Oscillator, OscillatorSpec, RawClock, VirtualClock};
 use hwts::transport::{UdpConfig, UdpTransport};
 
 use super::ServiceError;
-use super::assemble::{Blueprint, Clocks, assemble, realtime_off_by};
+use super::assemble::{Blueprint, Clocks, assemble};
+use super::clockface::{Clockface, Flaws};
 use super::daemon::{Daemon, Desk, Scheduling};
 use super::state::State;
-use super::steer::Steered;
-use crate::discipline::{HostClock, Settings};
+use crate::discipline::Settings;
 use crate::engine::{PeerAddress, PeerSource, Sources, StaticPeers};
 use crate::node::{Lie, NodeConfig};
 use crate::security::Identity;
-use crate::time::{Rate, Span, VirtualTime};
+use crate::time::{Span, VirtualTime};
 use crate::topology::NodeId;
-use crate::wire::MAX_DATAGRAM;
+use crate::wire::{ClockState, MAX_DATAGRAM};
 
-/// How bad one node's clock is.
+/// How one node is made.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Flaws {
-    /// Initial offset.
-    pub offset: Span,
-    /// Frequency error.
-    pub drift: Rate,
-    /// Random walk of the frequency, fraction per √s.
-    pub wander: f64,
-    /// Seed of the random walk and of the node's own choices.
-    pub seed: u64,
+pub struct Plan {
+    /// How bad its clock is; the seed also decides its own choices.
+    pub flaws: Flaws,
     /// What it tells others instead of the truth.
     pub lie: Lie,
 }
@@ -55,6 +47,8 @@ pub struct Member {
 pub struct Showing {
     /// Its disciplined clock; of a liar, what it tells others.
     pub clock: VirtualTime,
+    /// Its virtual clock, if it is synchronized.
+    pub network: Option<VirtualTime>,
     /// The bound it guarantees on that clock.
     pub bound: Option<Span>,
     /// The node's view of itself.
@@ -71,18 +65,18 @@ pub struct Swarm {
 const NETWORK: &str = "parisync-demo";
 
 impl Swarm {
-    /// Starts one node for each of `flaws`; the first is where the others join.
+    /// Starts one node for each of `plans`; the first is where the others join.
     ///
     /// # Errors
     /// No sockets, threads or random bytes to be had.
-    pub fn start(flaws: &[Flaws]) -> Result<Self, ServiceError> {
+    pub fn start(plans: &[Plan]) -> Result<Self, ServiceError> {
         let mut swarm = Self {
-            members: Vec::with_capacity(flaws.len()),
-            daemons: Vec::with_capacity(flaws.len()),
+            members: Vec::with_capacity(plans.len()),
+            daemons: Vec::with_capacity(plans.len()),
         };
         let mut bootstrap = Vec::new();
-        for flaw in flaws {
-            let address = swarm.add(flaw, bootstrap.clone())?;
+        for plan in plans {
+            let address = swarm.add(plan, bootstrap.clone())?;
             if bootstrap.is_empty() {
                 bootstrap.push(address);
             }
@@ -105,7 +99,7 @@ impl Swarm {
     /// Returns where later nodes can join.
     fn add(
         &mut self,
-        flaw: &Flaws,
+        plan: &Plan,
         bootstrap: Vec<PeerAddress>,
     ) -> Result<PeerAddress, ServiceError> {
         let identity = Identity::generate()?;
@@ -116,31 +110,15 @@ impl Swarm {
             ..UdpConfig::new((Ipv4Addr::LOCALHOST, 0).into())
         })?;
         let addr = transport.local_addr();
-        let raw = RawClock::from(Oscillator::new(OscillatorSpec {
-            start: Domain::MonotonicRaw.now(),
-            offset: flaw.offset.as_nanos(),
-            ppm: flaw.drift.as_ppm(),
-            walk: flaw.wander,
-            seed: flaw.seed,
-        }));
-        let start = realtime_off_by(flaw.offset);
-        let clock = VirtualClock::new(raw.clone(), start.as_nanos());
         let parts = assemble(Blueprint {
             identity,
             network: NETWORK.to_owned(),
             node: NodeConfig::default(),
             transport,
-            raw,
-            start,
-            steered: Some(Steered {
-                name: "virtual",
-                reader: Some(clock.reader()),
-                clock: HostClock::virtual_clock(clock),
-                settings: Settings::virtual_clock(),
-            }),
+            clockface: Clockface::flawed(&plan.flaws, Settings::virtual_clock()),
             saved: State::default(),
-            lie: flaw.lie,
-            seed: flaw.seed,
+            lie: plan.lie,
+            seed: plan.flaws.seed,
         })?;
         let (engine, join) = discover(secret, addr, bootstrap)?;
         let sources = Sources::new(vec![engine]);
@@ -153,7 +131,7 @@ impl Swarm {
         self.members.push(Member {
             id,
             addr,
-            lie: flaw.lie,
+            lie: plan.lie,
             clocks: daemon.desk().clocks().clone(),
             desk: daemon.desk().clone(),
         });
@@ -167,10 +145,13 @@ impl Member {
     pub fn showing(&self, mono: i64) -> Showing {
         let reading = self.clocks.at(mono);
         let clock = VirtualTime::from_nanos(reading.clock_ns.unwrap_or(reading.virtual_ns));
+        let view = self.clocks.board.read();
+        let synchronized = view.state == ClockState::Synchronized;
         Showing {
             clock: clock + self.lie.at(clock),
+            network: synchronized.then_some(VirtualTime::from_nanos(reading.virtual_ns)),
             bound: reading.bound_ns.map(Span::from_nanos),
-            view: self.clocks.board.read(),
+            view,
         }
     }
 
