@@ -8,6 +8,9 @@ const KEPT: usize = 6;
 /// How many sigma of wander the guarantee covers.
 const WANDER_SIGMAS: f64 = 4.0;
 
+/// How often the specified wander is doubled at most, if the samples contradict it.
+const MOST_STRAIN: u8 = 6;
+
 /// The offsets and rates that are possible at one instant.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
@@ -94,8 +97,8 @@ impl Side {
 pub struct Hull {
     above: Side,
     below: Side,
-    max_rate: f64,
-    widen: f64,
+    spec: OscillatorSpec,
+    strain: u8,
 }
 
 impl Hull {
@@ -104,9 +107,23 @@ impl Hull {
         Self {
             above: Side::default(),
             below: Side::default(),
-            max_rate: 2.0 * spec.max_drift.as_fraction(),
-            widen: WANDER_SIGMAS * (2.0f64 / 3.0).sqrt() * spec.wander * 1e9,
+            spec: *spec,
+            strain: 0,
         }
+    }
+
+    /// What the oscillators were said to keep to.
+    pub fn spec(&self) -> &OscillatorSpec {
+        &self.spec
+    }
+
+    /// The samples contradict the specification: start over, and believe in oscillators that
+    /// wander twice as much, so that the interval stays honest.
+    pub fn relax(&mut self) {
+        *self = Self {
+            strain: (self.strain + 1).min(MOST_STRAIN),
+            ..Self::new(&self.spec)
+        };
     }
 
     /// The offset at `at` is at most `limit`.
@@ -156,11 +173,16 @@ impl Hull {
 
     /// The possible rates, or `None` if there are none.
     fn rates(&self, at: f64) -> Option<(f64, f64)> {
-        let (mut least, mut most) = (-self.max_rate, self.max_rate);
+        let max_rate = 2.0 * self.spec.max_drift.as_fraction();
+        let (mut least, mut most) = (-max_rate, max_rate);
+        let mut below = self.below;
+        for l in &mut below.points[..usize::from(below.len)] {
+            l.limit -= self.wander(at - l.at);
+        }
         for u in self.above.points() {
             let upper = u.limit + self.wander(at - u.at);
-            for l in self.below.points() {
-                let room = (upper - l.limit + self.wander(at - l.at)) * 1e-9;
+            for l in below.points() {
+                let room = (upper - l.limit) * 1e-9;
                 let apart = u.at - l.at;
                 if apart > 0.0 {
                     most = most.min(room / apart);
@@ -190,8 +212,11 @@ impl Hull {
 
     /// Phase that two oscillators may have gathered off their line in `age` seconds, ns.
     fn wander(&self, age: f64) -> f64 {
+        /// √(2/3): of two oscillators, and of a walk of the frequency in the phase.
+        const PHASE: f64 = 0.816_496_580_927_726;
         let age = age.abs();
-        self.widen * age * age.sqrt()
+        let wander = self.spec.wander * f64::from(1u32 << self.strain);
+        WANDER_SIGMAS * PHASE * 1e9 * wander * age * age.sqrt()
     }
 }
 

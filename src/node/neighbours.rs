@@ -168,8 +168,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         // An exchange serves both sides, so two nodes that poll each other take turns, each at
         // half the pace. The one that asks comes from sleep and the one that answers does not;
         // with roles that change, what that does to the delays averages out.
-        let shared = slot.polled_by_peer > slot.polled;
-        slot.polled = now;
+        let shared = std::mem::take(&mut slot.polled_us);
         let stretch = if shared { 2.0 } else { 1.0 };
         slot.next_burst = now + Span::from_nanos_f64(stretch * period.as_nanos_f64() * jitter);
         slot.next_poll = slot.next_burst;

@@ -89,7 +89,6 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let line = self.clock.view.line;
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let Some(slot) = slot else { continue };
-            slot.reading = None;
             if !slot.chosen || !slot.reachable() {
                 slot.verdict = None;
                 continue;
@@ -97,7 +96,6 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             if let Some(reading) = slot.reading(&line, now, &self.config)
                 && all.len < MAX_READINGS
             {
-                slot.reading = Some(reading);
                 all.readings[all.len] = reading;
                 all.slots[all.len] = index as u16;
                 all.len += 1;
