@@ -83,6 +83,10 @@ pub struct Estimate {
 /// Refused samples in a row after which the peer's clock is taken to have restarted.
 const RESTART_AFTER: u8 = 3;
 
+/// Time without a contradiction after which a strained link believes in a better oscillator
+/// again, seconds.
+const RECOVERY: f64 = 600.0;
+
 /// One neighbour's estimator state: fixed size, no allocation.
 #[derive(Debug, Clone)]
 pub struct Link<E> {
@@ -93,6 +97,8 @@ pub struct Link<E> {
     implausible: u8,
     /// Grows when the samples contradict the specification, so that the interval stays honest.
     strain: u8,
+    /// When it last grew or shrank, seconds.
+    strained: f64,
     hull: Hull,
     filter: E,
 }
@@ -107,6 +113,7 @@ impl<E: LinkEstimator> Link<E> {
             started: false,
             implausible: 0,
             strain: 0,
+            strained: 0.0,
             hull: Hull::new(&spec),
             filter: E::new(&spec),
         }
@@ -125,7 +132,11 @@ impl<E: LinkEstimator> Link<E> {
                 self.hull.limit_below(at, offset - error)
             };
             if consistent.is_err() {
-                self.relax();
+                self.relax(at);
+            } else if self.strain > 0 && at - self.strained > RECOVERY {
+                self.strain -= 1;
+                self.strained = at;
+                self.hull.expect(&self.expected());
             }
         }
     }
@@ -212,13 +223,18 @@ impl<E: LinkEstimator> Link<E> {
     }
 
     /// The samples contradict the specification: believe in a worse oscillator, start over.
-    fn relax(&mut self) {
+    fn relax(&mut self, at: f64) {
         self.strain = (self.strain + 1).min(6);
-        let strained = OscillatorSpec {
+        self.strained = at;
+        self.hull = Hull::new(&self.expected());
+    }
+
+    /// What the samples of late let us expect of the oscillators.
+    fn expected(&self) -> OscillatorSpec {
+        OscillatorSpec {
             wander: self.spec.wander * f64::from(1u32 << self.strain),
             ..self.spec
-        };
-        self.hull = Hull::new(&strained);
+        }
     }
 }
 
@@ -305,6 +321,18 @@ mod tests {
                 "{n}"
             );
         }
+    }
+
+    #[test]
+    fn one_glitch_does_not_widen_the_interval_for_good() {
+        let width_after = |glitch: i64| {
+            // An answer that seems to have taken less than no time.
+            let (link, now) = run(1_000, |k| if k == 100 { (0, -glitch) } else { (0, 0) });
+            let estimate = link.estimate(now + Span::from_secs(300)).unwrap();
+            estimate.interval.width()
+        };
+        let (clean, recovered) = (width_after(0), width_after(50_000));
+        assert!(recovered < 1.05 * clean, "{clean} {recovered}");
     }
 
     #[test]
