@@ -104,8 +104,8 @@ pub struct Hull {
     below: Side,
     spec: OscillatorSpec,
     strain: u8,
-    /// When the strain last changed, seconds.
-    strained: f64,
+    /// When the strain last changed, seconds; to a minute or so is enough.
+    strained: f32,
 }
 
 impl Hull {
@@ -130,7 +130,7 @@ impl Hull {
     pub fn relax(&mut self, at: f64) {
         *self = Self {
             strain: (self.strain + 1).min(MOST_STRAIN),
-            strained: at,
+            strained: at as f32,
             ..Self::new(&self.spec)
         };
     }
@@ -138,9 +138,9 @@ impl Hull {
     /// The samples have been consistent up to `at`: after a while, believe in better oscillators
     /// again.
     pub fn recover(&mut self, at: f64) {
-        if self.strain > 0 && at - self.strained > RECOVERY {
+        if self.strain > 0 && at - f64::from(self.strained) > RECOVERY {
             self.strain -= 1;
-            self.strained = at;
+            self.strained = at as f32;
         }
     }
 
