@@ -35,6 +35,10 @@ impl Interval {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inconsistent;
 
+/// Time without a contradiction after which a strained link believes in a better oscillator
+/// again, seconds.
+const RECOVERY: f64 = 600.0;
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Point {
     /// Seconds since the link's epoch.
@@ -91,14 +95,17 @@ impl Side {
 /// fade by themselves.
 ///
 /// The possible lines are those with `L_j + b·s_j ≤ a ≤ U_i + b·s_i` (`a` the offset now, `s` the
-/// ages). Each pair (i, j) limits the rate `b`; as all ages are positive both sides rise with `b`,
-/// so the largest offset goes with the largest rate and the least with the least.
+/// ages). Each pair (i, j) limits the rate `b`; a limit rises with `b` if its sample is older than
+/// the instant asked for, and falls with `b` if it is newer: stamps arrive one packet late, so an
+/// instant between two samples is asked for as well.
 #[derive(Debug, Clone)]
 pub struct Hull {
     above: Side,
     below: Side,
     spec: OscillatorSpec,
     strain: u8,
+    /// When the strain last changed, seconds.
+    strained: f64,
 }
 
 impl Hull {
@@ -109,6 +116,7 @@ impl Hull {
             below: Side::default(),
             spec: *spec,
             strain: 0,
+            strained: 0.0,
         }
     }
 
@@ -117,13 +125,23 @@ impl Hull {
         &self.spec
     }
 
-    /// The samples contradict the specification: start over, and believe in oscillators that
-    /// wander twice as much, so that the interval stays honest.
-    pub fn relax(&mut self) {
+    /// The samples contradict the specification at `at`: start over, and believe in oscillators
+    /// that wander twice as much, so that the interval stays honest.
+    pub fn relax(&mut self, at: f64) {
         *self = Self {
             strain: (self.strain + 1).min(MOST_STRAIN),
+            strained: at,
             ..Self::new(&self.spec)
         };
+    }
+
+    /// The samples have been consistent up to `at`: after a while, believe in better oscillators
+    /// again.
+    pub fn recover(&mut self, at: f64) {
+        if self.strain > 0 && at - self.strained > RECOVERY {
+            self.strain -= 1;
+            self.strained = at;
+        }
     }
 
     /// The offset at `at` is at most `limit`.
@@ -156,12 +174,14 @@ impl Hull {
         let mut upper = f64::INFINITY;
         for p in self.above.points() {
             let age = at - p.at;
-            upper = upper.min(p.limit + self.wander(age) + rate_upper * 1e9 * age);
+            let gain = (rate_upper * age).max(rate_lower * age);
+            upper = upper.min(p.limit + self.wander(age) + 1e9 * gain);
         }
         let mut lower = f64::NEG_INFINITY;
         for p in self.below.points() {
             let age = at - p.at;
-            lower = lower.max(p.limit - self.wander(age) + rate_lower * 1e9 * age);
+            let gain = (rate_upper * age).min(rate_lower * age);
+            lower = lower.max(p.limit - self.wander(age) + 1e9 * gain);
         }
         (lower <= upper).then_some(Interval {
             lower,
@@ -277,6 +297,28 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn late_news_is_no_contradiction(
+            rate in -150e-6..150e-6f64,
+            steps in prop::collection::vec((0.001..2.0f64, 0.0..1e4f64, 0.0..1e4f64), 1..40),
+        ) {
+            // As packets that carry the stamps of earlier ones tell it: forward limits at once,
+            // reverse limits one exchange late.
+            let mut hull = Hull::new(&steady());
+            let (mut at, mut late) = (0.0, None);
+            for (gap, out, back) in steps {
+                at += gap;
+                let truth = rate * 1e9 * at;
+                prop_assert!(hull.limit_above(at, truth + out).is_ok());
+                if let Some((then, limit)) = late.replace((at, truth - back)) {
+                    prop_assert!(hull.limit_below(then, limit).is_ok());
+                    let i = hull.interval(then).unwrap();
+                    let truth = rate * 1e9 * then;
+                    prop_assert!(i.lower <= truth + 1e-3 && truth - 1e-3 <= i.upper, "{i:?} {truth}");
+                }
+            }
+        }
+
         #[test]
         fn truth_is_always_inside(
             rate in -150e-6..150e-6f64,

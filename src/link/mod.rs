@@ -120,7 +120,9 @@ impl<E: LinkEstimator> Link<E> {
                 self.hull.limit_below(at, offset - error)
             };
             if consistent.is_err() {
-                self.hull.relax();
+                self.hull.relax(at);
+            } else {
+                self.hull.recover(at);
             }
         }
     }
@@ -288,6 +290,18 @@ mod tests {
                 "{n}"
             );
         }
+    }
+
+    #[test]
+    fn one_glitch_does_not_widen_the_interval_for_good() {
+        let width_after = |glitch: i64| {
+            // An answer that seems to have taken less than no time.
+            let (link, now) = run(1_000, |k| if k == 100 { (0, -glitch) } else { (0, 0) });
+            let estimate = link.estimate(now + Span::from_secs(300)).unwrap();
+            estimate.interval.width()
+        };
+        let (clean, recovered) = (width_after(0), width_after(50_000));
+        assert!(recovered < 1.05 * clean, "{clean} {recovered}");
     }
 
     #[test]

@@ -34,6 +34,10 @@ const RATE_ARRIVED: f64 = 0.2e-6;
 /// A majority this far away, and beyond six sigma, is joined anew rather than slewed to.
 const ELSEWHERE: f64 = 20_000.0;
 
+/// Rounds are no farther apart than this, however rare the polls: each takes in what came of any
+/// neighbour since the last, and the oscillators wander all the while.
+const LONGEST_ROUND: Span = Span::from_secs(1);
+
 /// The readings of one round, on the stack.
 struct Readings {
     readings: [Reading; MAX_READINGS],
@@ -50,7 +54,7 @@ impl Readings {
 impl<E: LinkEstimator, C: Combine> Node<E, C> {
     /// Take a round at `now` and plan the next.
     pub(super) fn round(&mut self, now: RawTime) {
-        let period = self.poll_period();
+        let period = self.poll_period().min(LONGEST_ROUND);
         self.next_round = now + period;
         let readings = self.read(now);
         let view = &mut self.clock.view;
@@ -169,8 +173,10 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let pick = |(first, then): (f64, f64)| if eager { first } else { then };
         self.clock.settled_rounds = self.clock.settled_rounds.saturating_add(1);
         let rate = Rate::from_fraction(pick(RATE_GAIN) * correction.rate);
-        self.adopt_rate(now, rate, self.config.max_correction * 0.1, readings);
-        // The promise covers slew and change of frequency together.
+        // The promise covers slew and all changes of frequency from one poll to the next together.
+        let share = period.as_nanos_f64() / self.poll_period().as_nanos_f64();
+        let limit = self.config.max_correction * (0.1 * share);
+        self.adopt_rate(now, rate, limit, readings);
         let limit = 0.9 * self.config.max_correction.over(period);
         let slew = (pick(OFFSET_GAIN) * correction.offset).clamp(-limit, limit);
         let view = &mut self.clock.view;

@@ -86,13 +86,14 @@ fn open_transport(config: &Config) -> Result<UdpTransport, ServiceError> {
 
 fn clockface(config: &Config) -> Clockface {
     match (config.discipline.target, config.discipline.settings()) {
-        (Target::System, Some(mut settings)) => {
+        (Target::System, Some(settings)) => {
+            // The discipline finds out by itself, goes on measuring, and says so in the status;
+            // this says it before anything else happens.
             if SystemClock::permission() != Permission::Granted {
                 tracing::warn!(
                     "no CAP_SYS_TIME: the system clock is measured, not steered; run as root, \
                      give the capability, or use --discipline none"
                 );
-                settings.measure_only = true;
             }
             Clockface::system(settings)
         }

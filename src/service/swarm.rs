@@ -15,7 +15,7 @@ use super::clockface::{Clockface, Flaws};
 use super::daemon::{Daemon, Desk, Scheduling};
 use super::state::State;
 use crate::discipline::Settings;
-use crate::engine::{PeerAddress, PeerSource, Sources, StaticPeers};
+use crate::engine::{PeerAddress, PeerSource, Sources};
 use crate::node::{Lie, NodeConfig};
 use crate::security::Identity;
 use crate::time::{Span, VirtualTime};
@@ -64,8 +64,36 @@ pub struct Swarm {
 /// Name of the network that swarms use among themselves.
 const NETWORK: &str = "parisync-demo";
 
+/// A node's identity and open time socket.
+struct Seat {
+    identity: Identity,
+    transport: UdpTransport,
+}
+
+impl Seat {
+    fn take() -> Result<Self, ServiceError> {
+        Ok(Self {
+            identity: Identity::generate()?,
+            transport: UdpTransport::open(&UdpConfig {
+                max_datagram: MAX_DATAGRAM,
+                ..UdpConfig::new((Ipv4Addr::LOCALHOST, 0).into())
+            })?,
+        })
+    }
+
+    #[cfg(not(feature = "dht"))]
+    fn address(&self) -> PeerAddress {
+        let addr = self.transport.local_addr();
+        PeerAddress {
+            id: Some(self.identity.node_id()),
+            ..PeerAddress::from(addr)
+        }
+    }
+}
+
 impl Swarm {
-    /// Starts one node for each of `plans`; the first is where the others join.
+    /// Starts one node for each of `plans`. They find each other through their DHT, which the
+    /// first of them opens; a build without it gives each the list of all.
     ///
     /// # Errors
     /// No sockets, threads or random bytes to be had.
@@ -74,12 +102,13 @@ impl Swarm {
             members: Vec::with_capacity(plans.len()),
             daemons: Vec::with_capacity(plans.len()),
         };
-        let mut bootstrap = Vec::new();
-        for plan in plans {
-            let address = swarm.add(plan, bootstrap.clone())?;
-            if bootstrap.is_empty() {
-                bootstrap.push(address);
-            }
+        let seats: Vec<Seat> = plans
+            .iter()
+            .map(|_| Seat::take())
+            .collect::<Result<_, _>>()?;
+        let mut directory = Directory::new(&seats);
+        for (plan, seat) in plans.iter().zip(seats) {
+            swarm.add(plan, seat, &mut directory)?;
         }
         Ok(swarm)
     }
@@ -96,20 +125,18 @@ impl Swarm {
         }
     }
 
-    /// Returns where later nodes can join.
     fn add(
         &mut self,
         plan: &Plan,
-        bootstrap: Vec<PeerAddress>,
-    ) -> Result<PeerAddress, ServiceError> {
-        let identity = Identity::generate()?;
-        let id = identity.node_id();
-        let secret = identity.ed25519_secret_bytes();
-        let transport = UdpTransport::open(&UdpConfig {
-            max_datagram: MAX_DATAGRAM,
-            ..UdpConfig::new((Ipv4Addr::LOCALHOST, 0).into())
-        })?;
-        let addr = transport.local_addr();
+        seat: Seat,
+        directory: &mut Directory,
+    ) -> Result<(), ServiceError> {
+        let engine = directory.engine(&seat)?;
+        let Seat {
+            identity,
+            transport,
+        } = seat;
+        let (id, addr) = (identity.node_id(), transport.local_addr());
         let parts = assemble(Blueprint {
             identity,
             network: NETWORK.to_owned(),
@@ -120,7 +147,6 @@ impl Swarm {
             lie: plan.lie,
             seed: plan.flaws.seed,
         })?;
-        let (engine, join) = discover(secret, addr, bootstrap)?;
         let sources = Sources::new(vec![engine]);
         let daemon = Daemon::start(parts, sources, Scheduling::default()).map_err(|source| {
             ServiceError::System {
@@ -136,7 +162,7 @@ impl Swarm {
             desk: daemon.desk().clone(),
         });
         self.daemons.push(daemon);
-        Ok(join)
+        Ok(())
     }
 }
 
@@ -164,39 +190,49 @@ impl Member {
 /// How long the swarm may go without being attended.
 pub const ATTEND: Duration = Duration::from_millis(100);
 
+/// How the nodes find each other.
 #[cfg(feature = "dht")]
-fn discover(
-    secret: [u8; 32],
-    addr: SocketAddr,
+struct Directory {
+    /// Where the DHT is joined; empty before its first node is there.
     bootstrap: Vec<PeerAddress>,
-) -> Result<(Box<dyn PeerSource>, PeerAddress), ServiceError> {
-    use crate::engine::{Dht, DhtConfig, DhtTuning};
-    let dht = Dht::start(DhtConfig {
-        secret,
-        network: NETWORK.to_owned(),
-        listen: (Ipv4Addr::LOCALHOST, 0).into(),
-        time_port: addr.port(),
-        bootstrap,
-        tuning: DhtTuning::default(),
-    })?;
-    let join = peer_address(dht.local_addr());
-    Ok((Box::new(dht), join))
 }
 
-/// Without the DHT the first node is known to all; what it knows of them does not spread.
+#[cfg(feature = "dht")]
+impl Directory {
+    const fn new(_: &[Seat]) -> Self {
+        let bootstrap = Vec::new();
+        Self { bootstrap }
+    }
+
+    fn engine(&mut self, seat: &Seat) -> Result<Box<dyn PeerSource>, ServiceError> {
+        use crate::engine::{Dht, DhtConfig, DhtTuning};
+        let dht = Dht::start(DhtConfig {
+            secret: seat.identity.ed25519_secret_bytes(),
+            network: NETWORK.to_owned(),
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            time_port: seat.transport.local_addr().port(),
+            bootstrap: self.bootstrap.clone(),
+            tuning: DhtTuning::default(),
+        })?;
+        if self.bootstrap.is_empty() {
+            self.bootstrap.push(PeerAddress::from(dht.local_addr()));
+        }
+        Ok(Box::new(dht))
+    }
+}
+
+/// The list of all nodes.
 #[cfg(not(feature = "dht"))]
-fn discover(
-    _secret: [u8; 32],
-    addr: SocketAddr,
-    bootstrap: Vec<PeerAddress>,
-) -> Result<(Box<dyn PeerSource>, PeerAddress), ServiceError> {
-    Ok((Box::new(StaticPeers::start(bootstrap)?), peer_address(addr)))
-}
+struct Directory(Vec<PeerAddress>);
 
-fn peer_address(addr: SocketAddr) -> PeerAddress {
-    PeerAddress {
-        id: None,
-        host: crate::engine::Host::Ip(addr.ip()),
-        port: addr.port(),
+#[cfg(not(feature = "dht"))]
+impl Directory {
+    fn new(seats: &[Seat]) -> Self {
+        Self(seats.iter().map(Seat::address).collect())
+    }
+
+    fn engine(&mut self, _: &Seat) -> Result<Box<dyn PeerSource>, ServiceError> {
+        let peers = crate::engine::StaticPeers::start(self.0.clone())?;
+        Ok(Box::new(peers))
     }
 }

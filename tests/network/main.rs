@@ -6,7 +6,7 @@
 
 mod sim;
 
-use parisync::node::Lie;
+use parisync::node::{Lie, NodeConfig};
 use parisync::time::{Rate, Span};
 use sim::{Sim, World};
 
@@ -25,6 +25,22 @@ fn eight_bad_clocks_agree() {
     assert!(late.rms < 100.0 && late.worst_skew < 1_000.0, "{late:?}");
     assert_eq!(late.synchronized, late.samples);
     assert_eq!(early.violations + late.violations, 0);
+}
+
+#[test]
+fn rare_polls_are_made_the_most_of() {
+    let mut sim = Sim::new(World {
+        config: NodeConfig {
+            poll: Span::from_secs(8),
+            ..NodeConfig::default()
+        },
+        ..World::default()
+    });
+    sim.run_to(100.0);
+    let figures = sim.observe(&all(8), 0.5, 400.0);
+    println!("{figures:?}");
+    assert!(figures.rms < 80.0, "{figures:?}");
+    assert_eq!(figures.violations, 0);
 }
 
 #[test]
