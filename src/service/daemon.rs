@@ -303,17 +303,19 @@ impl IoThread {
                     tracing::debug!(to = %output.outgoing.to, "not sent: {error}");
                 }
             }
-            let mut news = false;
+            let mut arrived = false;
             let inbox = &self.inbox;
             let drained = self.port.drain(|incoming| {
-                news = true;
+                arrived |= matches!(incoming, Incoming::Datagram { .. });
                 inbox.push(into_input(&incoming));
             });
-            if news {
+            // A transmit stamp alone is no reason to wake anybody: it is ahead of the answer in
+            // the queue, and the core looks there before it sends.
+            if arrived {
                 self.core.unpark();
-                let lost = self.port.transport().counters().tx_lost;
-                self.lost.store(lost, Ordering::Relaxed);
             }
+            let lost = self.port.transport().counters().tx_lost;
+            self.lost.store(lost, Ordering::Relaxed);
             let waited = drained.and_then(|()| self.port.wait(LONGEST_SLEEP, Some(&self.wake)));
             match waited {
                 Ok(()) => failing = false,
