@@ -269,7 +269,8 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
     thread::Builder::new().name(name.to_owned()).spawn(body)
 }
 
-fn schedule(scheduling: Scheduling) {
+/// The calling thread gets the processor and the priority it was configured for, if possible.
+pub(super) fn schedule(scheduling: Scheduling) {
     if let Some(cpu) = scheduling.cpu
         && let Err(error) = hwts::sched::pin_to_cpu(cpu)
     {
