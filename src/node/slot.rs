@@ -2,7 +2,7 @@
 
 use super::ledger::Ledger;
 use crate::consensus::{Reading, Verdict};
-use crate::link::{Estimate, Link, LinkEstimator};
+use crate::link::{Estimate, Link, LinkEstimator, OscillatorSpec};
 use crate::time::{RawTime, Span, VirtualLine};
 use crate::topology::NodeId;
 use crate::wire::{ClockState, Message, StampSource};
@@ -128,6 +128,28 @@ impl<E: LinkEstimator> Slot<E> {
             self.exchanges += 1;
             self.answered = true;
         }
+    }
+
+    /// No longer a neighbour, only somebody who is answered.
+    pub(super) fn retire(&mut self, oscillator: OscillatorSpec) {
+        self.chosen = false;
+        self.link = Link::new(oscillator);
+        self.verdict = None;
+        self.reading = None;
+        self.burst_left = 0;
+    }
+
+    /// Our raw clock is another one from now on: whatever relates it to the peer's is void.
+    pub(super) fn restart(&mut self, oscillator: OscillatorSpec, now: RawTime, first_seq: u32) {
+        self.link = Link::new(oscillator);
+        self.ledger = Ledger::new(first_seq);
+        self.last_rx = None;
+        self.announced = None;
+        self.verdict = None;
+        self.reading = None;
+        self.burst_left = 0;
+        (self.next_poll, self.next_burst) = (now, now);
+        (self.silent, self.answered) = (0, false);
     }
 
     /// Whether it has been heard lately enough to count.

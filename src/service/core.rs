@@ -95,7 +95,13 @@ impl Core {
         self.count_stamp(stamp.source);
         match self.sessions.handle(now, from, bytes, &mut self.plain) {
             Ok(Incoming::Message { peer, bytes }) => match wire::decode(bytes) {
-                Ok(message) => self.node.receive(now, &peer, &message, stamp),
+                Ok(message) => {
+                    // Its slot may have been given away while its session lived on.
+                    if !self.node.knows(&peer) {
+                        self.node.session_up(now, peer, from, true);
+                    }
+                    self.node.receive(now, &peer, &message, stamp);
+                }
                 // An authenticated peer of a later version: nothing to hold against it.
                 Err(_) => self.refused += 1,
             },
@@ -193,10 +199,11 @@ impl Core {
                     expect,
                     reason,
                 } => {
-                    match expect {
-                        Some(peer) => self.node.session_down(now, &peer),
-                        None => self.retry_contact(now, addr),
+                    if let Some(peer) = expect {
+                        self.node.connect_failed(now, &peer);
                     }
+                    // Whoever answered there before may have got a new identity.
+                    self.retry_contact(now, addr);
                     return Some(Notice::SessionFailed(addr, reason.to_string()));
                 }
             }
