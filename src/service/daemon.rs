@@ -92,6 +92,8 @@ pub struct Daemon {
     desk: Desk,
     notices: Receiver<Notice>,
     peers: Sources,
+    /// What found no room among the orders.
+    pending: Option<PeerEvent>,
 }
 
 /// Where anybody can ask a running node for its status.
@@ -180,6 +182,7 @@ impl Daemon {
             desk,
             notices,
             peers,
+            pending: None,
         };
         let io = IoThread {
             port,
@@ -210,11 +213,15 @@ impl Daemon {
     /// never blocks. Returns what happened, for the log.
     pub fn attend(&mut self) -> Vec<Notice> {
         let mut woken = false;
-        while let Some(event) = self.peers.poll() {
+        while let Some(event) = self.pending.take().or_else(|| self.peers.poll()) {
             match self.desk.orders.try_send(Order::Peer(event)) {
                 Ok(()) => woken = true,
-                // Engines repeat themselves.
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => break,
+                // Not every engine repeats itself: keep it until the core has made room.
+                Err(TrySendError::Full(Order::Peer(event))) => {
+                    self.pending = Some(event);
+                    break;
+                }
+                Err(_) => break,
             }
         }
         if woken {
