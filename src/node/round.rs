@@ -190,20 +190,26 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             ClockState::Joining => self.enter(ClockState::Unsynchronized),
             _ => {}
         }
-        if self.clock.fresh_bound == Span::MAX {
-            return;
-        }
-        let alone = now - self.clock.last_fresh;
-        let wander = 4.0 * self.config.oscillator.wander * alone.as_secs_f64().sqrt();
-        let growth = self.config.max_correction + Rate::from_fraction(wander);
-        let view = &mut self.clock.view;
-        view.bound = self.clock.fresh_bound + Span::from_nanos_f64(growth.over(alone));
-        view.bound_growth = growth;
-        view.as_of = now;
-        let worn_out = view.bound > self.config.holdover_limit;
+        self.carry_bound(now);
+        let view = &self.clock.view;
+        let worn_out = view.bound != Span::MAX && view.bound > self.config.holdover_limit;
         if worn_out && view.state == ClockState::Holdover {
             self.enter(ClockState::FreeRunning);
         }
+    }
+
+    /// No reading can be measured against: the last bound goes on growing.
+    fn carry_bound(&mut self, now: RawTime) {
+        let alone = now - self.clock.last_fresh;
+        let wander = 4.0 * self.config.oscillator.wander * alone.as_secs_f64().sqrt();
+        let growth = self.clock.fresh_growth + Rate::from_fraction(wander);
+        let view = &mut self.clock.view;
+        view.as_of = now;
+        view.bound = self.clock.fresh_bound;
+        if view.bound != Span::MAX {
+            view.bound += Span::from_nanos_f64(growth.over(alone).ceil());
+        }
+        view.bound_growth = growth;
     }
 
     fn judge(&mut self, readings: &Readings) -> [Verdict; MAX_READINGS] {
@@ -243,40 +249,64 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
 
     /// Publish what the readings guarantee; re-read, as the clock may just have jumped.
     fn publish_window(&mut self, now: RawTime, readings: &Readings) {
-        let view = self.clock.view;
-        // Until synchronized, neighbours in the same state are all there is to measure against.
-        let joined = view.state == ClockState::Synchronized;
+        if self.clock.view.state != ClockState::Synchronized {
+            self.clock.view.as_of = now;
+            self.clock.view.bound = Span::MAX;
+            return;
+        }
+        let Some(window) = self.window_at(now, readings) else {
+            return self.carry_bound(now);
+        };
+        // What the frequencies are is not known exactly either, least of all on a young link.
+        let period = self.next_round - now;
+        let then = self.window_at(self.next_round, readings);
+        let widening = then.map_or(0.0, |then| then.bound() - window.bound());
+        let growth = Rate::from_fraction(widening.max(0.0) / period.as_nanos_f64());
+        let view = &mut self.clock.view;
+        view.as_of = now;
+        view.liars = window.liars as u16;
+        view.bound = Span::from_nanos_f64(window.bound().ceil());
+        // That of the others holds their corrections; ours come on top.
+        view.bound_growth = self.config.max_correction + growth.max(self.config.max_correction);
+        self.clock.last_fresh = now;
+        self.clock.fresh_bound = view.bound;
+        self.clock.fresh_growth = view.bound_growth;
+    }
+
+    /// What the readings, taken at `at`, guarantee.
+    fn window_at(&self, at: RawTime, readings: &Readings) -> Option<Window> {
+        let line = &self.clock.view.line;
         let mut fresh = [readings.readings[0]; MAX_READINGS];
         let mut len = 0;
         for index in &readings.slots[..readings.len] {
             let slot: Option<&Slot<E>> = self.slots[usize::from(*index)].as_ref();
-            if let Some(mut reading) = slot.and_then(|s| s.reading(&view.line, now, &self.config)) {
-                reading.ready |= !joined;
+            if let Some(reading) = slot.and_then(|s| s.reading(line, at, &self.config)) {
                 fresh[len] = reading;
                 len += 1;
             }
         }
-        let window = consensus::window(&fresh[..len]);
+        consensus::window(&fresh[..len])
+    }
+
+    /// Our raw clock has missed `span`: what was known of ours and of the others' is void.
+    pub(super) fn restart_clock(&mut self, now: RawTime, span: Span) {
+        self.step(now, span.as_nanos_f64());
+        self.clock.fresh_bound = Span::MAX;
         let view = &mut self.clock.view;
-        view.as_of = now;
-        match window {
-            Some(window) if joined => {
-                let Window { liars, .. } = window;
-                view.liars = liars as u16;
-                view.bound = Span::from_nanos_f64(window.bound().ceil());
-                // Our own corrections and those of the others.
-                view.bound_growth = self.config.max_correction * 2.0;
-                self.clock.last_fresh = now;
-                self.clock.fresh_bound = view.bound;
-            }
-            _ => view.bound = Span::MAX,
-        }
+        (view.bound, view.as_of) = (Span::MAX, now);
+        (view.heard, view.used) = (0, 0);
+        self.next_round = now + self.config.fast_poll;
+        self.enter(ClockState::Unsynchronized);
     }
 
     fn enter(&mut self, state: ClockState) {
         if self.clock.view.state != state {
             self.clock.view.state = state;
             self.clock.streak = 0;
+            if state == ClockState::Joining {
+                // The clock is about to jump: what was known of it is void.
+                self.clock.fresh_bound = Span::MAX;
+            }
             self.emit(Event::State(state));
         }
     }

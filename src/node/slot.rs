@@ -179,8 +179,13 @@ impl<E: LinkEstimator> Slot<E> {
         let estimate = self.link.estimate(now)?;
         let belief = estimate.belief;
         let offset = virtual_offset(line, &announced.line, &estimate, now);
-        // An honest peer may have left its announced line by this much since.
-        let left = config.max_correction.over((now - announced.heard).abs());
+        // An honest peer may have left its announced line by this much since it said so, which may
+        // be long before we heard it if somebody held the packet back.
+        let (origin, ..) = announced.line.origin();
+        let there = now + Span::from_nanos(estimate.reference);
+        let said = there + Span::from_nanos_f64(belief.offset) - origin;
+        let age = (now - announced.heard).abs().max(said.abs());
+        let left = config.max_correction.over(age);
         Some(Reading {
             offset,
             sigma: belief.offset_sigma,
