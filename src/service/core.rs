@@ -120,6 +120,11 @@ impl Core {
         self.node.transmitted(link, seq, stamp);
     }
 
+    /// The host slept for `span`, which its raw clock did not count.
+    pub fn slept(&mut self, now: RawTime, span: Span) {
+        self.node.slept(now, span);
+    }
+
     /// An engine learnt something.
     pub fn peer_event(&mut self, now: RawTime, event: PeerEvent) {
         match event {

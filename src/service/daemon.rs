@@ -26,9 +26,11 @@ use super::core::{Core, Notice, Outgoing};
 use super::local::LocalClock;
 use super::port::{Incoming, Port};
 use super::steer::{self, SharedReport, Steerer};
+use crate::discipline::asleep;
 use crate::engine::{PeerEvent, PeerSource, Sources};
 use crate::export::status::Status;
 use crate::node::{LinkId, RawStamp};
+use crate::time::Span;
 use crate::wire::MAX_DATAGRAM;
 
 /// Datagrams and stamps on their way to the core.
@@ -46,10 +48,17 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// The core never spins, whatever its timers say.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(20);
 
+/// A shorter sleep cannot be told from the noise of comparing clocks.
+const SHORTEST_NAP: Span = Span::from_millis(50);
+
 /// How long the status may take.
 const STATUS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// From the socket to the core.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the queue is made once; a box for each datagram would allocate"
+)]
 enum Input {
     Datagram {
         from: SocketAddr,
@@ -163,6 +172,7 @@ impl Daemon {
             wake: Arc::clone(&wake),
             orders: incoming_orders,
             notices: notice,
+            asleep: asleep(),
             stop: Arc::clone(&stop),
         };
         let core = spawn("core", move || core.run())?;
@@ -361,6 +371,8 @@ struct CoreThread {
     wake: Arc<Wake>,
     orders: Receiver<Order>,
     notices: Sender<Notice>,
+    /// How long the host has slept since it booted.
+    asleep: Span,
     stop: Arc<AtomicBool>,
 }
 
@@ -374,7 +386,17 @@ impl CoreThread {
     }
 
     fn turn(&mut self) {
-        while let Some(input) = self.inbox.pop() {
+        let slept = asleep() - self.asleep;
+        if slept > SHORTEST_NAP {
+            self.asleep += slept;
+            self.core.slept(self.local.now(), slept);
+        }
+        // No more than there can be at once: a flood must not keep timers and a stop waiting. What
+        // comes meanwhile wakes the core again.
+        for _ in 0..INBOX {
+            let Some(input) = self.inbox.pop() else {
+                break;
+            };
             let now = self.local.now();
             match input {
                 Input::Sent { packet, stamp } => self.core.sent(packet, stamp),
