@@ -21,8 +21,8 @@ pub struct NodeConfig {
     pub burst: u8,
     /// The oscillators of this network.
     pub oscillator: OscillatorSpec,
-    /// How far the frequency of the virtual clock may be from the median of the oscillators:
-    /// what keeps colluders from dragging it away for good.
+    /// How far the frequency of the virtual clock may be from the median of the oscillators, beyond
+    /// what is uncertain about that: what keeps colluders from dragging it away for good.
     pub rate_leash: Rate,
     /// How fast a synchronized node may leave the line it announced. All nodes of a network must
     /// agree on it, as it enters their bounds.

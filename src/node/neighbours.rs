@@ -165,6 +165,10 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             self.next_want = now + self.want_pause;
             self.want_pause = (self.want_pause * 2).min(LONGEST_WANT_PAUSE);
         }
+        if self.clock.joins_in_vain(now) {
+            // Whoever drew bad neighbours must not be left with them.
+            self.next_rotation = self.next_rotation.min(now + HASTY_ROTATE);
+        }
         if now >= self.next_rotation {
             self.next_rotation = now + self.config.rotate;
             self.rotate(now);

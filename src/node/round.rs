@@ -22,11 +22,22 @@ const EAGER_ROUNDS: u32 = 10;
 /// Rounds in a row that must agree before the state changes.
 const STREAK: u8 = 3;
 
+/// Joining that takes more than this many times as long as newcomers listen has stalled.
+const STALLED: i64 = 3;
+
+/// The leash is longer by this many sigma of where it is tied: who sees few of many different
+/// oscillators must still be able to follow the network.
+const LEASH_SIGMAS: f64 = 3.0;
+
 /// A joining clock this close to the others, and better than four sigma, has arrived.
 const ARRIVED: f64 = 2_000.0;
 
-/// A frequency this well known is worth adopting while joining.
-const RATE_KNOWN: f64 = 0.5e-6;
+/// A frequency this well known is worth adopting while joining: at least, and where the offset is
+/// known so badly that it takes [`RATE_MATTERS`] seconds to notice.
+const RATE_KNOWN: (f64, f64) = (0.5e-6, 2e-6);
+
+/// In ns of offset for each unit of frequency: ten seconds.
+const RATE_MATTERS: f64 = 10e9;
 
 /// A joining frequency this close to the others has arrived.
 const RATE_ARRIVED: f64 = 0.2e-6;
@@ -122,15 +133,23 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
 
     /// Jump to the others until nothing is left to jump.
     fn join(&mut self, now: RawTime, readings: &Readings) {
-        let Some(target) = consensus::target(readings.as_slice(), false) else {
+        let since = *self.clock.joining_since.get_or_insert(now);
+        let stalled = now - since > self.config.listen * STALLED;
+        let target = if stalled {
+            consensus::meeting_point(readings.as_slice())
+        } else {
+            consensus::target(readings.as_slice(), false)
+        };
+        let Some(target) = target else {
             return;
         };
         let arrived = ARRIVED.max(4.0 * target.sigma);
+        let known = (target.sigma / RATE_MATTERS).clamp(RATE_KNOWN.0, RATE_KNOWN.1);
         let near = target.offset.abs() <= arrived
             && target.rate.abs() <= RATE_ARRIVED.max(4.0 * target.rate_sigma)
-            && target.rate_sigma <= RATE_KNOWN
+            && target.rate_sigma <= known
             && consensus::majority_within(readings.as_slice(), arrived);
-        if target.rate_sigma <= RATE_KNOWN {
+        if target.rate_sigma <= known {
             let limit = self.config.oscillator.max_drift * 2.0;
             self.adopt_rate(now, Rate::from_fraction(target.rate), limit, readings);
         }
@@ -138,7 +157,6 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         if target.offset.abs() > 0.25 * arrived {
             self.step(now, target.offset);
         }
-        let since = *self.clock.joining_since.get_or_insert(now);
         self.clock.streak = if near {
             self.clock.streak.saturating_add(1)
         } else {
@@ -155,7 +173,9 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
     fn agree(&mut self, now: RawTime, period: Span, readings: &Readings) {
         let verdicts = self.judge(readings);
         let slice = readings.as_slice();
-        if let Some(target) = consensus::target(slice, true)
+        // Newcomers and few others do not move a settled clock.
+        if consensus::established(slice, true)
+            && let Some(target) = consensus::target(slice, true)
             && target.offset.abs() > elsewhere(target.sigma)
         {
             self.clock.streak = self.clock.streak.saturating_add(1);
@@ -232,9 +252,9 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let mut wanted = (line.rate() + change).as_fraction();
         if let Some(centre) = consensus::oscillator_centre(readings.as_slice()) {
             // Who the neighbours are may change at once; where the leash is tied may not.
-            let tied = self.clock.leash.get_or_insert(centre);
-            *tied += LEASH_GAIN * (centre - *tied);
-            let leash = self.config.rate_leash.as_fraction();
+            let tied = self.clock.leash.get_or_insert(centre.rate);
+            *tied += LEASH_GAIN * (centre.rate - *tied);
+            let leash = self.config.rate_leash.as_fraction() + LEASH_SIGMAS * centre.sigma;
             wanted = wanted.clamp(*tied - leash, *tied + leash);
         }
         let change = (Rate::from_fraction(wanted) - line.rate()).clamp_abs(limit);
