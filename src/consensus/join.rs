@@ -12,32 +12,78 @@ pub struct Target {
     pub sigma: f64,
     /// The median frequency minus ours, as a fraction.
     pub rate: f64,
-    /// Typical sigma of the rates it rests on.
+    /// One sigma of the median frequency: many that are each known badly are known well together.
     pub rate_sigma: f64,
+}
+
+/// Synchronized clocks that are this close, ns, stand for the same time.
+const TOGETHER: f64 = 20_000.0;
+
+/// The median of n Gaussian values scatters this much more than their mean: √(π/2).
+const MEDIAN: f64 = 1.2533;
+
+/// Whether those that call themselves synchronized can be believed to be an established network,
+/// ourselves included if `settled`: either most of them cannot be lying, or more of them agree
+/// with their median than could be lying. Liars call themselves whatever they like, so that some
+/// are synchronized is not enough.
+///
+/// Who agrees is judged by what its own packets guarantee: a lie cannot widen the interval of an
+/// honest clock.
+pub fn established(readings: &[Reading], settled: bool) -> bool {
+    let liars = tolerated_liars(readings.len() + 1);
+    let ready = || readings.iter().filter(|r| r.ready);
+    let own = settled.then_some(0.0);
+    let mut offsets: Sample = ready().map(|r| r.offset).chain(own).collect();
+    let Some(median) = offsets.lower_median() else {
+        return false;
+    };
+    let near = |low: f64, high: f64| low - TOGETHER <= median && median <= high + TOGETHER;
+    let support =
+        ready().filter(|r| near(r.lower, r.upper)).count() + usize::from(settled && near(0.0, 0.0));
+    offsets.len() > 2 * liars || support > liars
 }
 
 /// The lower median of the network, or `None` without readings.
 ///
-/// If more neighbours are synchronized than could be lying, only they count: an established
-/// network is joined, not moved. Otherwise everybody is new and everybody counts, ourselves
-/// included; the lower median does not move while others move onto it, so even nodes that act
-/// on stale readings meet.
+/// If there is an [`established`] network, only its clocks count: it is joined, not moved.
+/// Otherwise everybody is new and everybody counts, ourselves included; the lower median does not
+/// move while others move onto it, so even nodes that act on stale readings meet.
 ///
 /// `settled`: our own clock counts as established too (it seeks to rejoin after a partition).
 pub fn target(readings: &[Reading], settled: bool) -> Option<Target> {
-    let ready = readings.iter().filter(|r| r.ready).count();
-    let established = ready > tolerated_liars(readings.len() + 1);
+    aim(readings, settled, Sample::lower_median)
+}
+
+/// The same for a network that should have formed long since: where there is no established
+/// network, the fault-tolerant midpoint instead of the median. That takes several jumps, but no
+/// liars can keep the others apart for good by telling each something else.
+pub fn meeting_point(readings: &[Reading]) -> Option<Target> {
+    let liars = tolerated_liars(readings.len() + 1);
+    if established(readings, false) {
+        return target(readings, false);
+    }
+    aim(readings, false, |values| values.midpoint_without(liars))
+}
+
+fn aim(
+    readings: &[Reading],
+    settled: bool,
+    centre: impl Fn(&mut Sample) -> Option<f64>,
+) -> Option<Target> {
+    let established = established(readings, settled);
     let counts = |r: &&Reading| r.ready || !established;
     let own = (settled || !established).then_some(0.0);
-    let median = |value: fn(&Reading) -> f64, own: Option<f64>| {
+    let sample = |value: fn(&Reading) -> f64, own: Option<f64>| {
         let values = readings.iter().filter(counts).map(value).chain(own);
-        values.collect::<Sample>().lower_median()
+        values.collect::<Sample>()
     };
+    let mut rate_sigmas = sample(|r| r.rate_sigma, None);
+    let together = MEDIAN / (rate_sigmas.len() as f64).sqrt();
     Some(Target {
-        sigma: median(|r| r.sigma, None)?,
-        rate_sigma: median(|r| r.rate_sigma, None)?,
-        offset: median(|r| r.offset, own)?,
-        rate: median(|r| r.rate, own)?,
+        sigma: sample(|r| r.sigma, None).lower_median()?,
+        rate_sigma: rate_sigmas.lower_median()? * together.min(1.0),
+        offset: centre(&mut sample(|r| r.offset, own))?,
+        rate: centre(&mut sample(|r| r.rate, own))?,
     })
 }
 
@@ -48,11 +94,22 @@ pub fn majority_within(readings: &[Reading], reach: f64) -> bool {
     2 * near >= readings.len()
 }
 
-/// The median of the oscillators around us and our own, against our own: what the frequency of the
-/// virtual clock is leashed to. With fewer than four nobody can be outvoted, and there is none.
-pub fn oscillator_centre(readings: &[Reading]) -> Option<f64> {
+/// The typical oscillator around us, as a fraction against our own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OscillatorCentre {
+    /// The median of the oscillators around us and our own.
+    pub rate: f64,
+    /// One sigma of how far that may be from the median of all the network's oscillators.
+    pub sigma: f64,
+}
+
+/// What the frequency of the virtual clock is leashed to. With fewer than four oscillators nobody
+/// can be outvoted, and there is none.
+pub fn oscillator_centre(readings: &[Reading]) -> Option<OscillatorCentre> {
     let mut rates: Sample = readings.iter().map(|r| r.raw_rate).chain([0.0]).collect();
-    (rates.len() >= 4).then(|| rates.lower_median())?
+    let rate = rates.lower_median().filter(|_| rates.len() >= 4)?;
+    let sigma = MEDIAN * rates.spread(rate) / (rates.len() as f64).sqrt();
+    Some(OscillatorCentre { rate, sigma })
 }
 
 #[cfg(test)]
@@ -73,6 +130,36 @@ mod tests {
         let mut readings = [1e9, 100.0, 200.0, 300.0].map(reading);
         readings[1..].iter_mut().for_each(|r| r.ready = false);
         assert_eq!(target(&readings, false).unwrap().offset, 200.0);
+    }
+
+    #[test]
+    fn liars_and_the_first_to_arrive_are_not_the_established_network() {
+        // Twelve clocks: three liars, one honest clock synchronized, the others still joining.
+        let mut readings = [1e9; 11].map(reading);
+        for (r, offset) in readings[3..]
+            .iter_mut()
+            .zip([0.0, 1e3, 2e3, -1e3, 5e2, 0.0, 0.0, 0.0])
+        {
+            *r = reading(offset);
+            r.ready = false;
+        }
+        readings[3].ready = true;
+        assert!(!established(&readings, false));
+        assert!(target(&readings, false).unwrap().offset.abs() < 5e3);
+        // Nor do they become so by answering late, which widens their own intervals only.
+        readings[..3].iter_mut().for_each(|r| r.lower = -1e9);
+        assert!(!established(&readings, false));
+        // Four that agree cannot all be lying.
+        readings[4..7].iter_mut().for_each(|r| r.ready = true);
+        assert!(established(&readings, false));
+    }
+
+    #[test]
+    fn a_crowd_of_newcomers_does_not_count_against_the_settled() {
+        let mut readings = [0.0, 5.0, -5e8, -5e8, -5e8, -5e8].map(reading);
+        readings[2..].iter_mut().for_each(|r| r.ready = false);
+        assert!(established(&readings, true));
+        assert!(target(&readings, true).unwrap().offset.abs() < 10.0);
     }
 
     #[test]

@@ -42,6 +42,18 @@ impl Sample {
         self.rank(self.len.checked_sub(1)? / 2)
     }
 
+    /// Halfway between the least and the largest value that are left without the `k` outermost on
+    /// each side (the fault-tolerant midpoint of J. Lundelius Welch and N. Lynch, *A new
+    /// fault-tolerant algorithm for clock synchronization*, 1988).
+    ///
+    /// Nodes that each jump there come closer even if liars tell each of them something else;
+    /// those that jump to their medians may stay where they are.
+    pub(super) fn midpoint_without(&mut self, k: usize) -> Option<f64> {
+        let least = self.rank(k)?;
+        let largest = self.rank(self.len.checked_sub(k + 1)?)?;
+        Some(0.5 * (least + largest))
+    }
+
     /// Robust standard deviation about `centre`: the scaled median absolute deviation.
     pub(super) fn spread(&self, centre: f64) -> f64 {
         /// Makes it agree with the standard deviation of a Gaussian: 1/Φ⁻¹(¾).
@@ -81,6 +93,21 @@ mod tests {
             );
         }
         assert_eq!(Sample::new().lower_median(), None);
+    }
+
+    #[test]
+    fn two_faced_liars_do_not_keep_midpoints_apart() {
+        // Seven honest clocks in two camps; three liars are below for one and above for the other.
+        let honest = [0.0, 0.0, 0.0, 8.0, 8.0, 8.0, 8.0];
+        let told = |lie: f64| honest.into_iter().chain([lie; 3]).collect::<Sample>();
+        assert_eq!(told(-1e6).lower_median(), Some(0.0));
+        assert_eq!(told(1e6).lower_median(), Some(8.0));
+        let (low, high) = (
+            told(-1e6).midpoint_without(3),
+            told(1e6).midpoint_without(3),
+        );
+        assert_eq!((low, high), (Some(4.0), Some(8.0)));
+        assert_eq!(Sample::new().midpoint_without(0), None);
     }
 
     #[test]

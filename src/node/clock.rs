@@ -51,9 +51,10 @@ pub(super) struct Clockwork {
     pub(super) joining_since: Option<RawTime>,
     /// Where the frequency's leash is tied: the typical oscillator around us, against ours.
     pub(super) leash: Option<f64>,
-    /// The last round with fresh readings, and the bound then.
+    /// The last round with fresh readings, the bound then, and how fast it grew.
     pub(super) last_fresh: RawTime,
     pub(super) fresh_bound: Span,
+    pub(super) fresh_growth: Rate,
 }
 
 impl Clockwork {
@@ -77,7 +78,19 @@ impl Clockwork {
             leash: None,
             last_fresh: now,
             fresh_bound: Span::MAX,
+            fresh_growth: Rate::ZERO,
         }
+    }
+
+    /// Whether joining has taken so long that it must be the neighbours' fault.
+    pub(super) fn joins_in_vain(&self, now: RawTime) -> bool {
+        /// A network with milliseconds of jitter takes its time as well.
+        const PATIENCE: Span = Span::from_secs(120);
+        let joining = self.view.state == ClockState::Joining;
+        joining
+            && self
+                .joining_since
+                .is_some_and(|since| now - since > PATIENCE)
     }
 
     pub(super) const fn view(&self) -> ClockView {

@@ -204,6 +204,15 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         }
     }
 
+    /// The host slept for `span`, which its raw clock did not count. The line goes on where it
+    /// must be by now, to the precision of `span`; everything measured is measured anew.
+    pub fn slept(&mut self, now: RawTime, span: Span) {
+        for slot in self.slots.iter_mut().flatten() {
+            slot.restart(self.config.oscillator, now, self.rng.next() as u32);
+        }
+        self.restart_clock(now, span);
+    }
+
     /// The next message to send, if any. Ask until there is none, after every other input.
     pub fn poll_transmit(&mut self, now: RawTime) -> Option<Transmit> {
         while let Some(index) = self.outbox.pop_front() {

@@ -22,6 +22,12 @@ const DESPERATE: usize = 3;
 /// Time a session may take to come up before the candidate counts as unreachable.
 const CONNECT_TIMEOUT: Span = Span::from_secs(10);
 
+/// An inbound peer that is silent for this long may make room for another.
+const IDLE: Span = Span::from_secs(10);
+
+/// The pause between two exchanges of neighbours while those at hand do not let us join.
+const HASTY_ROTATE: Span = Span::from_secs(10);
+
 /// Longest pause between two requests for more peers.
 const LONGEST_WANT_PAUSE: Span = Span::from_secs(60);
 
@@ -60,9 +66,13 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
                     addr,
                     found_by: FoundBy::Inbound,
                 });
-                self.occupy(peer, now)
+                self.occupy(peer, now, false)
             }
-            None => return,
+            None => {
+                // We have given it up meanwhile: the session is of no use to us.
+                self.emit(Event::Dropped(peer));
+                return;
+            }
         };
         if let Some(slot) = index.and_then(|index| self.slots[index].as_mut()) {
             slot.up = true;
@@ -72,9 +82,23 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         self.next_census = self.next_census.min(now);
     }
 
-    /// The session with `peer` is gone, or could not be opened.
+    /// Whether `peer` has a slot, so that its messages are taken in.
+    pub fn knows(&self, peer: &NodeId) -> bool {
+        self.find(peer).is_some()
+    }
+
+    /// The session with `peer` is gone.
     pub fn session_down(&mut self, now: RawTime, peer: &NodeId) {
         if let Some(index) = self.find(peer) {
+            self.drop_slot(index, now, true);
+        }
+    }
+
+    /// A session with `peer` could not be opened; one that still works is kept.
+    pub fn connect_failed(&mut self, now: RawTime, peer: &NodeId) {
+        if let Some(index) = self.find(peer)
+            && !self.slots[index].as_ref().is_some_and(Slot::reachable)
+        {
             self.drop_slot(index, now, true);
         }
     }
@@ -141,6 +165,10 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             self.next_want = now + self.want_pause;
             self.want_pause = (self.want_pause * 2).min(LONGEST_WANT_PAUSE);
         }
+        if self.clock.joins_in_vain(now) {
+            // Whoever drew bad neighbours must not be left with them.
+            self.next_rotation = self.next_rotation.min(now + HASTY_ROTATE);
+        }
         if now >= self.next_rotation {
             self.next_rotation = now + self.config.rotate;
             self.rotate(now);
@@ -196,7 +224,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
     fn choose(&mut self, candidate: Candidate, now: RawTime) {
         let Some(index) = self
             .find(&candidate.id)
-            .or_else(|| self.occupy(candidate.id, now))
+            .or_else(|| self.occupy(candidate.id, now, true))
         else {
             self.candidates.release(&candidate.id);
             return;
@@ -225,7 +253,8 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             })
         };
         let count = self.slots.iter().filter(|s| exchangeable(s)).count();
-        if count < self.config.neighbours {
+        let chosen = self.slots.iter().flatten().filter(|s| s.chosen).count();
+        if count == 0 || chosen < self.config.neighbours {
             return;
         }
         let indices = self.slots.iter().enumerate();
@@ -236,8 +265,22 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             .map(|(i, _)| i);
         if let Some(index) = victim {
             self.rng.next();
-            self.drop_slot(index, now, false);
+            self.part_with(index, now);
         }
+    }
+
+    /// No longer poll neighbour `index`; if it polls us, it goes on being answered.
+    fn part_with(&mut self, index: usize, now: RawTime) {
+        let Some(slot) = self.slots[index].as_mut() else {
+            return;
+        };
+        if slot.announced.is_none_or(|a| now - a.heard > IDLE) {
+            return self.drop_slot(index, now, false);
+        }
+        slot.retire(self.config.oscillator);
+        let peer = slot.peer;
+        self.candidates.release(&peer);
+        self.emit(Event::Dropped(peer));
     }
 
     fn reconnect(&mut self, peer: &NodeId) {
@@ -247,18 +290,22 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         }
     }
 
-    /// A slot for `peer`: a free one, or that of the inbound peer that has been idle longest.
-    fn occupy(&mut self, peer: NodeId, now: RawTime) -> Option<usize> {
+    /// A slot for `peer`: a free one, or that of the inbound peer that has been idle longest. For
+    /// another inbound peer only one that has been silent for a while is taken: where more want to
+    /// be answered than there is room for, some are, rather than none for long.
+    fn occupy(&mut self, peer: NodeId, now: RawTime, chosen: bool) -> Option<usize> {
         let inbound = self.slots.iter().flatten().filter(|s| !s.chosen).count();
         let free = self.slots.iter().position(Option::is_none);
         let index = match free {
-            Some(index) if inbound < self.config.inbound => index,
+            Some(index) if chosen || inbound < self.config.inbound => index,
             _ => {
                 let idle = self.slots.iter().enumerate().filter_map(|(index, slot)| {
                     let slot = slot.as_ref().filter(|s| !s.chosen)?;
                     Some((slot.announced.map_or(slot.since, |a| a.heard), index))
                 });
-                let (_, index) = idle.min()?;
+                let (_, index) = idle
+                    .min()
+                    .filter(|(heard, _)| chosen || now - *heard > IDLE)?;
                 self.drop_slot(index, now, false);
                 index
             }
@@ -282,7 +329,12 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         } else {
             self.candidates.release(&slot.peer);
         }
-        self.want_pause = Span::from_secs(1);
+        if !slot.chosen {
+            self.candidates.forget_stranger(&slot.peer);
+        } else if slot.up {
+            // A neighbour less. Those that never were one are no reason to ask more often.
+            self.want_pause = Span::from_secs(1);
+        }
         self.emit(Event::Dropped(slot.peer));
     }
 }

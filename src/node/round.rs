@@ -22,11 +22,22 @@ const EAGER_ROUNDS: u32 = 10;
 /// Rounds in a row that must agree before the state changes.
 const STREAK: u8 = 3;
 
+/// Joining that takes more than this many times as long as newcomers listen has stalled.
+const STALLED: i64 = 3;
+
+/// The leash is longer by this many sigma of where it is tied: who sees few of many different
+/// oscillators must still be able to follow the network.
+const LEASH_SIGMAS: f64 = 3.0;
+
 /// A joining clock this close to the others, and better than four sigma, has arrived.
 const ARRIVED: f64 = 2_000.0;
 
-/// A frequency this well known is worth adopting while joining.
-const RATE_KNOWN: f64 = 0.5e-6;
+/// A frequency this well known is worth adopting while joining: at least, and where the offset is
+/// known so badly that it takes [`RATE_MATTERS`] seconds to notice.
+const RATE_KNOWN: (f64, f64) = (0.5e-6, 2e-6);
+
+/// In ns of offset for each unit of frequency: ten seconds.
+const RATE_MATTERS: f64 = 10e9;
 
 /// A joining frequency this close to the others has arrived.
 const RATE_ARRIVED: f64 = 0.2e-6;
@@ -124,15 +135,23 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
 
     /// Jump to the others until nothing is left to jump.
     fn join(&mut self, now: RawTime, readings: &Readings) {
-        let Some(target) = consensus::target(readings.as_slice(), false) else {
+        let since = *self.clock.joining_since.get_or_insert(now);
+        let stalled = now - since > self.config.listen * STALLED;
+        let target = if stalled {
+            consensus::meeting_point(readings.as_slice())
+        } else {
+            consensus::target(readings.as_slice(), false)
+        };
+        let Some(target) = target else {
             return;
         };
         let arrived = ARRIVED.max(4.0 * target.sigma);
+        let known = (target.sigma / RATE_MATTERS).clamp(RATE_KNOWN.0, RATE_KNOWN.1);
         let near = target.offset.abs() <= arrived
             && target.rate.abs() <= RATE_ARRIVED.max(4.0 * target.rate_sigma)
-            && target.rate_sigma <= RATE_KNOWN
+            && target.rate_sigma <= known
             && consensus::majority_within(readings.as_slice(), arrived);
-        if target.rate_sigma <= RATE_KNOWN {
+        if target.rate_sigma <= known {
             let limit = self.config.oscillator.max_drift * 2.0;
             self.adopt_rate(now, Rate::from_fraction(target.rate), limit, readings);
         }
@@ -140,7 +159,6 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         if target.offset.abs() > 0.25 * arrived {
             self.step(now, target.offset);
         }
-        let since = *self.clock.joining_since.get_or_insert(now);
         self.clock.streak = if near {
             self.clock.streak.saturating_add(1)
         } else {
@@ -157,7 +175,9 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
     fn agree(&mut self, now: RawTime, period: Span, readings: &Readings) {
         let verdicts = self.judge(readings);
         let slice = readings.as_slice();
-        if let Some(target) = consensus::target(slice, true)
+        // Newcomers and few others do not move a settled clock.
+        if consensus::established(slice, true)
+            && let Some(target) = consensus::target(slice, true)
             && target.offset.abs() > elsewhere(target.sigma)
         {
             self.clock.streak = self.clock.streak.saturating_add(1);
@@ -194,20 +214,26 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             ClockState::Joining => self.enter(ClockState::Unsynchronized),
             _ => {}
         }
-        if self.clock.fresh_bound == Span::MAX {
-            return;
-        }
-        let alone = now - self.clock.last_fresh;
-        let wander = 4.0 * self.config.oscillator.wander * alone.as_secs_f64().sqrt();
-        let growth = self.config.max_correction + Rate::from_fraction(wander);
-        let view = &mut self.clock.view;
-        view.bound = self.clock.fresh_bound + Span::from_nanos_f64(growth.over(alone));
-        view.bound_growth = growth;
-        view.as_of = now;
-        let worn_out = view.bound > self.config.holdover_limit;
+        self.carry_bound(now);
+        let view = &self.clock.view;
+        let worn_out = view.bound != Span::MAX && view.bound > self.config.holdover_limit;
         if worn_out && view.state == ClockState::Holdover {
             self.enter(ClockState::FreeRunning);
         }
+    }
+
+    /// No reading can be measured against: the last bound goes on growing.
+    fn carry_bound(&mut self, now: RawTime) {
+        let alone = now - self.clock.last_fresh;
+        let wander = 4.0 * self.config.oscillator.wander * alone.as_secs_f64().sqrt();
+        let growth = self.clock.fresh_growth + Rate::from_fraction(wander);
+        let view = &mut self.clock.view;
+        view.as_of = now;
+        view.bound = self.clock.fresh_bound;
+        if view.bound != Span::MAX {
+            view.bound += Span::from_nanos_f64(growth.over(alone).ceil());
+        }
+        view.bound_growth = growth;
     }
 
     fn judge(&mut self, readings: &Readings) -> [Verdict; MAX_READINGS] {
@@ -233,9 +259,10 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             // Who the neighbours are may change at once; where the leash is tied may not. It is as
             // long as oscillators may differ: the median of a few is off the network's by a good
             // part of that.
-            let tied = self.clock.leash.get_or_insert(centre);
-            *tied += LEASH_GAIN * (centre - *tied);
-            let leash = self.config.oscillator.max_drift.as_fraction();
+            let tied = self.clock.leash.get_or_insert(centre.rate);
+            *tied += LEASH_GAIN * (centre.rate - *tied);
+            let leash =
+                self.config.oscillator.max_drift.as_fraction() + LEASH_SIGMAS * centre.sigma;
             wanted = wanted.clamp(*tied - leash, *tied + leash);
         }
         let change = (Rate::from_fraction(wanted) - line.rate()).clamp_abs(limit);
@@ -250,40 +277,64 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
 
     /// Publish what the readings guarantee; re-read, as the clock may just have jumped.
     fn publish_window(&mut self, now: RawTime, readings: &Readings) {
-        let view = self.clock.view;
-        // Until synchronized, neighbours in the same state are all there is to measure against.
-        let joined = view.state == ClockState::Synchronized;
+        if self.clock.view.state != ClockState::Synchronized {
+            self.clock.view.as_of = now;
+            self.clock.view.bound = Span::MAX;
+            return;
+        }
+        let Some(window) = self.window_at(now, readings) else {
+            return self.carry_bound(now);
+        };
+        // What the frequencies are is not known exactly either, least of all on a young link.
+        let period = self.next_round - now;
+        let then = self.window_at(self.next_round, readings);
+        let widening = then.map_or(0.0, |then| then.bound() - window.bound());
+        let growth = Rate::from_fraction(widening.max(0.0) / period.as_nanos_f64());
+        let view = &mut self.clock.view;
+        view.as_of = now;
+        view.liars = window.liars as u16;
+        view.bound = Span::from_nanos_f64(window.bound().ceil());
+        // That of the others holds their corrections; ours come on top.
+        view.bound_growth = self.config.max_correction + growth.max(self.config.max_correction);
+        self.clock.last_fresh = now;
+        self.clock.fresh_bound = view.bound;
+        self.clock.fresh_growth = view.bound_growth;
+    }
+
+    /// What the readings, taken at `at`, guarantee.
+    fn window_at(&self, at: RawTime, readings: &Readings) -> Option<Window> {
+        let line = &self.clock.view.line;
         let mut fresh = [readings.readings[0]; MAX_READINGS];
         let mut len = 0;
         for index in &readings.slots[..readings.len] {
             let slot: Option<&Slot<E>> = self.slots[usize::from(*index)].as_ref();
-            if let Some(mut reading) = slot.and_then(|s| s.reading(&view.line, now, &self.config)) {
-                reading.ready |= !joined;
+            if let Some(reading) = slot.and_then(|s| s.reading(line, at, &self.config)) {
                 fresh[len] = reading;
                 len += 1;
             }
         }
-        let window = consensus::window(&fresh[..len]);
+        consensus::window(&fresh[..len])
+    }
+
+    /// Our raw clock has missed `span`: what was known of ours and of the others' is void.
+    pub(super) fn restart_clock(&mut self, now: RawTime, span: Span) {
+        self.step(now, span.as_nanos_f64());
+        self.clock.fresh_bound = Span::MAX;
         let view = &mut self.clock.view;
-        view.as_of = now;
-        match window {
-            Some(window) if joined => {
-                let Window { liars, .. } = window;
-                view.liars = liars as u16;
-                view.bound = Span::from_nanos_f64(window.bound().ceil());
-                // Our own corrections and those of the others.
-                view.bound_growth = self.config.max_correction * 2.0;
-                self.clock.last_fresh = now;
-                self.clock.fresh_bound = view.bound;
-            }
-            _ => view.bound = Span::MAX,
-        }
+        (view.bound, view.as_of) = (Span::MAX, now);
+        (view.heard, view.used) = (0, 0);
+        self.next_round = now + self.config.fast_poll;
+        self.enter(ClockState::Unsynchronized);
     }
 
     fn enter(&mut self, state: ClockState) {
         if self.clock.view.state != state {
             self.clock.view.state = state;
             self.clock.streak = 0;
+            if state == ClockState::Joining {
+                // The clock is about to jump: what was known of it is void.
+                self.clock.fresh_bound = Span::MAX;
+            }
             self.emit(Event::State(state));
         }
     }

@@ -2,7 +2,7 @@
 
 use super::ledger::Ledger;
 use crate::consensus::{Reading, Verdict};
-use crate::link::{Estimate, Link, LinkEstimator};
+use crate::link::{Estimate, Link, LinkEstimator, OscillatorSpec};
 use crate::time::{RawTime, Span, VirtualLine};
 use crate::topology::NodeId;
 use crate::wire::{ClockState, Message, StampSource};
@@ -117,6 +117,25 @@ impl<E: LinkEstimator> Slot<E> {
         }
     }
 
+    /// No longer a neighbour, only somebody who is answered.
+    pub(super) fn retire(&mut self, oscillator: OscillatorSpec) {
+        self.chosen = false;
+        self.link = Link::new(oscillator);
+        self.verdict = None;
+        self.burst_left = 0;
+    }
+
+    /// Our raw clock is another one from now on: whatever relates it to the peer's is void.
+    pub(super) fn restart(&mut self, oscillator: OscillatorSpec, now: RawTime, first_seq: u32) {
+        self.link = Link::new(oscillator);
+        self.ledger = Ledger::new(first_seq);
+        self.announced = None;
+        self.verdict = None;
+        self.burst_left = 0;
+        (self.next_poll, self.next_burst) = (now, now);
+        (self.silent, self.answered) = (0, false);
+    }
+
     /// Whether it has been heard lately enough to count.
     pub(super) const fn reachable(&self) -> bool {
         self.up && self.silent < SILENT_POLLS
@@ -144,8 +163,13 @@ impl<E: LinkEstimator> Slot<E> {
         let estimate = self.link.estimate(now)?;
         let belief = estimate.belief;
         let offset = virtual_offset(line, &announced.line, &estimate, now);
-        // An honest peer may have left its announced line by this much since.
-        let left = config.max_correction.over((now - announced.heard).abs());
+        // An honest peer may have left its announced line by this much since it said so, which may
+        // be long before we heard it if somebody held the packet back.
+        let (origin, ..) = announced.line.origin();
+        let there = now + Span::from_nanos(estimate.reference);
+        let said = there + Span::from_nanos_f64(belief.offset) - origin;
+        let age = (now - announced.heard).abs().max(said.abs());
+        let left = config.max_correction.over(age);
         Some(Reading {
             offset,
             sigma: belief.offset_sigma,

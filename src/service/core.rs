@@ -95,7 +95,13 @@ impl Core {
         self.count_stamp(stamp.source);
         match self.sessions.handle(now, from, bytes, &mut self.plain) {
             Ok(Incoming::Message { peer, bytes }) => match wire::decode(bytes) {
-                Ok(message) => self.node.receive(now, &peer, &message, stamp),
+                Ok(message) => {
+                    // Its slot may have been given away while its session lived on.
+                    if !self.node.knows(&peer) {
+                        self.node.session_up(now, peer, from, true);
+                    }
+                    self.node.receive(now, &peer, &message, stamp);
+                }
                 // An authenticated peer of a later version: nothing to hold against it.
                 Err(_) => self.refused += 1,
             },
@@ -112,6 +118,11 @@ impl Core {
     pub fn sent(&mut self, (link, seq): (LinkId, u32), stamp: RawStamp) {
         self.count_stamp(stamp.source);
         self.node.transmitted(link, seq, stamp);
+    }
+
+    /// The host slept for `span`, which its raw clock did not count.
+    pub fn slept(&mut self, now: RawTime, span: Span) {
+        self.node.slept(now, span);
     }
 
     /// An engine learnt something.
@@ -193,10 +204,11 @@ impl Core {
                     expect,
                     reason,
                 } => {
-                    match expect {
-                        Some(peer) => self.node.session_down(now, &peer),
-                        None => self.retry_contact(now, addr),
+                    if let Some(peer) = expect {
+                        self.node.connect_failed(now, &peer);
                     }
+                    // Whoever answered there before may have got a new identity.
+                    self.retry_contact(now, addr);
                     return Some(Notice::SessionFailed(addr, reason.to_string()));
                 }
             }

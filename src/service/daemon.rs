@@ -26,9 +26,11 @@ use super::core::{Core, Notice, Outgoing};
 use super::local::LocalClock;
 use super::port::{Incoming, Port};
 use super::steer::{self, SharedReport, Steerer};
+use crate::discipline::asleep;
 use crate::engine::{PeerEvent, PeerSource, Sources};
 use crate::export::status::Status;
 use crate::node::{LinkId, RawStamp};
+use crate::time::Span;
 use crate::wire::MAX_DATAGRAM;
 
 /// Datagrams and stamps on their way to the core.
@@ -45,6 +47,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// The core never spins, whatever its timers say.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(20);
+
+/// A shorter sleep cannot be told from the noise of comparing clocks.
+const SHORTEST_NAP: Span = Span::from_millis(50);
 
 /// How long the status may take.
 const STATUS_PATIENCE: Duration = Duration::from_secs(1);
@@ -94,6 +99,8 @@ pub struct Daemon {
     desk: Desk,
     notices: Receiver<Notice>,
     peers: Sources,
+    /// What found no room among the orders.
+    pending: Option<PeerEvent>,
 }
 
 /// Where anybody can ask a running node for its status.
@@ -163,6 +170,7 @@ impl Daemon {
             wake: Arc::clone(&wake),
             orders: incoming_orders,
             notices: notice,
+            asleep: asleep(),
             stop: Arc::clone(&stop),
         };
         let core = spawn("core", move || core.run())?;
@@ -182,6 +190,7 @@ impl Daemon {
             desk,
             notices,
             peers,
+            pending: None,
         };
         let io = IoThread {
             port,
@@ -212,11 +221,15 @@ impl Daemon {
     /// never blocks. Returns what happened, for the log.
     pub fn attend(&mut self) -> Vec<Notice> {
         let mut woken = false;
-        while let Some(event) = self.peers.poll() {
+        while let Some(event) = self.pending.take().or_else(|| self.peers.poll()) {
             match self.desk.orders.try_send(Order::Peer(event)) {
                 Ok(()) => woken = true,
-                // Engines repeat themselves.
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => break,
+                // Not every engine repeats itself: keep it until the core has made room.
+                Err(TrySendError::Full(Order::Peer(event))) => {
+                    self.pending = Some(event);
+                    break;
+                }
+                Err(_) => break,
             }
         }
         if woken {
@@ -359,6 +372,8 @@ struct CoreThread {
     wake: Arc<Wake>,
     orders: Receiver<Order>,
     notices: Sender<Notice>,
+    /// How long the host has slept since it booted.
+    asleep: Span,
     stop: Arc<AtomicBool>,
 }
 
@@ -372,7 +387,17 @@ impl CoreThread {
     }
 
     fn turn(&mut self) {
-        while let Some(input) = self.inbox.pop() {
+        let slept = asleep() - self.asleep;
+        if slept > SHORTEST_NAP {
+            self.asleep += slept;
+            self.core.slept(self.local.now(), slept);
+        }
+        // No more than there can be at once: a flood must not keep timers and a stop waiting. What
+        // comes meanwhile wakes the core again.
+        for _ in 0..INBOX {
+            let Some(input) = self.inbox.pop() else {
+                break;
+            };
             let now = self.local.now();
             match input {
                 Input::Sent { packet, stamp } => self.core.sent(packet, stamp),

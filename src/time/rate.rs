@@ -38,6 +38,11 @@ impl Rate {
         Self(self.0.abs())
     }
 
+    /// The greater of the two.
+    pub const fn max(self, other: Self) -> Self {
+        Self(self.0.max(other.0))
+    }
+
     /// This rate, limited to `±limit`.
     pub fn clamp_abs(self, limit: Self) -> Self {
         Self(self.0.clamp(-limit.0, limit.0))

@@ -50,7 +50,8 @@ impl Candidates {
 
     /// Learn of a peer, or of its new address. Returns whether the address is news.
     ///
-    /// In a full table the newcomer replaces an unused peer that failed, if there is one.
+    /// In a full table the newcomer replaces an unused peer: one that merely spoke to us, if the
+    /// newcomer is more than that, else one that failed, if there is one.
     pub fn learn(&mut self, peer: Candidate) -> bool {
         if let Some(known) = self.find(&peer.id) {
             // Being configured or found outranks having spoken to us.
@@ -66,12 +67,14 @@ impl Candidates {
             return moved;
         }
         if self.known.len() >= self.capacity {
-            let worst = self
-                .known
-                .iter()
-                .enumerate()
-                .filter(|(_, k)| !k.taken && k.failures > 0 && k.peer.found_by != FoundBy::Static)
-                .max_by_key(|(_, k)| k.failures)
+            let stranger = |k: &Known| k.peer.found_by == FoundBy::Inbound;
+            let displaced = |k: &Known| peer.found_by != FoundBy::Inbound && stranger(k);
+            let unused = self.known.iter().enumerate().filter(|(_, k)| {
+                let replaceable = k.failures > 0 && k.peer.found_by != FoundBy::Static;
+                !k.taken && (displaced(k) || replaceable)
+            });
+            let worst = unused
+                .max_by_key(|(_, k)| (displaced(k), k.failures))
                 .map(|(index, _)| index);
             match worst {
                 Some(index) => drop(self.known.swap_remove(index)),
@@ -91,6 +94,12 @@ impl Candidates {
     pub fn forget(&mut self, id: &NodeId) {
         self.known
             .retain(|k| k.peer.id != *id || k.peer.found_by == FoundBy::Static);
+    }
+
+    /// Forget a peer of which no more is known than that it spoke to us.
+    pub fn forget_stranger(&mut self, id: &NodeId) {
+        self.known
+            .retain(|k| k.peer.id != *id || k.peer.found_by != FoundBy::Inbound);
     }
 
     /// A neighbour did not answer: give it back and leave it alone for a while.
@@ -237,6 +246,19 @@ mod tests {
         // A new address is a new chance.
         assert!(table.learn(peer(1, "192.0.2.9:1", FoundBy::Dht)));
         assert!(table.draw(NOW, 0, false).is_some());
+    }
+
+    #[test]
+    fn strangers_do_not_keep_peers_out() {
+        let mut table = Candidates::new(3);
+        for n in 0..9 {
+            table.learn(peer(n, "192.0.2.1:1", FoundBy::Inbound));
+        }
+        for n in 20..23 {
+            assert!(table.learn(peer(n, "192.0.2.2:1", FoundBy::Dht)));
+        }
+        assert!(!table.learn(peer(30, "192.0.2.3:1", FoundBy::Inbound)));
+        assert_eq!(table.free(NOW), 3);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! nanoseconds; a node sees only its raw clock.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::net::SocketAddr;
 
 use parisync::consensus::RobustMean;
@@ -98,6 +98,11 @@ impl Oscillator {
         RawTime::from_nanos((self.start + (1.0 + self.base_rate + self.walk) * into).round() as i64)
     }
 
+    /// The host sleeps, its raw clock with it; or is a different clock from now on.
+    fn jump(&mut self, by: i64) {
+        self.start += by as f64;
+    }
+
     /// True time until the raw clock reads `raw`, to 100 ppm or so.
     fn until(&mut self, now: i64, raw: RawTime) -> i64 {
         (raw - self.read(now)).as_nanos().max(0)
@@ -146,10 +151,28 @@ pub(crate) struct Sim {
     pub(crate) lies: Vec<Lie>,
     /// Group of each node; packets between groups are lost.
     pub(crate) island: Vec<u8>,
+    /// What each node's access line adds to the delay, outwards and inwards, ns.
+    pub(crate) access: Vec<(f64, f64)>,
+    /// What leaves a node may be changed on the way.
+    pub(crate) tamper: Option<Tamper>,
+    /// Who holds a session with whom: only the first handshake is news to the one that answers.
+    sessions: HashSet<(usize, usize)>,
+    down: Vec<bool>,
     pub(crate) messages: u64,
 }
 
-fn id(node: usize) -> NodeId {
+/// A message on its way from one node to another.
+pub(crate) struct Passing<'a> {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    /// The sender's raw clock now.
+    pub(crate) raw: RawTime,
+    pub(crate) message: &'a mut Message,
+}
+
+pub(crate) type Tamper = Box<dyn FnMut(Passing<'_>)>;
+
+pub(crate) fn id(node: usize) -> NodeId {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&(node as u64 + 1).to_be_bytes());
     NodeId::from_bytes(bytes)
@@ -177,21 +200,16 @@ impl Sim {
             let raw = oscillator.read(0);
             let epoch = VirtualTime::from_nanos(1_700_000_000 * SECOND)
                 + Span::from_nanos_f64(rng.symmetric(world.max_offset));
-            let line = VirtualLine::new(raw, epoch, Rate::ZERO);
-            let mut node = Node::new(world.config.clone(), raw, line, world.seed ^ n as u64);
-            for other in (0..world.nodes).filter(|other| *other != n) {
-                node.peer_found(Candidate {
-                    id: id(other),
-                    addr: SocketAddr::from(([10, 0, (other >> 8) as u8, other as u8], 4711)),
-                    found_by: FoundBy::Dht,
-                });
-            }
-            nodes.push(node);
+            nodes.push(fresh_node(&world, n, raw, epoch, world.seed ^ n as u64));
             oscillators.push(oscillator);
         }
         let mut sim = Self {
             lies: vec![Lie::default(); world.nodes],
             island: vec![0; world.nodes],
+            access: vec![(0.0, 0.0); world.nodes],
+            tamper: None,
+            sessions: HashSet::new(),
+            down: vec![false; world.nodes],
             next_timeout: vec![i64::MAX; world.nodes],
             world,
             nodes,
@@ -219,6 +237,9 @@ impl Sim {
                 break;
             };
             self.now = at;
+            if self.down[node] {
+                continue;
+            }
             let raw = self.oscillators[node].read(at);
             match what {
                 What::Timeout if at < self.next_timeout[node] => continue,
@@ -230,6 +251,12 @@ impl Sim {
                     self.nodes[node].transmitted(link, seq, stamp(at));
                 }
                 What::Arrive { from, message } => {
+                    if !self.sessions.contains(&(node, from)) {
+                        continue;
+                    }
+                    if !self.nodes[node].knows(&id(from)) {
+                        self.nodes[node].session_up(raw, id(from), address(from), true);
+                    }
                     self.nodes[node].receive(raw, &id(from), &message, stamp(raw));
                 }
             }
@@ -244,10 +271,12 @@ impl Sim {
         while let Some(event) = self.nodes[n].poll_event() {
             if let Event::Connect(candidate) = event {
                 let other = number(&candidate.id);
-                if self.island[n] == self.island[other] {
+                if self.island[n] == self.island[other] && !self.down[other] {
                     let other_raw = self.oscillators[other].read(self.now);
-                    let addr = SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 4711));
-                    self.nodes[other].session_up(other_raw, id(n), addr, true);
+                    if self.sessions.insert((other, n)) {
+                        self.nodes[other].session_up(other_raw, id(n), address(n), true);
+                    }
+                    self.sessions.insert((n, other));
                     self.nodes[n].session_up(raw, id(other), candidate.addr, false);
                     self.plan(other);
                 }
@@ -260,6 +289,14 @@ impl Sim {
             let lie = self.lies[n];
             if lie.is_told() {
                 lie.tell(raw, &mut message);
+            }
+            if let Some(tamper) = &mut self.tamper {
+                tamper(Passing {
+                    from: n,
+                    to,
+                    raw,
+                    message: &mut message,
+                });
             }
             let left = self.now + 3_000 + self.rng.exponential(2_000.0) as i64;
             let at = self.oscillators[n].read(left);
@@ -274,8 +311,10 @@ impl Sim {
                 },
             );
             let (floor, mean) = self.world.delay;
-            let arrive = left + (floor + self.rng.exponential(mean)) as i64;
-            if self.island[n] == self.island[to] && self.rng.unit() >= self.world.loss {
+            let access = self.access[n].0 + self.access[to].1;
+            let arrive = left + (floor + access + self.rng.exponential(mean)) as i64;
+            let lost = self.rng.unit() < self.world.loss || self.down[to];
+            if self.island[n] == self.island[to] && !lost {
                 self.push(arrive, to, What::Arrive { from: n, message });
             }
         }
@@ -299,6 +338,47 @@ impl Sim {
             node,
             what,
         }));
+    }
+
+    /// The host of node `n` is switched off.
+    pub(crate) fn kill(&mut self, n: usize) {
+        self.down[n] = true;
+        self.next_timeout[n] = i64::MAX;
+        self.sessions.retain(|(at, _)| *at != n);
+    }
+
+    /// The host of node `n` boots: another raw epoch, a clock off by `offset` ns, no memory.
+    pub(crate) fn boot(&mut self, n: usize, offset: f64) {
+        self.kill(n);
+        self.down[n] = false;
+        let away = (self.rng.unit() * 1e12) as i64 - SECOND;
+        self.oscillators[n].jump(away);
+        let raw = self.oscillators[n].read(self.now);
+        let epoch = VirtualTime::from_nanos(1_700_000_000 * SECOND + self.now)
+            + Span::from_nanos_f64(offset);
+        let seed = self.rng.next();
+        self.nodes[n] = fresh_node(&self.world, n, raw, epoch, seed);
+        self.settle(n);
+    }
+
+    /// The node within, for what its surroundings would tell it.
+    pub(crate) fn node(&mut self, n: usize) -> (&mut Node<Kalman, RobustMean>, RawTime) {
+        let raw = self.oscillators[n].read(self.now);
+        (&mut self.nodes[n], raw)
+    }
+
+    /// The host of node `n` sleeps for `seconds`, which its raw clock does not count.
+    pub(crate) fn sleep(&mut self, n: usize, seconds: f64) {
+        self.down[n] = true;
+        self.run_to(self.now as f64 / 1e9 + seconds);
+        self.oscillators[n].jump(-(seconds * 1e9) as i64);
+        self.down[n] = false;
+        self.next_timeout[n] = i64::MAX;
+    }
+
+    /// Carry out what node `n` wants, after something was done to it.
+    pub(crate) fn attend(&mut self, n: usize) {
+        self.settle(n);
     }
 
     /// Virtual clock of node `n` now, and its view.
@@ -344,6 +424,30 @@ impl Sim {
         figures.rms = (squares / figures.samples as f64).sqrt();
         figures
     }
+}
+
+fn address(node: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, (node >> 8) as u8, node as u8], 4711))
+}
+
+/// Node `n`, which knows of all others.
+fn fresh_node(
+    world: &World,
+    n: usize,
+    raw: RawTime,
+    epoch: VirtualTime,
+    seed: u64,
+) -> Node<Kalman, RobustMean> {
+    let line = VirtualLine::new(raw, epoch, Rate::ZERO);
+    let mut node = Node::new(world.config.clone(), raw, line, seed);
+    for other in (0..world.nodes).filter(|other| *other != n) {
+        node.peer_found(Candidate {
+            id: id(other),
+            addr: address(other),
+            found_by: FoundBy::Dht,
+        });
+    }
+    node
 }
 
 fn stamp(at: RawTime) -> RawStamp {
