@@ -11,10 +11,9 @@ const MAX_SOCKET_PATH: usize = 100;
 
 /// A network's name.
 pub(super) fn network(name: &str) -> Result<String, String> {
-    if (1..=64).contains(&name.len()) && !name.contains(char::is_control) {
-        Ok(name.to_owned())
-    } else {
-        Err("must be 1 to 64 bytes of text without control characters".to_owned())
+    match crate::engine::check_network(name) {
+        Ok(()) => Ok(name.to_owned()),
+        Err(_) => Err("must be 1 to 32 letters, digits, `-`, `_` or `.`".to_owned()),
     }
 }
 

@@ -210,7 +210,7 @@ fn values_are_refused_with_place_and_reason() {
             "f.toml:3:3: `peers` is \"é\": \"é\" is neither a host name nor an address",
         ),
         (
-            "network = \"é\"\npeers = [\"a\", \"a:4711\"]",
+            "log = \"info\" # é\npeers = [\"a\", \"a:4711\"]",
             "f.toml:2:15: `peers` names a:4711 twice; remove one",
         ),
         (

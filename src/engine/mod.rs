@@ -91,7 +91,7 @@ pub enum EngineError {
 }
 
 /// Checks that `name` can stand in a protocol name.
-fn check_network(name: &str) -> Result<(), EngineError> {
+pub(crate) fn check_network(name: &str) -> Result<(), EngineError> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if (1..=32).contains(&name.len()) && name.chars().all(fits) {
         Ok(())

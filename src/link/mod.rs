@@ -127,13 +127,14 @@ impl<E: LinkEstimator> Link<E> {
         }
     }
 
-    /// Take in both directions of one exchange, after each went through [`Link::limit`].
-    pub fn exchange(&mut self, forward: &OneWay, reverse: &OneWay) {
+    /// Take in both directions of one exchange, after each went through [`Link::limit`]. Returns
+    /// its round trip without the time between the two packets.
+    pub fn exchange(&mut self, forward: &OneWay, reverse: &OneWay) -> Option<Span> {
         let (Some((sent, above)), Some((received, below))) = (
             self.place(forward.at, forward.offset),
             self.place(reverse.at, reverse.offset),
         ) else {
-            return;
+            return None;
         };
         let at = 0.5 * (sent + received);
         // The two packets may be a second apart (a question of the peer's carries what it heard in
@@ -149,15 +150,17 @@ impl<E: LinkEstimator> Link<E> {
             .as_nanos_f64()
             .hypot(reverse.error.as_nanos_f64())
             / 12f64.sqrt();
+        let half_delay = 0.5 * (above - below + rate * 1e9 * apart);
         self.filter.update(&Exchange {
             at,
             offset: 0.5 * (above + below),
-            half_delay: 0.5 * (above - below + rate * 1e9 * apart),
+            half_delay,
             stamp_sigma: noise.hypot(0.5 * rate_sigma * 1e9 * apart),
         });
         if let Some(interval) = self.hull.interval(at) {
             self.filter.confine(at, &interval);
         }
+        Some(Span::from_nanos_f64(2.0 * half_delay))
     }
 
     /// The state at `now`; `None` until both directions have been sampled.

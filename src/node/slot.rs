@@ -109,9 +109,13 @@ impl<E: LinkEstimator> Slot<E> {
             self.link.limit(sample);
         }
         if let Some((forward, reverse)) = samples.exchange {
-            self.link.exchange(&forward, &reverse);
-            let rtt = Span::from_nanos(forward.offset.saturating_sub(reverse.offset));
-            self.min_rtt = self.min_rtt.min(rtt);
+            // Before the rate is known, only packets close together tell the round trip.
+            let apart = (reverse.at - forward.at).abs();
+            if let Some(rtt) = self.link.exchange(&forward, &reverse)
+                && (self.exchanges > 8 || apart < Span::from_millis(5))
+            {
+                self.min_rtt = self.min_rtt.min(rtt);
+            }
             self.exchanges += 1;
             self.answered = true;
         }
