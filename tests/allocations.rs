@@ -1,16 +1,22 @@
 //! A node in its steady state allocates nothing: neither to receive, authenticate and take in a
-//! packet, nor to make, seal and send one, nor for its rounds.
+//! packet, nor to make, seal and send one, nor for its rounds. And what it allocates before is
+//! bounded.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
-use hwts::alloc::{Counting, this_thread};
+use hwts::alloc::{Counting, Counts, this_thread};
+use hwts::clock::RawClock;
+use hwts::transport::{UdpConfig, UdpTransport};
 use parisync::engine::PeerEvent;
-use parisync::node::{Node, NodeConfig, RawStamp};
+use parisync::node::{LinkId, Node, NodeConfig, RawStamp};
 use parisync::security::{Identity, Limits, Sessions};
-use parisync::service::core::Core;
+use parisync::service::core::{Core, Outgoing};
+use parisync::service::local::LocalClock;
+use parisync::service::port::{Incoming, Port};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
-use parisync::wire::{ClockState, MAX_DATAGRAM, NetworkId, StampSource};
+use parisync::wire::{ClockState, MAX_DATAGRAM, NetworkId, StampSource, TIME_DATAGRAM_LEN};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -37,7 +43,8 @@ impl Host {
         let line = VirtualLine::new(now, epoch, Rate::ZERO);
         let node = Node::new(NodeConfig::default(), now, line, u64::from(number));
         let network = NetworkId::default();
-        let sessions = Sessions::new(&identity, network, Limits::default(), now).unwrap();
+        let sessions = Sessions::new(&identity, network, Limits::default(), now)
+            .expect("the system gives random bytes");
         let core = Core::new(identity.node_id(), node, sessions, Default::default());
         Self {
             core,
@@ -171,4 +178,74 @@ fn a_node_with_eight_neighbours_exchanges_without_allocating() {
         );
         assert_eq!(host.allocated, 0, "in {exchanges} exchanges");
     }
+}
+
+/// The name of a packet that a node made.
+fn some_packet() -> Option<(LinkId, u32)> {
+    let mut network = Network::new(2);
+    network.run_for(1);
+    let core = &mut network.hosts[0].core;
+    let later = core.next_timeout() + Span::from_secs(1);
+    core.tick(later);
+    let mut out = [0; MAX_DATAGRAM];
+    let mut sent = std::iter::from_fn(|| core.poll_send(later, &mut out));
+    sent.find_map(|outgoing| outgoing.packet)
+}
+
+#[test]
+fn a_port_sends_stamps_and_receives_without_allocating() {
+    const EXCHANGES: usize = 300;
+    let open = || {
+        let config = UdpConfig {
+            max_datagram: MAX_DATAGRAM,
+            ..UdpConfig::new((Ipv4Addr::LOCALHOST, 0).into())
+        };
+        let transport = UdpTransport::open(&config).unwrap();
+        Port::new(transport, LocalClock::new(RawClock::Monotonic))
+    };
+    let mut ports = [open(), open()];
+    let packet = some_packet();
+    assert!(packet.is_some());
+    let bytes = [7; TIME_DATAGRAM_LEN];
+    let (mut sent, mut received) = (0, 0);
+    let before = this_thread();
+    for number in 0..2 * EXCHANGES {
+        // To and fro, as in exchanges.
+        let (from, to) = (number % 2, (number + 1) % 2);
+        let outgoing = Outgoing {
+            to: ports[to].transport().local_addr(),
+            len: bytes.len(),
+            packet,
+        };
+        ports[from].send(&outgoing, &bytes).unwrap();
+        ports[to].wait(Duration::from_secs(1), None).unwrap();
+        for port in &mut ports {
+            port.drain(|incoming| match incoming {
+                Incoming::Sent { .. } => sent += 1,
+                Incoming::Datagram { bytes, .. } => received += usize::from(bytes.len() > 1),
+            })
+            .unwrap();
+        }
+    }
+    assert_eq!(this_thread() - before, Counts::default());
+    assert_eq!(received, 2 * EXCHANGES);
+    assert!(sent > 2 * EXCHANGES - 10, "only {sent} transmit stamps");
+}
+
+#[test]
+fn a_node_takes_its_memory_when_it_is_made() {
+    let before = this_thread();
+    let line = VirtualLine::new(raw(0, 0), VirtualTime::from_nanos(0), Rate::ZERO);
+    let node: Node = Node::new(NodeConfig::default(), raw(0, 0), line, 1);
+    let node_bytes = (this_thread() - before).bytes + size_of_val(&node) as u64;
+
+    let identity = Identity::from_secret(&[1; 32]);
+    let before = this_thread();
+    let network = NetworkId::default();
+    let sessions = Sessions::new(&identity, network, Limits::default(), raw(0, 0)).unwrap();
+    let session_bytes = (this_thread() - before).bytes + size_of_val(&sessions) as u64;
+
+    println!("node {node_bytes} bytes, sessions {session_bytes} bytes");
+    assert!(node_bytes <= 112 << 10, "node {node_bytes} bytes");
+    assert!(session_bytes <= 512 << 10, "sessions {session_bytes} bytes");
 }

@@ -1,5 +1,8 @@
 //! The command as a user meets it: exit codes, one-line errors, JSON.
 
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -199,7 +202,7 @@ fn unreadable_configurations_exit_with_2() {
     let bytes = scratch.file("bytes", b"lan = true\n\"\xff");
     assert!(fails(&["validate", &bytes], 2).contains(":2:2: not valid UTF-8"));
     let locked = scratch.file("locked", "");
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     // Root reads everything.
     if fs::read(&locked).is_err() {
         assert!(fails(&["validate", &locked], 2).contains("permissions"));

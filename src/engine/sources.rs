@@ -53,8 +53,10 @@ impl Sources {
 
     /// One line for each source: its name and how it is doing.
     pub fn lines(&self) -> Vec<String> {
-        let line = |source: &Box<dyn PeerSource>| format!("{}: {}", source.name(), source.health());
-        self.sources.iter().map(line).collect()
+        let sources = self.sources.iter();
+        sources
+            .map(|source| format!("{}: {}", source.name(), source.health()))
+            .collect()
     }
 
     fn digest(&mut self, source: usize, event: PeerEvent) -> Option<PeerEvent> {

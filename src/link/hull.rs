@@ -8,6 +8,9 @@ const KEPT: usize = 6;
 /// How many sigma of wander the guarantee covers.
 const WANDER_SIGMAS: f64 = 4.0;
 
+/// How often the specified wander is doubled at most, if the samples contradict it.
+const MOST_STRAIN: u8 = 6;
+
 /// The offsets and rates that are possible at one instant.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
@@ -31,6 +34,10 @@ impl Interval {
 /// The samples contradict each other: a clock jumped, or wanders more than specified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inconsistent;
+
+/// Time without a contradiction after which a strained link believes in a better oscillator
+/// again, seconds.
+const RECOVERY: f64 = 600.0;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Point {
@@ -95,8 +102,10 @@ impl Side {
 pub struct Hull {
     above: Side,
     below: Side,
-    max_rate: f64,
-    widen: f64,
+    spec: OscillatorSpec,
+    strain: u8,
+    /// When the strain last changed, seconds; to a minute or so is enough.
+    strained: f32,
 }
 
 impl Hull {
@@ -105,17 +114,34 @@ impl Hull {
         Self {
             above: Side::default(),
             below: Side::default(),
-            max_rate: 2.0 * spec.max_drift.as_fraction(),
-            widen: WANDER_SIGMAS * (2.0f64 / 3.0).sqrt() * spec.wander * 1e9,
+            spec: *spec,
+            strain: 0,
+            strained: 0.0,
         }
     }
 
-    /// Expect oscillators like `spec` from now on.
-    pub fn expect(&mut self, spec: &OscillatorSpec) {
-        let Self {
-            max_rate, widen, ..
-        } = Self::new(spec);
-        (self.max_rate, self.widen) = (max_rate, widen);
+    /// What the oscillators were said to keep to.
+    pub fn spec(&self) -> &OscillatorSpec {
+        &self.spec
+    }
+
+    /// The samples contradict the specification at `at`: start over, and believe in oscillators
+    /// that wander twice as much, so that the interval stays honest.
+    pub fn relax(&mut self, at: f64) {
+        *self = Self {
+            strain: (self.strain + 1).min(MOST_STRAIN),
+            strained: at as f32,
+            ..Self::new(&self.spec)
+        };
+    }
+
+    /// The samples have been consistent up to `at`: after a while, believe in better oscillators
+    /// again.
+    pub fn recover(&mut self, at: f64) {
+        if self.strain > 0 && at - f64::from(self.strained) > RECOVERY {
+            self.strain -= 1;
+            self.strained = at as f32;
+        }
     }
 
     /// The offset at `at` is at most `limit`.
@@ -167,11 +193,16 @@ impl Hull {
 
     /// The possible rates, or `None` if there are none.
     fn rates(&self, at: f64) -> Option<(f64, f64)> {
-        let (mut least, mut most) = (-self.max_rate, self.max_rate);
+        let max_rate = 2.0 * self.spec.max_drift.as_fraction();
+        let (mut least, mut most) = (-max_rate, max_rate);
+        let mut below = self.below;
+        for l in &mut below.points[..usize::from(below.len)] {
+            l.limit -= self.wander(at - l.at);
+        }
         for u in self.above.points() {
             let upper = u.limit + self.wander(at - u.at);
-            for l in self.below.points() {
-                let room = (upper - l.limit + self.wander(at - l.at)) * 1e-9;
+            for l in below.points() {
+                let room = (upper - l.limit) * 1e-9;
                 let apart = u.at - l.at;
                 if apart > 0.0 {
                     most = most.min(room / apart);
@@ -201,8 +232,11 @@ impl Hull {
 
     /// Phase that two oscillators may have gathered off their line in `age` seconds, ns.
     fn wander(&self, age: f64) -> f64 {
+        /// √(2/3): of two oscillators, and of a walk of the frequency in the phase.
+        const PHASE: f64 = 0.816_496_580_927_726;
         let age = age.abs();
-        self.widen * age * age.sqrt()
+        let wander = self.spec.wander * f64::from(1u32 << self.strain);
+        WANDER_SIGMAS * PHASE * 1e9 * wander * age * age.sqrt()
     }
 }
 

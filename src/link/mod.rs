@@ -83,22 +83,13 @@ pub struct Estimate {
 /// Refused samples in a row after which the peer's clock is taken to have restarted.
 const RESTART_AFTER: u8 = 3;
 
-/// Time without a contradiction after which a strained link believes in a better oscillator
-/// again, seconds.
-const RECOVERY: f64 = 600.0;
-
 /// One neighbour's estimator state: fixed size, no allocation.
 #[derive(Debug, Clone)]
 pub struct Link<E> {
-    spec: OscillatorSpec,
     epoch: RawTime,
     reference: i64,
     started: bool,
     implausible: u8,
-    /// Grows when the samples contradict the specification, so that the interval stays honest.
-    strain: u8,
-    /// When it last grew or shrank, seconds.
-    strained: f64,
     hull: Hull,
     filter: E,
 }
@@ -107,13 +98,10 @@ impl<E: LinkEstimator> Link<E> {
     /// A link without samples.
     pub fn new(spec: OscillatorSpec) -> Self {
         Self {
-            spec,
             epoch: RawTime::from_nanos(0),
             reference: 0,
             started: false,
             implausible: 0,
-            strain: 0,
-            strained: 0.0,
             hull: Hull::new(&spec),
             filter: E::new(&spec),
         }
@@ -132,11 +120,9 @@ impl<E: LinkEstimator> Link<E> {
                 self.hull.limit_below(at, offset - error)
             };
             if consistent.is_err() {
-                self.relax(at);
-            } else if self.strain > 0 && at - self.strained > RECOVERY {
-                self.strain -= 1;
-                self.strained = at;
-                self.hull.expect(&self.expected());
+                self.hull.relax(at);
+            } else {
+                self.hull.recover(at);
             }
         }
     }
@@ -154,12 +140,10 @@ impl<E: LinkEstimator> Link<E> {
         // our last answer). The offset in the middle is right for any rate; the delay is not, nor
         // may the pair count for more than the rate is known.
         let apart = received - sent;
-        let (rate, rate_sigma) = self
-            .filter
-            .at(at)
-            .map_or((0.0, 2.0 * self.spec.max_drift.as_fraction()), |belief| {
-                (belief.rate, belief.rate_sigma)
-            });
+        let (rate, rate_sigma) = self.filter.at(at).map_or(
+            (0.0, 2.0 * self.hull.spec().max_drift.as_fraction()),
+            |belief| (belief.rate, belief.rate_sigma),
+        );
         let noise = forward
             .error
             .as_nanos_f64()
@@ -193,7 +177,7 @@ impl<E: LinkEstimator> Link<E> {
 
     /// Forget everything.
     pub fn reset(&mut self) {
-        *self = Self::new(self.spec);
+        *self = Self::new(*self.hull.spec());
     }
 
     fn seconds(&self, at: RawTime) -> f64 {
@@ -210,7 +194,7 @@ impl<E: LinkEstimator> Link<E> {
         let since = self.seconds(at);
         let relative = offset.saturating_sub(self.reference) as f64;
         // A slow path may add seconds of delay; a restarted clock is off by far more or far less.
-        let reach = 5e9 + 2.0 * self.spec.max_drift.as_fraction() * since.abs() * 1e9;
+        let reach = 5e9 + 2.0 * self.hull.spec().max_drift.as_fraction() * since.abs() * 1e9;
         if relative.abs() <= reach {
             self.implausible = 0;
             return Some((since, relative));
@@ -220,21 +204,6 @@ impl<E: LinkEstimator> Link<E> {
             self.reset();
         }
         None
-    }
-
-    /// The samples contradict the specification: believe in a worse oscillator, start over.
-    fn relax(&mut self, at: f64) {
-        self.strain = (self.strain + 1).min(6);
-        self.strained = at;
-        self.hull = Hull::new(&self.expected());
-    }
-
-    /// What the samples of late let us expect of the oscillators.
-    fn expected(&self) -> OscillatorSpec {
-        OscillatorSpec {
-            wander: self.spec.wander * f64::from(1u32 << self.strain),
-            ..self.spec
-        }
     }
 }
 

@@ -21,9 +21,6 @@ pub struct NodeConfig {
     pub burst: u8,
     /// The oscillators of this network.
     pub oscillator: OscillatorSpec,
-    /// How far the frequency of the virtual clock may be from the median of the oscillators, beyond
-    /// what is uncertain about that: what keeps colluders from dragging it away for good.
-    pub rate_leash: Rate,
     /// How fast a synchronized node may leave the line it announced. All nodes of a network must
     /// agree on it, as it enters their bounds.
     pub max_correction: Rate,
@@ -45,7 +42,6 @@ impl Default for NodeConfig {
             fast_poll: Span::from_millis(200),
             burst: 2,
             oscillator: OscillatorSpec::default(),
-            rate_leash: Rate::from_ppm(25.0),
             max_correction: Rate::from_ppm(1.0),
             listen: Span::from_millis(1_500),
             holdover_limit: Span::from_millis(10),

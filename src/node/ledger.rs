@@ -7,13 +7,32 @@ use crate::wire::{Message, PacketStamp, StampSource};
 /// Packets remembered in each direction: as many as can be under way at once in a burst.
 const REMEMBERED: usize = 4;
 
+/// A half-width in nanoseconds, as short as on the wire.
+#[derive(Debug, Clone, Copy)]
+struct ShortError(u32);
+
+impl From<Span> for ShortError {
+    fn from(error: Span) -> Self {
+        Self(u32::try_from(error.as_nanos().max(0)).unwrap_or(u32::MAX))
+    }
+}
+
+impl From<ShortError> for Span {
+    fn from(error: ShortError) -> Self {
+        match error.0 {
+            u32::MAX => Self::MAX,
+            nanos => Self::from_nanos(i64::from(nanos)),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Sent {
     seq: u32,
+    error: ShortError,
     at: RawTime,
-    error: Span,
-    /// The stamp is there.
-    stamped: bool,
+    /// Where it was stamped, once it is.
+    source: Option<StampSource>,
     /// The forward sample of this packet has been given out.
     used: bool,
 }
@@ -21,10 +40,13 @@ struct Sent {
 #[derive(Debug, Clone, Copy)]
 struct Received {
     seq: u32,
+    error: ShortError,
     at: RawTime,
-    error: Span,
-    /// Our packet that the peer had received when it sent this one.
-    answers: Option<PacketStamp>,
+    source: StampSource,
+    /// Our packet that the peer had received when it sent this one, and when it had.
+    answers: Option<u32>,
+    answers_error: ShortError,
+    answers_at: RawTime,
     /// The reverse sample of this packet has been given out.
     used: bool,
 }
@@ -44,9 +66,10 @@ pub(super) struct Samples {
 #[derive(Debug, Clone)]
 pub(super) struct Ledger {
     next_seq: u32,
+    last_stamped: u32,
+    last_received: u32,
     sent: [Option<Sent>; REMEMBERED],
     received: [Option<Received>; REMEMBERED],
-    last_sent: Option<PacketStamp>,
 }
 
 impl Ledger {
@@ -54,9 +77,10 @@ impl Ledger {
     pub(super) const fn new(first_seq: u32) -> Self {
         Self {
             next_seq: first_seq,
+            last_stamped: 0,
+            last_received: 0,
             sent: [None; REMEMBERED],
             received: [None; REMEMBERED],
-            last_sent: None,
         }
     }
 
@@ -64,11 +88,11 @@ impl Ledger {
     pub(super) fn send(&mut self) -> u32 {
         let seq = self.next_seq;
         self.next_seq = seq.wrapping_add(1);
-        self.sent[seq as usize % REMEMBERED] = Some(Sent {
+        self.sent[place(seq)] = Some(Sent {
             seq,
+            error: ShortError(0),
             at: RawTime::from_nanos(0),
-            error: Span::ZERO,
-            stamped: false,
+            source: None,
             used: false,
         });
         seq
@@ -76,51 +100,68 @@ impl Ledger {
 
     /// The transmit stamp of packet `seq` is there.
     pub(super) fn stamp(&mut self, seq: u32, at: RawTime, error: Span, source: StampSource) {
-        let Some(sent) = self.sent[seq as usize % REMEMBERED].as_mut() else {
-            return;
-        };
-        if sent.seq != seq {
-            return;
+        let sent = self.sent[place(seq)].as_mut();
+        if let Some(sent) = sent.filter(|sent| sent.seq == seq) {
+            (sent.at, sent.error, sent.source) = (at, error.into(), Some(source));
+            self.last_stamped = seq;
         }
-        (sent.at, sent.error, sent.stamped) = (at, error, true);
-        self.last_sent = Some(PacketStamp {
-            seq,
-            at,
-            error,
-            source,
-        });
     }
 
-    /// What the next packet says of the previous one's departure.
-    pub(super) const fn last_tx(&self) -> Option<PacketStamp> {
-        self.last_sent
+    /// What the next packet says of the departure of a previous one: the last whose stamp came, if
+    /// it was one of the last few.
+    pub(super) fn last_tx(&self) -> Option<PacketStamp> {
+        let sent = self.sent[place(self.last_stamped)].filter(|s| s.seq == self.last_stamped)?;
+        Some(PacketStamp {
+            seq: sent.seq,
+            at: sent.at,
+            error: sent.error.into(),
+            source: sent.source?,
+        })
+    }
+
+    /// What the next packet says of the arrival of the last one.
+    pub(super) fn last_rx(&self) -> Option<PacketStamp> {
+        let received = self.received[place(self.last_received)]?;
+        Some(PacketStamp {
+            seq: received.seq,
+            at: received.at,
+            error: received.error.into(),
+            source: received.source,
+        })
     }
 
     /// A packet arrived: remember it, and tell which samples it completes.
-    pub(super) fn receive(&mut self, message: &Message, at: RawTime, error: Span) -> Samples {
+    pub(super) fn receive(
+        &mut self,
+        message: &Message,
+        at: RawTime,
+        error: Span,
+        source: StampSource,
+    ) -> Samples {
         let mut samples = Samples::default();
         if let Some(rx) = message.last_rx
             && let Some(sent) = self.sent_packet(rx.seq)
             && !sent.used
         {
             sent.used = true;
-            samples.forward = Some(forward(sent, &rx));
+            samples.forward = Some(forward(sent, rx.at, rx.error));
         }
         if let Some(tx) = message.last_tx
-            && let Some(received) = self.received[tx.seq as usize % REMEMBERED]
+            && let Some(received) = self.received[place(tx.seq)].as_mut()
             && received.seq == tx.seq
             && !received.used
         {
-            if let Some(slot) = self.received[tx.seq as usize % REMEMBERED].as_mut() {
-                slot.used = true;
-            }
-            let reverse = OneWay::reverse(tx.at, received.at, tx.error + received.error);
+            received.used = true;
+            let received = *received;
+            let error = tx.error + received.error.into();
+            let reverse = OneWay::reverse(tx.at, received.at, error);
             samples.reverse = Some(reverse);
             // The stamp of our packet may have come only after the answer to it.
-            if let Some(rx) = received.answers
-                && let Some(sent) = self.sent_packet(rx.seq)
+            if let Some(answered) = received.answers
+                && let Some(sent) = self.sent_packet(answered)
             {
-                let forward = forward(sent, &rx);
+                let error = received.answers_error.into();
+                let forward = forward(sent, received.answers_at, error);
                 if !sent.used && samples.forward.is_none() {
                     sent.used = true;
                     samples.forward = Some(forward);
@@ -128,24 +169,33 @@ impl Ledger {
                 samples.exchange = Some((forward, reverse));
             }
         }
-        self.received[message.seq as usize % REMEMBERED] = Some(Received {
+        let answers = message.last_rx;
+        self.last_received = message.seq;
+        self.received[place(message.seq)] = Some(Received {
             seq: message.seq,
+            error: error.into(),
             at,
-            error,
-            answers: message.last_rx,
+            source,
+            answers: answers.map(|rx| rx.seq),
+            answers_error: answers.map_or(Span::ZERO, |rx| rx.error).into(),
+            answers_at: answers.map_or(at, |rx| rx.at),
             used: false,
         });
         samples
     }
 
     fn sent_packet(&mut self, seq: u32) -> Option<&mut Sent> {
-        let sent = self.sent[seq as usize % REMEMBERED].as_mut()?;
-        (sent.seq == seq && sent.stamped).then_some(sent)
+        let sent = self.sent[place(seq)].as_mut()?;
+        (sent.seq == seq && sent.source.is_some()).then_some(sent)
     }
 }
 
-fn forward(sent: &Sent, received: &PacketStamp) -> OneWay {
-    OneWay::forward(sent.at, received.at, sent.error + received.error)
+const fn place(seq: u32) -> usize {
+    seq as usize % REMEMBERED
+}
+
+fn forward(sent: &Sent, received: RawTime, error: Span) -> OneWay {
+    OneWay::forward(sent.at, received, Span::from(sent.error) + error)
 }
 
 #[cfg(test)]
@@ -193,6 +243,7 @@ mod tests {
             &message(7, None, Some(stamp(first, 1_150))),
             at(300),
             Span::ZERO,
+            StampSource::Kernel,
         );
         assert_eq!(
             s.forward,
@@ -203,7 +254,7 @@ mod tests {
         assert_eq!(second, 0);
         ledger.stamp(second, at(900), Span::ZERO, StampSource::Kernel);
         let reply = message(8, Some(stamp(7, 1_250)), Some(stamp(second, 1_950)));
-        let s = ledger.receive(&reply, at(1_100), Span::ZERO);
+        let s = ledger.receive(&reply, at(1_100), Span::ZERO, StampSource::Kernel);
         let reverse = OneWay::reverse(at(1_250), at(300), Span::ZERO);
         assert_eq!(s.reverse, Some(reverse));
         assert_eq!(
@@ -220,6 +271,7 @@ mod tests {
             &message(7, None, Some(stamp(first, 1_150))),
             at(300),
             Span::ZERO,
+            StampSource::Kernel,
         );
         assert_eq!(s, Samples::default());
         ledger.stamp(first, at(100), Span::ZERO, StampSource::Kernel);
@@ -227,6 +279,7 @@ mod tests {
             &message(8, Some(stamp(7, 1_250)), None),
             at(1_100),
             Span::ZERO,
+            StampSource::Kernel,
         );
         assert!(s.forward.is_some() && s.exchange.is_some());
     }
@@ -245,11 +298,49 @@ mod tests {
         let reply = message(7, Some(stamp(99, 5)), Some(stamp(first, 1_150)));
         assert!(
             ledger
-                .receive(&reply, at(300), Span::ZERO)
+                .receive(&reply, at(300), Span::ZERO, StampSource::Kernel)
                 .forward
                 .is_some()
         );
-        let again = ledger.receive(&reply, at(301), Span::ZERO);
+        let again = ledger.receive(&reply, at(301), Span::ZERO, StampSource::Kernel);
         assert_eq!(again, Samples::default());
+    }
+
+    #[test]
+    fn the_next_packet_tells_of_the_last_ones() {
+        let mut ledger = Ledger::new(0);
+        assert_eq!((ledger.last_tx(), ledger.last_rx()), (None, None));
+        let unknown = Span::MAX;
+        let first = ledger.send();
+        assert_eq!(ledger.last_tx(), None, "not stamped yet");
+        ledger.stamp(first, at(100), unknown, StampSource::User);
+        let second = ledger.send();
+        let tx = ledger.last_tx().unwrap();
+        assert_eq!(
+            (tx.seq, tx.error, tx.source),
+            (first, unknown, StampSource::User)
+        );
+        ledger.stamp(second, at(200), Span::from_nanos(7), StampSource::Kernel);
+        let tx = ledger.last_tx().unwrap();
+        assert_eq!(
+            (tx.seq, tx.at, tx.error),
+            (second, at(200), Span::from_nanos(7))
+        );
+        for _ in 0..REMEMBERED {
+            ledger.send();
+        }
+        assert_eq!(ledger.last_tx(), None, "too long ago to be of use");
+
+        for seq in [9, 8] {
+            let error = Span::from_nanos(3);
+            ledger.receive(
+                &message(seq, None, None),
+                at(300),
+                error,
+                StampSource::Kernel,
+            );
+        }
+        let rx = ledger.last_rx().unwrap();
+        assert_eq!((rx.seq, rx.error), (8, Span::from_nanos(3)));
     }
 }

@@ -101,7 +101,7 @@ const BURST_PAUSE: Span = Span::from_micros(200);
 const MOST_EVENTS: usize = 64;
 
 /// One node.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Node<E = Kalman, C = RobustMean> {
     config: NodeConfig,
     rng: Rng,
@@ -181,7 +181,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let completed = slot.exchanges - before;
         self.totals.exchanges += completed;
         if message.wants_reply {
-            slot.polled_by_peer = now;
+            slot.polled_us = true;
             self.queue(index, false);
         } else if slot.burst_left > 0 {
             // The next exchange of the burst follows its reply while caches are warm, after a random
@@ -229,7 +229,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
                 seq: slot.ledger.send(),
                 wants_reply: slot.request,
                 state: view.state,
-                last_rx: slot.last_rx,
+                last_rx: slot.ledger.last_rx(),
                 line: view.line.anchored_at(now),
                 bound: view.bound_at(now).unwrap_or(Span::MAX),
             };

@@ -22,7 +22,7 @@ const DESPERATE: usize = 3;
 /// Time a session may take to come up before the candidate counts as unreachable.
 const CONNECT_TIMEOUT: Span = Span::from_secs(10);
 
-/// An inbound peer that is silent for this long may make room for another.
+/// An inbound peer that is silent for this long, and for a few polls, may make room for another.
 const IDLE: Span = Span::from_secs(10);
 
 /// The pause between two exchanges of neighbours while those at hand do not let us join.
@@ -196,8 +196,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         // An exchange serves both sides, so two nodes that poll each other take turns, each at
         // half the pace. The one that asks comes from sleep and the one that answers does not;
         // with roles that change, what that does to the delays averages out.
-        let shared = slot.polled_by_peer > slot.polled;
-        slot.polled = now;
+        let shared = std::mem::take(&mut slot.polled_us);
         let stretch = if shared { 2.0 } else { 1.0 };
         slot.next_burst = now + Span::from_nanos_f64(stretch * period.as_nanos_f64() * jitter);
         slot.next_poll = slot.next_burst;
@@ -275,7 +274,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let Some(slot) = self.slots[index].as_mut() else {
             return;
         };
-        if now - slot.polled_by_peer > IDLE {
+        if !slot.polled_us {
             return self.drop_slot(index, now, false);
         }
         slot.retire(self.config.oscillator);
@@ -304,9 +303,10 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
                     let slot = slot.as_ref().filter(|s| !s.chosen)?;
                     Some((slot.announced.map_or(slot.since, |a| a.heard), index))
                 });
+                let patience = IDLE.max(self.config.poll * 4);
                 let (_, index) = idle
                     .min()
-                    .filter(|(heard, _)| chosen || now - *heard > IDLE)?;
+                    .filter(|(heard, _)| chosen || now - *heard > patience)?;
                 self.drop_slot(index, now, false);
                 index
             }

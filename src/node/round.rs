@@ -25,10 +25,6 @@ const STREAK: u8 = 3;
 /// Joining that takes more than this many times as long as newcomers listen has stalled.
 const STALLED: i64 = 3;
 
-/// The leash is longer by this many sigma of where it is tied: who sees few of many different
-/// oscillators must still be able to follow the network.
-const LEASH_SIGMAS: f64 = 3.0;
-
 /// A joining clock this close to the others, and better than four sigma, has arrived.
 const ARRIVED: f64 = 2_000.0;
 
@@ -44,6 +40,10 @@ const RATE_ARRIVED: f64 = 0.2e-6;
 
 /// A majority this far away, and beyond six sigma, is joined anew rather than slewed to.
 const ELSEWHERE: f64 = 20_000.0;
+
+/// Rounds are no farther apart than this, however rare the polls: each takes in what came of any
+/// neighbour since the last, and the oscillators wander all the while.
+const LONGEST_ROUND: Span = Span::from_secs(1);
 
 /// The readings of one round, on the stack.
 struct Readings {
@@ -61,7 +61,7 @@ impl Readings {
 impl<E: LinkEstimator, C: Combine> Node<E, C> {
     /// Take a round at `now` and plan the next.
     pub(super) fn round(&mut self, now: RawTime) {
-        let period = self.poll_period();
+        let period = self.poll_period().min(LONGEST_ROUND);
         self.next_round = now + period;
         let readings = self.read(now);
         let view = &mut self.clock.view;
@@ -100,7 +100,6 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let line = self.clock.view.line;
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let Some(slot) = slot else { continue };
-            slot.reading = None;
             if !slot.chosen || !slot.reachable() {
                 slot.verdict = None;
                 continue;
@@ -108,7 +107,6 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             if let Some(reading) = slot.reading(&line, now, &self.config)
                 && all.len < MAX_READINGS
             {
-                slot.reading = Some(reading);
                 all.readings[all.len] = reading;
                 all.slots[all.len] = index as u16;
                 all.len += 1;
@@ -191,8 +189,10 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let pick = |(first, then): (f64, f64)| if eager { first } else { then };
         self.clock.settled_rounds = self.clock.settled_rounds.saturating_add(1);
         let rate = Rate::from_fraction(pick(RATE_GAIN) * correction.rate);
-        self.adopt_rate(now, rate, self.config.max_correction * 0.1, readings);
-        // The promise covers slew and change of frequency together.
+        // The promise covers slew and all changes of frequency from one poll to the next together.
+        let share = period.as_nanos_f64() / self.poll_period().as_nanos_f64();
+        let limit = self.config.max_correction * (0.1 * share);
+        self.adopt_rate(now, rate, limit, readings);
         let limit = 0.9 * self.config.max_correction.over(period);
         let slew = (pick(OFFSET_GAIN) * correction.offset).clamp(-limit, limit);
         let view = &mut self.clock.view;
@@ -246,15 +246,18 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         verdicts
     }
 
-    /// Change the lasting frequency by at most `limit`, on the leash of the oscillators around us.
+    /// Change the lasting frequency by at most `limit`, on the leash of the oscillators around us:
+    /// what keeps colluders from dragging the common frequency away for good.
     fn adopt_rate(&mut self, now: RawTime, change: Rate, limit: Rate, readings: &Readings) {
         let line = self.clock.view.line;
         let mut wanted = (line.rate() + change).as_fraction();
         if let Some(centre) = consensus::oscillator_centre(readings.as_slice()) {
-            // Who the neighbours are may change at once; where the leash is tied may not.
-            let tied = self.clock.leash.get_or_insert(centre.rate);
-            *tied += LEASH_GAIN * (centre.rate - *tied);
-            let leash = self.config.rate_leash.as_fraction() + LEASH_SIGMAS * centre.sigma;
+            // Who the neighbours are may change at once; where the leash is tied may not. It is as
+            // long as oscillators may differ: the median of a few is off the network's by a good
+            // part of that.
+            let tied = self.clock.leash.get_or_insert(centre);
+            *tied += LEASH_GAIN * (centre - *tied);
+            let leash = self.config.oscillator.max_drift.as_fraction();
             wanted = wanted.clamp(*tied - leash, *tied + leash);
         }
         let change = (Rate::from_fraction(wanted) - line.rate()).clamp_abs(limit);

@@ -34,18 +34,14 @@ pub(super) struct Slot<E> {
     pub(super) since: RawTime,
     pub(super) link: Link<E>,
     pub(super) ledger: Ledger,
-    pub(super) last_rx: Option<crate::wire::PacketStamp>,
     pub(super) announced: Option<Announced>,
     pub(super) verdict: Option<Verdict>,
-    /// The reading that the last round took.
-    pub(super) reading: Option<Reading>,
     /// When the next packet of our own accord is due; within a burst earlier than the next burst.
     pub(super) next_poll: RawTime,
     pub(super) next_burst: RawTime,
     pub(super) burst_left: u8,
-    /// When we polled it last, and when it polled us.
-    pub(super) polled: RawTime,
-    pub(super) polled_by_peer: RawTime,
+    /// It has polled us since we polled it.
+    pub(super) polled_us: bool,
     /// A packet waits to be sent; and whether it asks for a reply.
     pub(super) queued: bool,
     pub(super) request: bool,
@@ -73,15 +69,12 @@ impl<E: LinkEstimator> Slot<E> {
             since: now,
             link: Link::new(config.oscillator),
             ledger: Ledger::new(first_seq),
-            last_rx: None,
             announced: None,
             verdict: None,
-            reading: None,
             next_poll: now,
             next_burst: now,
             burst_left: 0,
-            polled: RawTime::from_nanos(i64::MIN),
-            polled_by_peer: RawTime::from_nanos(i64::MIN),
+            polled_us: false,
             queued: false,
             request: false,
             reach: 0,
@@ -101,13 +94,7 @@ impl<E: LinkEstimator> Slot<E> {
         error: Span,
         source: StampSource,
     ) {
-        let samples = self.ledger.receive(message, at, error);
-        self.last_rx = Some(crate::wire::PacketStamp {
-            seq: message.seq,
-            at,
-            error,
-            source,
-        });
+        let samples = self.ledger.receive(message, at, error, source);
         self.stamps = Some(source);
         self.announced = Some(Announced {
             line: message.line,
@@ -135,7 +122,6 @@ impl<E: LinkEstimator> Slot<E> {
         self.chosen = false;
         self.link = Link::new(oscillator);
         self.verdict = None;
-        self.reading = None;
         self.burst_left = 0;
     }
 
@@ -143,10 +129,8 @@ impl<E: LinkEstimator> Slot<E> {
     pub(super) fn restart(&mut self, oscillator: OscillatorSpec, now: RawTime, first_seq: u32) {
         self.link = Link::new(oscillator);
         self.ledger = Ledger::new(first_seq);
-        self.last_rx = None;
         self.announced = None;
         self.verdict = None;
-        self.reading = None;
         self.burst_left = 0;
         (self.next_poll, self.next_burst) = (now, now);
         (self.silent, self.answered) = (0, false);
@@ -213,4 +197,21 @@ fn virtual_offset(
     (their_time - our_time).as_nanos_f64()
         + (their_fraction - our_fraction)
         + (estimate.belief.offset - whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Kalman;
+
+    /// What a simulation of a million nodes can afford for each of their links.
+    const AFFORDABLE: usize = 768;
+
+    #[test]
+    fn a_peer_takes_few_bytes() {
+        let (slot, link) = (size_of::<Option<Slot<Kalman>>>(), size_of::<Link<Kalman>>());
+        let ledger = size_of::<Ledger>();
+        println!("slot {slot} bytes, of these estimator {link}, ledger {ledger}");
+        assert!(slot <= AFFORDABLE, "{slot}");
+    }
 }

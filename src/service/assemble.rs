@@ -4,15 +4,16 @@ use hwts::clock::{RawClock, VirtualReader};
 use hwts::transport::UdpTransport;
 
 use super::board::{Board, BoardReader};
+use super::clockface::Clockface;
 use super::core::Core;
 use super::local::LocalClock;
 use super::port::Port;
-use super::steer::{Steered, Steerer};
+use super::steer::Steerer;
 use super::{ServiceError, state::State};
 use crate::export::status::ClockReading;
 use crate::node::{Lie, Node, NodeConfig};
 use crate::security::{Identity, Limits, Sessions};
-use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
+use crate::time::{Rate, RawTime, VirtualLine};
 use crate::topology::{Candidate, FoundBy};
 use crate::wire::NetworkId;
 
@@ -27,12 +28,8 @@ pub struct Blueprint {
     pub node: NodeConfig,
     /// Its time socket, open.
     pub transport: UdpTransport,
-    /// Its raw clock.
-    pub raw: RawClock,
-    /// What the virtual clock starts from.
-    pub start: VirtualTime,
-    /// What it steers.
-    pub steered: Option<Steered>,
+    /// Its clocks.
+    pub clockface: Clockface,
     /// What it remembers.
     pub saved: State,
     /// What it tells others instead of the truth.
@@ -90,12 +87,17 @@ impl Clocks {
 /// # Errors
 /// No random bytes for keys, or settings of the discipline that make no sense.
 pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
-    let local = LocalClock::new(blueprint.raw.clone());
+    let Clockface {
+        raw,
+        start,
+        steered,
+    } = blueprint.clockface;
+    let local = LocalClock::new(raw.clone());
     let now = local.now();
     let identity = &blueprint.identity;
     let network = NetworkId::from_name(&blueprint.network);
     let rate = blueprint.saved.oscillator.unwrap_or(Rate::ZERO);
-    let line = VirtualLine::new(now, blueprint.start, rate);
+    let line = VirtualLine::new(now, start, rate);
     let mut node = Node::new(blueprint.node, now, line, blueprint.seed);
     for peer in &blueprint.saved.peers {
         node.peer_found(Candidate {
@@ -107,10 +109,8 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
     let sessions =
         Sessions::new(identity, network, Limits::default(), now).map_err(ServiceError::Sessions)?;
     let (board, reader) = Board::new(node.clock());
-    let disciplined = blueprint.steered.as_ref().and_then(|s| s.reader.clone());
-    let raw = blueprint.raw;
-    let steerer = blueprint
-        .steered
+    let disciplined = steered.as_ref().and_then(|s| s.reader.clone());
+    let steerer = steered
         .map(|steered| {
             let saved = blueprint.saved.clock;
             Steerer::new(steered, saved, raw.clone(), reader.clone())
@@ -127,14 +127,4 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
             disciplined,
         },
     })
-}
-
-/// `CLOCK_REALTIME` on the scale of the virtual clock.
-pub fn realtime() -> VirtualTime {
-    VirtualTime::from_nanos(hwts::Domain::Realtime.now()) + crate::discipline::TAI_MINUS_UTC
-}
-
-/// What a clock that is deliberately off by `offset` would show now.
-pub fn realtime_off_by(offset: Span) -> VirtualTime {
-    realtime() + offset
 }

@@ -54,11 +54,9 @@ const SHORTEST_NAP: Span = Span::from_millis(50);
 /// How long the status may take.
 const STATUS_PATIENCE: Duration = Duration::from_secs(1);
 
-/// From the socket to the core.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the queue is made once; a box for each datagram would allocate"
-)]
+/// From the socket to the core. Datagrams lie in the queue itself: a box each would be an
+/// allocation for every packet.
+#[expect(clippy::large_enum_variant, reason = "queued in place, never boxed")]
 enum Input {
     Datagram {
         from: SocketAddr,

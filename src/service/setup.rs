@@ -1,33 +1,22 @@
 //! From a configuration to the blueprint of a node and its sources of peers.
 
 use hwts::Domain;
-use hwts::clock::{
-    Oscillator, OscillatorSpec as VirtualSpec, Permission, RawClock, SystemClock, VirtualClock,
-};
+use hwts::clock::{Permission, SystemClock};
 use hwts::transport::{StampRequest, UdpConfig, UdpTransport, WaitMode};
 
 use super::ServiceError;
-use super::assemble::{Blueprint, realtime, realtime_off_by};
+use super::assemble::Blueprint;
+use super::clockface::{Clockface, Flaws};
 use super::state::StateFile;
-use super::steer::Steered;
 use crate::config::{Config, Stamps, Target, Wait};
-use crate::discipline::HostClock;
 use crate::engine::{LanConfig, LanDiscovery, PeerSource, Sources, StaticPeers};
 use crate::link::OscillatorSpec;
 use crate::node::NodeConfig;
 use crate::security::Identity;
-use crate::time::VirtualTime;
 use crate::wire::MAX_DATAGRAM;
 
 /// The identity's file in the state directory.
 pub(super) const IDENTITY_FILE: &str = "identity.key";
-
-/// What to steer, on which raw clock, and from what time.
-struct Clockface {
-    raw: RawClock,
-    start: VirtualTime,
-    steered: Option<Steered>,
-}
 
 /// Everything a node needs of this host, by configuration.
 pub(super) fn blueprint(config: &Config) -> Result<Blueprint, ServiceError> {
@@ -37,16 +26,13 @@ pub(super) fn blueprint(config: &Config) -> Result<Blueprint, ServiceError> {
         tracing::warn!("{unusable}");
     }
     let transport = open_transport(config)?;
-    let clockface = clockface(config);
     Ok(Blueprint {
         seed: seed(&identity),
         identity,
         network: config.network.clone(),
         node: node_config(config),
         transport,
-        raw: clockface.raw,
-        start: clockface.start,
-        steered: clockface.steered,
+        clockface: clockface(config),
         saved,
         lie: config.testing,
     })
@@ -99,54 +85,29 @@ fn open_transport(config: &Config) -> Result<UdpTransport, ServiceError> {
 }
 
 fn clockface(config: &Config) -> Clockface {
-    let settings = config.discipline.settings();
-    match (config.discipline.target, settings) {
-        (Target::System, Some(mut settings)) => {
+    match (config.discipline.target, config.discipline.settings()) {
+        (Target::System, Some(settings)) => {
+            // The discipline finds out by itself, goes on measuring, and says so in the status;
+            // this says it before anything else happens.
             if SystemClock::permission() != Permission::Granted {
                 tracing::warn!(
                     "no CAP_SYS_TIME: the system clock is measured, not steered; run as root, \
                      give the capability, or use --discipline none"
                 );
-                settings.measure_only = true;
             }
-            Clockface {
-                raw: RawClock::Monotonic,
-                start: realtime(),
-                steered: Some(Steered {
-                    name: "system",
-                    clock: HostClock::system(),
-                    settings,
-                    reader: None,
-                }),
-            }
+            Clockface::system(settings)
         }
         (Target::Virtual, Some(settings)) => {
             let bad = &config.virtual_oscillator;
-            let raw = RawClock::from(Oscillator::new(VirtualSpec {
-                start: Domain::MonotonicRaw.now(),
-                offset: bad.offset.as_nanos(),
-                ppm: bad.drift.as_ppm(),
-                walk: bad.wander.as_fraction(),
+            let flaws = Flaws {
+                offset: bad.offset,
+                drift: bad.drift,
+                wander: bad.wander.as_fraction(),
                 seed: bad.seed,
-            }));
-            let start = realtime_off_by(bad.offset);
-            let clock = VirtualClock::new(raw.clone(), start.as_nanos());
-            Clockface {
-                raw,
-                start,
-                steered: Some(Steered {
-                    name: "virtual",
-                    reader: Some(clock.reader()),
-                    clock: HostClock::virtual_clock(clock),
-                    settings,
-                }),
-            }
+            };
+            Clockface::flawed(&flaws, settings)
         }
-        _ => Clockface {
-            raw: RawClock::Monotonic,
-            start: realtime(),
-            steered: None,
-        },
+        (Target::None, _) | (_, None) => Clockface::measuring(),
     }
 }
 

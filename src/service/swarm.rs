@@ -7,34 +7,26 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use hwts::Domain;
-use hwts::clock::{Oscillator, OscillatorSpec, RawClock, VirtualClock};
 use hwts::transport::{UdpConfig, UdpTransport};
 
 use super::ServiceError;
-use super::assemble::{Blueprint, Clocks, assemble, realtime_off_by};
+use super::assemble::{Blueprint, Clocks, assemble};
+use super::clockface::{Clockface, Flaws};
 use super::daemon::{Daemon, Desk, Scheduling};
 use super::state::State;
-use super::steer::Steered;
-use crate::discipline::{HostClock, Settings};
-use crate::engine::{PeerAddress, PeerSource, Sources, StaticPeers};
+use crate::discipline::Settings;
+use crate::engine::{PeerAddress, PeerSource, Sources};
 use crate::node::{Lie, NodeConfig};
 use crate::security::Identity;
-use crate::time::{Rate, Span, VirtualTime};
+use crate::time::{Span, VirtualTime};
 use crate::topology::NodeId;
-use crate::wire::MAX_DATAGRAM;
+use crate::wire::{ClockState, MAX_DATAGRAM};
 
-/// How bad one node's clock is.
+/// How one node is made.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Flaws {
-    /// Initial offset.
-    pub offset: Span,
-    /// Frequency error.
-    pub drift: Rate,
-    /// Random walk of the frequency, fraction per √s.
-    pub wander: f64,
-    /// Seed of the random walk and of the node's own choices.
-    pub seed: u64,
+pub struct Plan {
+    /// How bad its clock is; the seed also decides its own choices.
+    pub flaws: Flaws,
     /// What it tells others instead of the truth.
     pub lie: Lie,
 }
@@ -55,6 +47,8 @@ pub struct Member {
 pub struct Showing {
     /// Its disciplined clock; of a liar, what it tells others.
     pub clock: VirtualTime,
+    /// Its virtual clock, if it is synchronized.
+    pub network: Option<VirtualTime>,
     /// The bound it guarantees on that clock.
     pub bound: Option<Span>,
     /// The node's view of itself.
@@ -70,22 +64,51 @@ pub struct Swarm {
 /// Name of the network that swarms use among themselves.
 const NETWORK: &str = "parisync-demo";
 
+/// A node's identity and open time socket.
+struct Seat {
+    identity: Identity,
+    transport: UdpTransport,
+}
+
+impl Seat {
+    fn take() -> Result<Self, ServiceError> {
+        Ok(Self {
+            identity: Identity::generate()?,
+            transport: UdpTransport::open(&UdpConfig {
+                max_datagram: MAX_DATAGRAM,
+                ..UdpConfig::new((Ipv4Addr::LOCALHOST, 0).into())
+            })?,
+        })
+    }
+
+    #[cfg(not(feature = "dht"))]
+    fn address(&self) -> PeerAddress {
+        let addr = self.transport.local_addr();
+        PeerAddress {
+            id: Some(self.identity.node_id()),
+            ..PeerAddress::from(addr)
+        }
+    }
+}
+
 impl Swarm {
-    /// Starts one node for each of `flaws`; the first is where the others join.
+    /// Starts one node for each of `plans`. They find each other through their DHT, which the
+    /// first of them opens; a build without it gives each the list of all.
     ///
     /// # Errors
     /// No sockets, threads or random bytes to be had.
-    pub fn start(flaws: &[Flaws]) -> Result<Self, ServiceError> {
+    pub fn start(plans: &[Plan]) -> Result<Self, ServiceError> {
         let mut swarm = Self {
-            members: Vec::with_capacity(flaws.len()),
-            daemons: Vec::with_capacity(flaws.len()),
+            members: Vec::with_capacity(plans.len()),
+            daemons: Vec::with_capacity(plans.len()),
         };
-        let mut bootstrap = Vec::new();
-        for flaw in flaws {
-            let address = swarm.add(flaw, bootstrap.clone())?;
-            if bootstrap.is_empty() {
-                bootstrap.push(address);
-            }
+        let seats: Vec<Seat> = plans
+            .iter()
+            .map(|_| Seat::take())
+            .collect::<Result<_, _>>()?;
+        let mut directory = Directory::new(&seats);
+        for (plan, seat) in plans.iter().zip(seats) {
+            swarm.add(plan, seat, &mut directory)?;
         }
         Ok(swarm)
     }
@@ -102,47 +125,28 @@ impl Swarm {
         }
     }
 
-    /// Returns where later nodes can join.
     fn add(
         &mut self,
-        flaw: &Flaws,
-        bootstrap: Vec<PeerAddress>,
-    ) -> Result<PeerAddress, ServiceError> {
-        let identity = Identity::generate()?;
-        let id = identity.node_id();
-        let secret = identity.ed25519_secret_bytes();
-        let transport = UdpTransport::open(&UdpConfig {
-            max_datagram: MAX_DATAGRAM,
-            ..UdpConfig::new((Ipv4Addr::LOCALHOST, 0).into())
-        })?;
-        let addr = transport.local_addr();
-        let raw = RawClock::from(Oscillator::new(OscillatorSpec {
-            start: Domain::MonotonicRaw.now(),
-            offset: flaw.offset.as_nanos(),
-            ppm: flaw.drift.as_ppm(),
-            walk: flaw.wander,
-            seed: flaw.seed,
-        }));
-        let start = realtime_off_by(flaw.offset);
-        let clock = VirtualClock::new(raw.clone(), start.as_nanos());
+        plan: &Plan,
+        seat: Seat,
+        directory: &mut Directory,
+    ) -> Result<(), ServiceError> {
+        let engine = directory.engine(&seat)?;
+        let Seat {
+            identity,
+            transport,
+        } = seat;
+        let (id, addr) = (identity.node_id(), transport.local_addr());
         let parts = assemble(Blueprint {
             identity,
             network: NETWORK.to_owned(),
             node: NodeConfig::default(),
             transport,
-            raw,
-            start,
-            steered: Some(Steered {
-                name: "virtual",
-                reader: Some(clock.reader()),
-                clock: HostClock::virtual_clock(clock),
-                settings: Settings::virtual_clock(),
-            }),
+            clockface: Clockface::flawed(&plan.flaws, Settings::virtual_clock()),
             saved: State::default(),
-            lie: flaw.lie,
-            seed: flaw.seed,
+            lie: plan.lie,
+            seed: plan.flaws.seed,
         })?;
-        let (engine, join) = discover(secret, addr, bootstrap)?;
         let sources = Sources::new(vec![engine]);
         let daemon = Daemon::start(parts, sources, Scheduling::default()).map_err(|source| {
             ServiceError::System {
@@ -153,12 +157,12 @@ impl Swarm {
         self.members.push(Member {
             id,
             addr,
-            lie: flaw.lie,
+            lie: plan.lie,
             clocks: daemon.desk().clocks().clone(),
             desk: daemon.desk().clone(),
         });
         self.daemons.push(daemon);
-        Ok(join)
+        Ok(())
     }
 }
 
@@ -167,10 +171,13 @@ impl Member {
     pub fn showing(&self, mono: i64) -> Showing {
         let reading = self.clocks.at(mono);
         let clock = VirtualTime::from_nanos(reading.clock_ns.unwrap_or(reading.virtual_ns));
+        let view = self.clocks.board.read();
+        let synchronized = view.state == ClockState::Synchronized;
         Showing {
             clock: clock + self.lie.at(clock),
+            network: synchronized.then_some(VirtualTime::from_nanos(reading.virtual_ns)),
             bound: reading.bound_ns.map(Span::from_nanos),
-            view: self.clocks.board.read(),
+            view,
         }
     }
 
@@ -183,39 +190,49 @@ impl Member {
 /// How long the swarm may go without being attended.
 pub const ATTEND: Duration = Duration::from_millis(100);
 
+/// How the nodes find each other.
 #[cfg(feature = "dht")]
-fn discover(
-    secret: [u8; 32],
-    addr: SocketAddr,
+struct Directory {
+    /// Where the DHT is joined; empty before its first node is there.
     bootstrap: Vec<PeerAddress>,
-) -> Result<(Box<dyn PeerSource>, PeerAddress), ServiceError> {
-    use crate::engine::{Dht, DhtConfig, DhtTuning};
-    let dht = Dht::start(DhtConfig {
-        secret,
-        network: NETWORK.to_owned(),
-        listen: (Ipv4Addr::LOCALHOST, 0).into(),
-        time_port: addr.port(),
-        bootstrap,
-        tuning: DhtTuning::default(),
-    })?;
-    let join = peer_address(dht.local_addr());
-    Ok((Box::new(dht), join))
 }
 
-/// Without the DHT the first node is known to all; what it knows of them does not spread.
+#[cfg(feature = "dht")]
+impl Directory {
+    const fn new(_: &[Seat]) -> Self {
+        let bootstrap = Vec::new();
+        Self { bootstrap }
+    }
+
+    fn engine(&mut self, seat: &Seat) -> Result<Box<dyn PeerSource>, ServiceError> {
+        use crate::engine::{Dht, DhtConfig, DhtTuning};
+        let dht = Dht::start(DhtConfig {
+            secret: seat.identity.ed25519_secret_bytes(),
+            network: NETWORK.to_owned(),
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            time_port: seat.transport.local_addr().port(),
+            bootstrap: self.bootstrap.clone(),
+            tuning: DhtTuning::default(),
+        })?;
+        if self.bootstrap.is_empty() {
+            self.bootstrap.push(PeerAddress::from(dht.local_addr()));
+        }
+        Ok(Box::new(dht))
+    }
+}
+
+/// The list of all nodes.
 #[cfg(not(feature = "dht"))]
-fn discover(
-    _secret: [u8; 32],
-    addr: SocketAddr,
-    bootstrap: Vec<PeerAddress>,
-) -> Result<(Box<dyn PeerSource>, PeerAddress), ServiceError> {
-    Ok((Box::new(StaticPeers::start(bootstrap)?), peer_address(addr)))
-}
+struct Directory(Vec<PeerAddress>);
 
-fn peer_address(addr: SocketAddr) -> PeerAddress {
-    PeerAddress {
-        id: None,
-        host: crate::engine::Host::Ip(addr.ip()),
-        port: addr.port(),
+#[cfg(not(feature = "dht"))]
+impl Directory {
+    fn new(seats: &[Seat]) -> Self {
+        Self(seats.iter().map(Seat::address).collect())
+    }
+
+    fn engine(&mut self, _: &Seat) -> Result<Box<dyn PeerSource>, ServiceError> {
+        let peers = crate::engine::StaticPeers::start(self.0.clone())?;
+        Ok(Box::new(peers))
     }
 }

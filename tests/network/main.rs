@@ -2,12 +2,14 @@
 //!
 //! The true error is exact here, so every limit is a number of nanoseconds.
 
+#![forbid(unsafe_code)]
+
 mod attacks;
 mod bounds;
 mod churn;
 mod sim;
 
-use parisync::node::Lie;
+use parisync::node::{Lie, NodeConfig};
 use parisync::time::{Rate, Span};
 use sim::{Sim, World};
 
@@ -26,6 +28,22 @@ fn eight_bad_clocks_agree() {
     assert!(late.rms < 100.0 && late.worst_skew < 1_000.0, "{late:?}");
     assert_eq!(late.synchronized, late.samples);
     assert_eq!(early.violations + late.violations, 0);
+}
+
+#[test]
+fn rare_polls_are_made_the_most_of() {
+    let mut sim = Sim::new(World {
+        config: NodeConfig {
+            poll: Span::from_secs(8),
+            ..NodeConfig::default()
+        },
+        ..World::default()
+    });
+    sim.run_to(100.0);
+    let figures = sim.observe(&all(8), 0.5, 400.0);
+    println!("{figures:?}");
+    assert!(figures.rms < 80.0, "{figures:?}");
+    assert_eq!(figures.violations, 0);
 }
 
 #[test]
@@ -120,6 +138,24 @@ fn a_node_cut_off_holds_over_honestly_and_comes_back() {
     let back = sim.observe(&all(8), 0.1, 190.0);
     assert_eq!(back.synchronized, back.samples);
     assert!(back.worst_skew < 1_000.0, "{back:?}");
+}
+
+#[test]
+fn everybody_arrives_where_nobody_knows_all() {
+    // Oscillators are spread evenly, so the median of a neighbourhood is far from the network's.
+    for seed in 1..4 {
+        let mut sim = Sim::new(World {
+            nodes: 32,
+            seed,
+            ..World::default()
+        });
+        sim.run_to(10.0);
+        let figures = sim.observe(&all(32), 0.5, 20.0);
+        println!("{figures:?}");
+        assert_eq!(figures.synchronized, figures.samples);
+        assert!(figures.rms < 100.0, "{figures:?}");
+        assert_eq!(figures.violations, 0);
+    }
 }
 
 #[test]

@@ -25,6 +25,14 @@ pub(super) fn empty() -> libc::timex {
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
+/// A tick that every kernel refuses. It looks at the caller's privilege first
+/// (`timekeeping_validate_timex`), so which error comes back tells whether others would pass.
+pub(super) fn impossible() -> libc::timex {
+    let mut tx = empty();
+    tx.modes = libc::ADJ_TICK;
+    tx
+}
+
 /// Tick and frequency in one call. Small rates leave the tick alone.
 pub(super) fn rate(rate: f64) -> libc::timex {
     let ppm = rate.clamp(-MAX_RATE, MAX_RATE) * 1e6;
@@ -131,6 +139,13 @@ pub(super) fn read(tx: &libc::timex) -> Steering {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_no_kernel_grants_asks_for_nothing_else() {
+        let tx = impossible();
+        assert_eq!(tx.modes, libc::ADJ_TICK);
+        assert!(tx.tick < NOMINAL_TICK * 9 / 10);
+    }
 
     #[test]
     fn small_rates_leave_the_tick_alone() {

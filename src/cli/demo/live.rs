@@ -8,9 +8,10 @@ use hwts::Domain;
 use super::{ClockPlan, Demo, DemoOptions, NodeInfo, NodeSample, Output, Sample, Stamps, Totals};
 use crate::cli::output::{CliError, Context, Exit, Format};
 use crate::node::Lie;
+use crate::service::clockface::Flaws;
 use crate::service::signals::StopSignals;
-use crate::service::swarm::{self, Flaws};
-use crate::time::{Rate, Span};
+use crate::service::swarm::{self, Plan};
+use crate::time::{Rate, Span, VirtualTime};
 
 /// `parisync demo`: starts the swarm, shows it, sums it up.
 pub(in crate::cli) fn run(options: DemoOptions, context: &Context) -> Result<Exit, CliError> {
@@ -21,14 +22,14 @@ pub(in crate::cli) fn run(options: DemoOptions, context: &Context) -> Result<Exi
     let failed = |error: &dyn std::error::Error| CliError::Failed(error.to_string());
     let demo = Demo::prepare(options, output).map_err(|e| failed(&e))?;
     let signals = StopSignals::new().map_err(|e| failed(&e))?;
-    let plans = demo.options().clocks();
-    let flaws: Vec<Flaws> = plans.iter().map(flaws).collect();
+    let clocks = demo.options().clocks();
+    let plans: Vec<Plan> = clocks.iter().map(planned).collect();
     let started = Instant::now();
-    let swarm = swarm::Swarm::start(&flaws).map_err(|e| failed(&e))?;
+    let swarm = swarm::Swarm::start(&plans).map_err(|e| failed(&e))?;
     let stop = AtomicBool::new(false);
     let mut live = Live {
         swarm,
-        plans,
+        clocks,
         started,
         signals,
         stop: &stop,
@@ -39,7 +40,7 @@ pub(in crate::cli) fn run(options: DemoOptions, context: &Context) -> Result<Exi
 
 struct Live<'a> {
     swarm: swarm::Swarm,
-    plans: Vec<ClockPlan>,
+    clocks: Vec<ClockPlan>,
     started: Instant,
     signals: StopSignals,
     stop: &'a AtomicBool,
@@ -47,7 +48,7 @@ struct Live<'a> {
 
 impl super::Swarm for Live<'_> {
     fn roster(&self) -> Vec<NodeInfo> {
-        let members = self.swarm.members().iter().zip(&self.plans);
+        let members = self.swarm.members().iter().zip(&self.clocks);
         members
             .map(|(member, plan)| NodeInfo {
                 id: member.id,
@@ -77,6 +78,7 @@ impl super::Swarm for Live<'_> {
             let showing = member.showing(mono);
             NodeSample {
                 clock_ns: Some(showing.clock.as_nanos()),
+                network_ns: showing.network.map(VirtualTime::as_nanos),
                 bound_ns: showing.bound.map(Span::as_nanos),
                 state: showing.view.state,
                 neighbours: usize::from(showing.view.heard),
@@ -107,13 +109,15 @@ impl super::Swarm for Live<'_> {
     }
 }
 
-fn flaws(plan: &ClockPlan) -> Flaws {
-    Flaws {
-        offset: plan.offset,
-        drift: Rate::from_ppm(plan.ppm),
-        wander: plan.wander,
-        seed: plan.seed,
-        lie: plan.lie.map_or(Lie::default(), |lie| Lie {
+fn planned(clock: &ClockPlan) -> Plan {
+    Plan {
+        flaws: Flaws {
+            offset: clock.offset,
+            drift: Rate::from_ppm(clock.ppm),
+            wander: clock.wander,
+            seed: clock.seed,
+        },
+        lie: clock.lie.map_or(Lie::default(), |lie| Lie {
             offset: lie.offset,
             drift: Rate::from_ppm(lie.drift_ppm),
         }),

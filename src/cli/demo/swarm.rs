@@ -49,6 +49,8 @@ pub struct NodeSample {
     /// known function of its oscillator, not from any estimate. Of a liar, what it tells others.
     /// `None` before it has a clock.
     pub clock_ns: Option<i64>,
+    /// What its virtual clock reads, if it is synchronized: its part in the network's clock.
+    pub network_ns: Option<i64>,
     /// The guaranteed bound it publishes; `None` if it publishes none.
     pub bound_ns: Option<i64>,
     /// The state it is in.

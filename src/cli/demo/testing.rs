@@ -27,6 +27,7 @@ pub(super) fn roster(nodes: usize) -> Vec<NodeInfo> {
 pub(super) fn sample(at: Span, nodes: usize) -> Sample {
     let node = NodeSample {
         clock_ns: None,
+        network_ns: None,
         bound_ns: None,
         state: ClockState::Synchronized,
         neighbours: nodes - 1,
@@ -120,6 +121,7 @@ impl Synthetic {
         };
         NodeSample {
             clock_ns: Some(1_800_000_000_000_000_000 + (t * 1e9 + error) as i64),
+            network_ns: None,
             bound_ns,
             state,
             neighbours: if t < 0.3 { 0 } else { others },

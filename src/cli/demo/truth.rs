@@ -1,7 +1,8 @@
 //! The truth at one instant.
 //!
 //! Truth needs no estimator: every sample reads all clocks at one instant of the physical clock
-//! they share. The network's clock is by definition the **median** of the honest nodes' clocks.
+//! they share. The network's clock is by definition the **median** of the virtual clocks of the
+//! honest nodes that are synchronized; before there are any, that of all honest clocks.
 
 use super::swarm::{NodeInfo, Sample};
 
@@ -10,7 +11,7 @@ use super::swarm::{NodeInfo, Sample};
 pub struct Truth {
     /// Seconds since the start.
     pub at_s: f64,
-    /// Each node's clock minus the median of the honest ones, nanoseconds, in roster order;
+    /// Each node's clock minus the network's, nanoseconds, in roster order;
     /// `None` where a node has no clock.
     pub errors_ns: Vec<Option<f64>>,
     /// Skew of the worst pair of honest nodes, nanoseconds; `None` with fewer than two clocks.
@@ -19,7 +20,7 @@ pub struct Truth {
     pub complete: bool,
     /// Mean over the honest nodes of the squared deviation from their mean, ns².
     pub variance_ns2: Option<f64>,
-    /// Honest nodes further from the median than the bound they publish.
+    /// Honest nodes further from the network's clock than the bound they publish.
     pub violations: u64,
 }
 
@@ -38,7 +39,15 @@ impl Truth {
         let mut sorted: Vec<i64> = seats().filter_map(|node| relative[node]).collect();
         sorted.sort_unstable();
 
-        let median = median(&sorted);
+        let mut network: Vec<i64> = seats()
+            .filter_map(|node| Some(sample.nodes[node].network_ns?.saturating_sub(origin?)))
+            .collect();
+        network.sort_unstable();
+        let median = median(if network.is_empty() {
+            &sorted
+        } else {
+            &network
+        });
         let errors_ns: Vec<Option<f64>> = relative
             .iter()
             .map(|clock| Some((*clock)? as f64 - median?))
@@ -110,6 +119,18 @@ mod tests {
         assert_eq!(odd.variance_ns2, Some((400.0 + 100.0 + 900.0) / 3.0));
         let even = truth(&[0, 10, 50, 20]);
         assert_eq!(even.errors_ns[0], Some(-15.0));
+    }
+
+    #[test]
+    fn who_is_not_synchronized_does_not_make_the_time() {
+        let mut sample = testing::sample(Span::ZERO, 4);
+        for (node, clock) in sample.nodes.iter_mut().zip([0, 10, 5_000, 9_000]) {
+            node.clock_ns = Some(clock);
+        }
+        sample.nodes[0].network_ns = Some(2);
+        sample.nodes[1].network_ns = Some(6);
+        let truth = Truth::of(&sample, &testing::roster(4));
+        assert_eq!(truth.errors_ns[..2], [Some(-4.0), Some(6.0)]);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Nodes die without a word and come back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{NEAR_NS, SETTLES, hosts};
 use crate::support::lab::{Side, scenario};
 use crate::support::swarm::{Swarm, judge};
-use crate::support::{Outcome, ensure, within};
+use crate::support::{Outcome, ensure, say, within};
 
 #[test]
 fn killed_nodes_are_missed_by_nobody_and_rejoin_as_themselves() -> Outcome {
@@ -56,6 +56,31 @@ fn killed_nodes_are_missed_by_nobody_and_rejoin_as_themselves() -> Outcome {
     })
 }
 
+#[test]
+fn a_node_that_restarts_soon_after_its_first_start_is_heard_again_by_all() -> Outcome {
+    let name = "early restart";
+    scenario(name, |lab| {
+        let hosts = hosts(lab, Side::Left, 5)?;
+        let mut swarm = Swarm::start(lab, super::full_mesh(&hosts))?;
+        // Its neighbours' sessions with it are still young and taken for good.
+        swarm.watch(Duration::from_secs(4))?;
+        swarm.nodes[1].kill()?;
+        swarm.nodes[1].restart()?;
+        let restarted = Instant::now();
+        within(Duration::from_secs(4), || {
+            let peers = swarm.nodes[1].ask(|control| control.peers())?;
+            let heard = peers.iter().filter(|peer| peer.reach != 0).count();
+            ensure!(heard == 4, "of four neighbours it hears {heard}: {peers:?}");
+            Ok(())
+        })?;
+        let took = restarted.elapsed();
+        say(&format!("{name}: heard again by all after {took:.1?}"));
+        swarm.watch(Duration::from_secs(4))?;
+        let again = swarm.watch(Duration::from_secs(4))?;
+        judge(name, &again, 5, NEAR_NS)
+    })
+}
+
 #[cfg(feature = "dht")]
 #[test]
 fn a_node_finds_the_network_again_although_its_bootstrap_node_is_dead() -> Outcome {
@@ -81,6 +106,8 @@ fn a_node_finds_the_network_again_although_its_bootstrap_node_is_dead() -> Outco
         ensure!(status.success(), "node 1 stopped with {status}");
         swarm.nodes[1].restart()?;
         swarm.synchronized(&[1], Duration::from_secs(15))?;
+        // Its clock has still to follow its virtual clock.
+        swarm.watch(Duration::from_secs(3))?;
         let settled = swarm.watch(Duration::from_secs(5))?;
         judge(name, &settled, 4, NEAR_NS)
     })

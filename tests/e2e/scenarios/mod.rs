@@ -19,7 +19,7 @@ const SETTLES: Duration = Duration::from_secs(10);
 ///
 /// The nodes are debug builds that share few cores with each other and with this test; release
 /// builds are measured by `parisync demo`.
-const NEAR_NS: i64 = 20_000;
+const NEAR_NS: i64 = 10_000;
 
 /// So many hosts on one side of the switch.
 fn hosts(lab: &mut Lab, side: Side, count: usize) -> Outcome<Vec<Host>> {

@@ -1,0 +1,84 @@
+//! What a node steers, on which raw clock, and from what time it starts.
+
+use hwts::Domain;
+use hwts::clock::{Oscillator, OscillatorSpec, RawClock, VirtualClock};
+
+use super::steer::Steered;
+use crate::discipline::{HostClock, Settings, TAI_MINUS_UTC};
+use crate::time::{Rate, Span, VirtualTime};
+
+/// How bad a virtual oscillator is.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Flaws {
+    /// Initial offset.
+    pub offset: Span,
+    /// Frequency error.
+    pub drift: Rate,
+    /// Random walk of the frequency, fraction per √s.
+    pub wander: f64,
+    /// Seed of the random walk.
+    pub seed: u64,
+}
+
+/// The clocks of a node.
+#[derive(Debug)]
+pub struct Clockface {
+    /// Its raw clock.
+    pub raw: RawClock,
+    /// What its virtual clock starts from.
+    pub start: VirtualTime,
+    /// What it steers, if anything.
+    pub steered: Option<Steered>,
+}
+
+impl Clockface {
+    /// This host's oscillator, and nothing to steer.
+    pub fn measuring() -> Self {
+        Self {
+            raw: RawClock::Monotonic,
+            start: realtime(),
+            steered: None,
+        }
+    }
+
+    /// This host's oscillator and system clock.
+    pub fn system(settings: Settings) -> Self {
+        Self {
+            steered: Some(Steered {
+                name: "system",
+                clock: HostClock::system(),
+                settings,
+                reader: None,
+            }),
+            ..Self::measuring()
+        }
+    }
+
+    /// A virtual oscillator with `flaws` over this host's, and a clock of our own over it.
+    pub fn flawed(flaws: &Flaws, settings: Settings) -> Self {
+        let raw = RawClock::from(Oscillator::new(OscillatorSpec {
+            start: Domain::MonotonicRaw.now(),
+            offset: flaws.offset.as_nanos(),
+            ppm: flaws.drift.as_ppm(),
+            walk: flaws.wander,
+            seed: flaws.seed,
+        }));
+        let start = realtime() + flaws.offset;
+        let clock = VirtualClock::new(raw.clone(), start.as_nanos());
+        Self {
+            raw,
+            start,
+            steered: Some(Steered {
+                name: "virtual",
+                reader: Some(clock.reader()),
+                clock: HostClock::virtual_clock(clock),
+                settings,
+            }),
+        }
+    }
+}
+
+/// `CLOCK_REALTIME` on the scale of the virtual clock.
+fn realtime() -> VirtualTime {
+    VirtualTime::from_nanos(Domain::Realtime.now()) + TAI_MINUS_UTC
+}
