@@ -94,11 +94,22 @@ pub fn majority_within(readings: &[Reading], reach: f64) -> bool {
     2 * near >= readings.len()
 }
 
-/// The median of the oscillators around us and our own, against our own: what the frequency of the
-/// virtual clock is leashed to. With fewer than four nobody can be outvoted, and there is none.
-pub fn oscillator_centre(readings: &[Reading]) -> Option<f64> {
+/// The typical oscillator around us, as a fraction against our own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OscillatorCentre {
+    /// The median of the oscillators around us and our own.
+    pub rate: f64,
+    /// One sigma of how far that may be from the median of all the network's oscillators.
+    pub sigma: f64,
+}
+
+/// What the frequency of the virtual clock is leashed to. With fewer than four oscillators nobody
+/// can be outvoted, and there is none.
+pub fn oscillator_centre(readings: &[Reading]) -> Option<OscillatorCentre> {
     let mut rates: Sample = readings.iter().map(|r| r.raw_rate).chain([0.0]).collect();
-    (rates.len() >= 4).then(|| rates.lower_median())?
+    let rate = rates.lower_median().filter(|_| rates.len() >= 4)?;
+    let sigma = MEDIAN * rates.spread(rate) / (rates.len() as f64).sqrt();
+    Some(OscillatorCentre { rate, sigma })
 }
 
 #[cfg(test)]

@@ -11,7 +11,10 @@ mod stats;
 mod window;
 
 pub use gate::judge;
-pub use join::{Target, established, majority_within, meeting_point, oscillator_centre, target};
+pub use join::{
+    OscillatorCentre, Target, established, majority_within, meeting_point, oscillator_centre,
+    target,
+};
 pub use robust_mean::RobustMean;
 pub use window::{Window, tolerated_liars, window};
 

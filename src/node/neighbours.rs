@@ -274,7 +274,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let Some(slot) = self.slots[index].as_mut() else {
             return;
         };
-        if !slot.polled_us {
+        if slot.announced.is_none_or(|a| now - a.heard > IDLE) {
             return self.drop_slot(index, now, false);
         }
         slot.retire(self.config.oscillator);

@@ -25,6 +25,10 @@ const STREAK: u8 = 3;
 /// Joining that takes more than this many times as long as newcomers listen has stalled.
 const STALLED: i64 = 3;
 
+/// The leash is longer by this many sigma of where it is tied: who sees few of many different
+/// oscillators must still be able to follow the network.
+const LEASH_SIGMAS: f64 = 3.0;
+
 /// A joining clock this close to the others, and better than four sigma, has arrived.
 const ARRIVED: f64 = 2_000.0;
 
@@ -255,9 +259,10 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             // Who the neighbours are may change at once; where the leash is tied may not. It is as
             // long as oscillators may differ: the median of a few is off the network's by a good
             // part of that.
-            let tied = self.clock.leash.get_or_insert(centre);
-            *tied += LEASH_GAIN * (centre - *tied);
-            let leash = self.config.oscillator.max_drift.as_fraction();
+            let tied = self.clock.leash.get_or_insert(centre.rate);
+            *tied += LEASH_GAIN * (centre.rate - *tied);
+            let leash =
+                self.config.oscillator.max_drift.as_fraction() + LEASH_SIGMAS * centre.sigma;
             wanted = wanted.clamp(*tied - leash, *tied + leash);
         }
         let change = (Rate::from_fraction(wanted) - line.rate()).clamp_abs(limit);

@@ -282,7 +282,8 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
     thread::Builder::new().name(name.to_owned()).spawn(body)
 }
 
-fn schedule(scheduling: Scheduling) {
+/// The calling thread gets the processor and the priority it was configured for, if possible.
+pub(super) fn schedule(scheduling: Scheduling) {
     if let Some(cpu) = scheduling.cpu
         && let Err(error) = hwts::sched::pin_to_cpu(cpu)
     {
@@ -316,17 +317,19 @@ impl IoThread {
                     tracing::debug!(to = %output.outgoing.to, "not sent: {error}");
                 }
             }
-            let mut news = false;
+            let mut arrived = false;
             let inbox = &self.inbox;
             let drained = self.port.drain(|incoming| {
-                news = true;
+                arrived |= matches!(incoming, Incoming::Datagram { .. });
                 inbox.push(into_input(&incoming));
             });
-            if news {
+            // A transmit stamp alone is no reason to wake anybody: it is ahead of the answer in
+            // the queue, and the core looks there before it sends.
+            if arrived {
                 self.core.unpark();
-                let lost = self.port.transport().counters().tx_lost;
-                self.lost.store(lost, Ordering::Relaxed);
             }
+            let lost = self.port.transport().counters().tx_lost;
+            self.lost.store(lost, Ordering::Relaxed);
             let waited = drained.and_then(|()| self.port.wait(LONGEST_SLEEP, Some(&self.wake)));
             match waited {
                 Ok(()) => failing = false,

@@ -3,7 +3,6 @@
 use std::io::IsTerminal;
 use std::os::unix::fs::chown;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use nix::unistd::{User, geteuid};
@@ -12,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::ServiceError;
 use super::assemble::assemble;
 use super::core::Notice;
-use super::daemon::{Daemon, Desk, Scheduling};
+use super::daemon::{self, Daemon, Desk, Scheduling};
 use super::setup::{self, IDENTITY_FILE};
 use super::signals::StopSignals;
 use super::single::Single;
@@ -67,14 +66,15 @@ pub fn run(config: Config, stop_after: Option<Duration>) -> Result<(), ServiceEr
         until,
         keeper,
     };
+    let scheduling = Scheduling {
+        cpu: config.transport.cpu,
+        fifo: config.transport.fifo_priority,
+    };
     if config.single_thread {
+        daemon::schedule(scheduling);
         life.single(Single::new(parts, peers, control));
         Ok(())
     } else {
-        let scheduling = Scheduling {
-            cpu: config.transport.cpu,
-            fifo: config.transport.fifo_priority,
-        };
         let daemon = Daemon::start(parts, peers, scheduling).map_err(system("threads"))?;
         life.threads(daemon, control)
     }
@@ -127,10 +127,9 @@ impl Life {
     }
 
     fn single(mut self, mut single: Single) {
-        let stop = AtomicBool::new(false);
         notify_ready();
         while !self.over() && !self.signals.asked() {
-            report(&single.turn(&stop));
+            report(&single.turn());
             if self.keeper.is_due() {
                 let status = single.status();
                 self.keeper.save(&status, single.report());

@@ -1,7 +1,8 @@
 //! One node in one thread: a single `poll(2)` loop, for small devices and clock simulators.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use hwts::transport::TransportError;
 
 use super::assemble::{Clocks, Parts};
 use super::core::Notice;
@@ -16,8 +17,17 @@ use crate::wire::MAX_DATAGRAM;
 /// The loop looks at signals and the control socket at least this often.
 const LONGEST_SLEEP: Span = Span::from_millis(250);
 
-/// Rounded up to what `poll(2)` can wait: it never returns before the time.
-const SHORTEST_SLEEP: Span = Span::from_micros(50);
+/// The least that `poll(2)` can wait.
+const SHORTEST_SLEEP: Span = Span::from_millis(1);
+
+/// Pause after the time socket failed: it may go on saying that it is ready.
+const FAULT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A socket that says so often in a row that it is ready, and then gives nothing, is sick.
+const EMPTY_TURNS: u32 = 16;
+
+/// Requests of one client answered in a turn: it connects, then asks.
+const ANSWERS: usize = 4;
 
 /// A node, one turn of its loop at a time.
 pub struct Single {
@@ -26,6 +36,9 @@ pub struct Single {
     control: Option<ControlServer>,
     next_steer: RawTime,
     report: Option<SharedReport>,
+    failing: bool,
+    /// Turns in a row that did not sleep although nothing had come.
+    empty_turns: u32,
 }
 
 struct Answers {
@@ -45,17 +58,15 @@ impl StatusProvider for Answers {
 
 impl Single {
     /// A loop over `parts`, with peers from `peers`.
-    pub fn new(mut parts: Parts, peers: Sources, control: Option<ControlServer>) -> Self {
-        let next_steer = parts.port.clock().now();
-        if let Some(steerer) = &mut parts.steerer {
-            steerer.ignore_sleep();
-        }
+    pub fn new(parts: Parts, peers: Sources, control: Option<ControlServer>) -> Self {
         Self {
+            next_steer: parts.port.clock().now(),
             report: parts.steerer.as_ref().map(steer::Steerer::report),
             parts,
             peers,
             control,
-            next_steer,
+            failing: false,
+            empty_turns: 0,
         }
     }
 
@@ -66,15 +77,16 @@ impl Single {
 
     /// The node's status now.
     pub fn status(&self) -> Status {
-        let mut status = self.parts.core.status(self.parts.port.clock().now());
+        let mut status = self.parts.core.status(self.now());
         status.tracking.counters.stamps_lost = self.parts.port.transport().counters().tx_lost;
         status.tracking.sources = self.peers.lines();
         steer::describe(self.report.as_ref(), &mut status.tracking);
         status
     }
 
-    /// Do what is due, then sleep until something is. Returns what happened.
-    pub fn turn(&mut self, stop: &AtomicBool) -> Vec<Notice> {
+    /// Do what is due, then sleep until something is, or a quarter of a second. Returns what
+    /// happened.
+    pub fn turn(&mut self) -> Vec<Notice> {
         let mut notices = Vec::new();
         let now = self.now();
         while let Some(event) = self.peers.poll() {
@@ -83,7 +95,12 @@ impl Single {
         if now >= self.parts.core.next_timeout() {
             self.parts.core.tick(now);
         }
-        self.exchange(&mut notices);
+        let exchanged = self.exchange(&mut notices);
+        for notice in &notices {
+            if let Notice::WantPeers(count) = notice {
+                self.peers.sample(*count);
+            }
+        }
         self.parts.board.publish(self.parts.core.node().clock());
         let mut due = self.parts.core.next_timeout();
         if let Some(steerer) = &mut self.parts.steerer {
@@ -94,10 +111,8 @@ impl Single {
             due = due.min(self.next_steer);
         }
         self.answer();
-        if !stop.load(Ordering::Acquire) {
-            let sleep = (due - self.now()).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
-            self.sleep(sleep.to_duration());
-        }
+        let sleep = (due - self.now()).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
+        self.rest(sleep, exchanged);
         notices
     }
 
@@ -112,9 +127,9 @@ impl Single {
         self.parts.port.clock().now()
     }
 
-    /// Send and receive until there is nothing left to do at once.
-    fn exchange(&mut self, notices: &mut Vec<Notice>) {
-        self.receive();
+    /// Send and receive until there is nothing left to do at once. Returns whether anything came.
+    fn exchange(&mut self, notices: &mut Vec<Notice>) -> Result<bool, TransportError> {
+        let mut received = self.receive();
         loop {
             let now = self.now();
             while let Some(notice) = self.parts.core.poll_notice(now) {
@@ -122,53 +137,165 @@ impl Single {
             }
             let mut bytes = [0; MAX_DATAGRAM];
             let Some(outgoing) = self.parts.core.poll_send(now, &mut bytes) else {
-                break;
+                return received;
             };
             if let Err(error) = self.parts.port.send(&outgoing, &bytes[..outgoing.len]) {
                 tracing::debug!(to = %outgoing.to, "not sent: {error}");
             }
             // Clock simulators keep only the last transmit stamp: take it at once.
-            self.receive();
+            received = received.and_then(|before| Ok(self.receive()? || before));
         }
     }
 
-    fn receive(&mut self) {
+    fn receive(&mut self) -> Result<bool, TransportError> {
         let Parts { port, core, .. } = &mut self.parts;
         let now = port.clock().now();
-        let drained = port.drain(|incoming| match incoming {
-            Incoming::Sent { packet, stamp } => core.sent(packet, stamp),
-            Incoming::Datagram { from, bytes, stamp } => {
-                if let Err(refusal) = core.datagram(now, from, bytes, stamp) {
-                    tracing::trace!(%from, "refused: {refusal}");
+        let mut received = false;
+        port.drain(|incoming| {
+            received = true;
+            match incoming {
+                Incoming::Sent { packet, stamp } => core.sent(packet, stamp),
+                Incoming::Datagram { from, bytes, stamp } => {
+                    if let Err(refusal) = core.datagram(now, from, bytes, stamp) {
+                        tracing::trace!(%from, "refused: {refusal}");
+                    }
                 }
             }
-        });
-        if let Err(error) = drained {
-            tracing::debug!("the time socket fails: {error}");
-        }
+        })?;
+        Ok(received)
     }
 
     fn answer(&mut self) {
-        let Some(control) = &self.control else { return };
-        if !control.is_wanted() {
-            return;
-        }
-        let answers = Answers {
-            status: self.status(),
-            clocks: self.parts.clocks.clone(),
-        };
-        if let Some(control) = &mut self.control
-            && let Err(error) = control.turn(Some(Duration::ZERO), None, &answers)
-        {
-            tracing::warn!("the control socket fails: {error}");
-            self.control = None;
+        for _ in 0..ANSWERS {
+            let Some(control) = &self.control else { return };
+            if !control.is_wanted() {
+                return;
+            }
+            let answers = Answers {
+                status: self.status(),
+                clocks: self.parts.clocks.clone(),
+            };
+            if let Some(control) = &mut self.control
+                && let Err(error) = control.turn(Some(Duration::ZERO), None, &answers)
+            {
+                tracing::warn!("the control socket fails: {error}");
+                self.control = None;
+            }
         }
     }
 
-    fn sleep(&self, sleep: Duration) {
-        if let Err(error) = self.parts.port.wait(sleep, None) {
-            tracing::debug!("the time socket fails: {error}");
-            std::thread::sleep(sleep);
+    /// Sleep until a datagram comes, at most for `sleep`, and never not at all.
+    fn rest(&mut self, sleep: Span, exchanged: Result<bool, TransportError>) {
+        let before = self.now();
+        let rested = exchanged.and_then(|received| {
+            self.parts.port.wait(sleep.to_duration(), None)?;
+            Ok(received || self.now() - before >= SHORTEST_SLEEP)
+        });
+        match rested {
+            Ok(true) => (self.failing, self.empty_turns) = (false, 0),
+            Ok(false) if self.empty_turns < EMPTY_TURNS => self.empty_turns += 1,
+            Ok(false) => std::thread::sleep(SHORTEST_SLEEP.to_duration()),
+            Err(error) => {
+                if !self.failing {
+                    tracing::warn!("the time socket fails: {error}");
+                }
+                self.failing = true;
+                std::thread::sleep(FAULT_PAUSE);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use std::time::Instant;
+
+    use hwts::transport::{UdpConfig, UdpTransport};
+
+    use crate::discipline::Settings;
+    use crate::engine::{Host, PeerAddress, StaticPeers};
+    use crate::node::{Lie, NodeConfig};
+    use crate::security::Identity;
+    use crate::service::assemble::{Blueprint, assemble};
+    use crate::service::clockface::{Clockface, Flaws};
+    use crate::service::state::State;
+    use crate::wire::ClockState;
+
+    /// A node on loopback that knows of `peer`.
+    fn node(seed: u64, peer: Option<&Single>) -> Single {
+        let flaws = Flaws {
+            seed,
+            ..Flaws::default()
+        };
+        let config = UdpConfig {
+            max_datagram: MAX_DATAGRAM,
+            ..UdpConfig::new((Ipv4Addr::LOCALHOST, 0).into())
+        };
+        let parts = assemble(Blueprint {
+            identity: Identity::generate().unwrap(),
+            network: "single".to_owned(),
+            node: NodeConfig::default(),
+            transport: UdpTransport::open(&config).unwrap(),
+            clockface: Clockface::flawed(&flaws, Settings::virtual_clock()),
+            saved: State::default(),
+            lie: Lie::default(),
+            seed,
+        });
+        let peers = peer.map(|peer| {
+            let addr = peer.parts.port.transport().local_addr();
+            PeerAddress {
+                id: None,
+                host: Host::Ip(addr.ip()),
+                port: addr.port(),
+            }
+        });
+        let source = StaticPeers::start(peers.into_iter().collect()).unwrap();
+        Single::new(parts.unwrap(), Sources::new(vec![Box::new(source)]), None)
+    }
+
+    /// Turn until the clock is steered by a synchronized node.
+    fn settle(mut node: Single) -> Single {
+        let start = Instant::now();
+        loop {
+            node.turn();
+            let tracking = node.status().tracking;
+            let steered = node
+                .report()
+                .is_some_and(|r| steer::lock(r).steady.is_some());
+            if tracking.state == ClockState::Synchronized && steered {
+                return node;
+            }
+            assert!(start.elapsed() < Duration::from_secs(30), "{tracking:?}");
+        }
+    }
+
+    #[test]
+    fn two_loops_agree_and_stop_at_a_good_rate() {
+        let one = node(1, None);
+        let two = node(2, Some(&one));
+        let other = std::thread::spawn(|| settle(one));
+        let mut two = settle(two);
+        assert!(two.status().tracking.counters.exchanges > 0);
+        two.stop();
+        let steady = steer::lock(two.report().unwrap()).steady;
+        let rate = two.status().tracking.clock_rate_ppm;
+        assert!((rate.unwrap() - steady.unwrap().as_ppm()).abs() < 1e-3);
+        other.join().unwrap();
+    }
+
+    #[test]
+    fn a_sick_socket_makes_nobody_spin() {
+        let mut node = node(1, None);
+        // From now on it is always ready and never gives anything.
+        let socket = socket2::SockRef::from(node.parts.port.transport());
+        let _ = socket.shutdown(std::net::Shutdown::Read);
+        let (start, mut turns) = (Instant::now(), 0);
+        while start.elapsed() < Duration::from_millis(200) {
+            node.turn();
+            turns += 1;
+        }
+        assert!(turns < 300, "{turns}");
     }
 }

@@ -44,7 +44,6 @@ pub struct Steerer {
     raw: RawClock,
     board: BoardReader,
     report: SharedReport,
-    notice_sleep: bool,
 }
 
 impl Steerer {
@@ -71,13 +70,7 @@ impl Steerer {
             raw,
             board,
             report: Arc::new(Mutex::new(report)),
-            notice_sleep: true,
         })
-    }
-
-    /// Do not look whether the machine slept: clock simulators know no such clocks.
-    pub fn ignore_sleep(&mut self) {
-        self.notice_sleep = false;
     }
 
     /// Where the report appears.
@@ -103,11 +96,7 @@ impl Steerer {
                 estimated_error: view.sigma,
                 state: view.state,
             }),
-            asleep: if self.notice_sleep {
-                asleep()
-            } else {
-                Span::ZERO
-            },
+            asleep: asleep(),
         };
         self.discipline.update(&mut self.clock, &tick);
         while let Some(event) = self.discipline.poll_event() {

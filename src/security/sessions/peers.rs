@@ -121,6 +121,7 @@ impl Sessions {
         ) {
             (Some(old), Some(new)) => {
                 now - old.established < TWINS
+                    && old.last_received == old.established
                     && old.is_ours() != new.is_ours()
                     && old.is_ours() == smaller_is_me
             }
