@@ -22,7 +22,7 @@ const DESPERATE: usize = 3;
 /// Time a session may take to come up before the candidate counts as unreachable.
 const CONNECT_TIMEOUT: Span = Span::from_secs(10);
 
-/// An inbound peer that is silent for this long may make room for another.
+/// An inbound peer that is silent for this long, and for a few polls, may make room for another.
 const IDLE: Span = Span::from_secs(10);
 
 /// The pause between two exchanges of neighbours while those at hand do not let us join.
@@ -303,9 +303,10 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
                     let slot = slot.as_ref().filter(|s| !s.chosen)?;
                     Some((slot.announced.map_or(slot.since, |a| a.heard), index))
                 });
+                let patience = IDLE.max(self.config.poll * 4);
                 let (_, index) = idle
                     .min()
-                    .filter(|(heard, _)| chosen || now - *heard > IDLE)?;
+                    .filter(|(heard, _)| chosen || now - *heard > patience)?;
                 self.drop_slot(index, now, false);
                 index
             }
