@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::link::Kalman;
 
-    /// What a simulation of a million nodes can afford for each of their links.
+    /// Simulations hold millions of these.
     const AFFORDABLE: usize = 768;
 
     #[test]
