@@ -92,6 +92,7 @@ fn status(state: ClockState, bound_ns: Option<i64>, sources: &[&str]) -> Status 
             neighbours,
             used: neighbours,
             discipline: "none".to_owned(),
+            clock_state: None,
             clock_offset_ns: None,
             clock_rate_ppm: None,
             sources: sources.iter().map(|&source| source.to_owned()).collect(),

@@ -113,6 +113,7 @@ mod tests {
             neighbours: 8,
             used: 7,
             discipline: "system".to_owned(),
+            clock_state: None,
             clock_offset_ns: Some(20.0),
             clock_rate_ppm: Some(-3.25),
             sources: vec!["static: 3 peers".to_owned()],

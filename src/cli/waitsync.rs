@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::output::{CliError, Context, Exit};
 use super::text::{span_or_dash, state};
 use crate::config::DurationText;
+use crate::discipline::SteeringState;
 use crate::export::client::ClientError;
 use crate::export::status::Tracking;
 use crate::time::Span;
@@ -27,6 +28,9 @@ pub(super) struct Args {
 /// How long a daemon may be absent or without any source of peers: it may just be starting, or
 /// being restarted.
 const GRACE: Duration = Duration::from_secs(3);
+
+/// A clock this close to the virtual one has arrived, if nothing stricter is asked for.
+const ARRIVED: Span = Span::from_millis(1);
 
 /// How often the daemon is asked.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -84,13 +88,22 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
     }
 }
 
+/// Whether the virtual clock is there, and the clock that follows it has arrived.
 fn is_ready(tracking: &Tracking, max_bound: Option<Span>) -> bool {
-    let bound_fits = match (max_bound, tracking.bound_ns) {
-        (None, _) => true,
-        (Some(most), Some(bound)) => Span::from_nanos(bound) <= most,
+    let off = match tracking.clock_state {
+        Some(SteeringState::Synchronized) => {
+            Span::from_nanos_f64(tracking.clock_offset_ns.unwrap_or(0.0).abs())
+        }
+        // Nothing follows, by choice or for lack of privilege: the virtual clock is all there is.
+        None | Some(SteeringState::MeasureOnly) => Span::ZERO,
+        Some(_) => return false,
+    };
+    let fits = match (max_bound, tracking.bound_ns) {
+        (None, _) => off <= ARRIVED,
+        (Some(most), Some(bound)) => Span::from_nanos(bound) + off <= most,
         (Some(_), None) => false,
     };
-    tracking.state == ClockState::Synchronized && bound_fits
+    tracking.state == ClockState::Synchronized && fits
 }
 
 /// Why this daemon will never be synchronized, if so.
@@ -150,6 +163,25 @@ mod tests {
         t.bound_ns = Some(1);
         t.state = ClockState::Holdover;
         assert!(!is_ready(&t, None));
+    }
+
+    #[test]
+    fn ready_means_that_the_clock_has_followed() {
+        let mut t = tracking();
+        t.clock_state = Some(SteeringState::Joining);
+        assert!(!is_ready(&t, None));
+        t.clock_state = Some(SteeringState::Synchronized);
+        t.clock_offset_ns = Some(-8e6);
+        assert!(!is_ready(&t, None));
+        t.clock_offset_ns = Some(-800.0);
+        t.bound_ns = Some(1_000);
+        assert!(is_ready(&t, None));
+        assert!(!is_ready(&t, Some(Span::from_micros(1))));
+        assert!(is_ready(&t, Some(Span::from_micros(2))));
+        // Without privilege there is only the virtual clock to wait for.
+        t.clock_state = Some(SteeringState::MeasureOnly);
+        t.clock_offset_ns = Some(5e9);
+        assert!(is_ready(&t, Some(Span::from_micros(1))));
     }
 
     #[test]

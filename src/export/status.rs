@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
+use crate::discipline::SteeringState;
 use crate::topology::{FoundBy, NodeId};
 use crate::wire::{ClockState, StampSource};
 
@@ -44,6 +45,9 @@ pub struct Tracking {
     pub used: usize,
     /// What is disciplined: `system`, `virtual` or `none`.
     pub discipline: String,
+    /// What is being done with the disciplined clock; null if nothing is disciplined.
+    #[serde(default)]
+    pub clock_state: Option<SteeringState>,
     /// Offset of the disciplined clock from the virtual clock; null if nothing is disciplined.
     pub clock_offset_ns: Option<f64>,
     /// Frequency correction applied to the disciplined clock; null if nothing is disciplined.

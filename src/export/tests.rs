@@ -54,6 +54,7 @@ fn status(peers: u8, sent: u64) -> Status {
             neighbours: peers.into(),
             used: 0,
             discipline: "none".to_owned(),
+            clock_state: None,
             clock_offset_ns: None,
             clock_rate_ppm: None,
             sources: vec!["lan".to_owned()],

@@ -247,6 +247,7 @@ impl Core {
                 neighbours: usize::from(view.heard),
                 used: usize::from(view.used),
                 discipline: String::new(),
+                clock_state: None,
                 clock_offset_ns: None,
                 clock_rate_ppm: None,
                 sources: Vec::new(),

@@ -137,6 +137,7 @@ pub fn describe(report: Option<&SharedReport>, tracking: &mut Tracking) {
     };
     let report = lock(report);
     tracking.discipline = report.name.to_owned();
+    tracking.clock_state = Some(report.status.state);
     tracking.clock_offset_ns = report.status.offset_ns;
     tracking.clock_rate_ppm = report.status.rate_ppm;
     tracking.warnings.extend(report.status.warning());
