@@ -210,6 +210,7 @@ impl Single {
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
 
     use hwts::transport::{UdpConfig, UdpTransport};
@@ -255,34 +256,40 @@ mod tests {
         Single::new(parts.unwrap(), Sources::new(vec![Box::new(source)]), None)
     }
 
-    /// Turn until the clock is steered by a synchronized node.
-    fn settle(mut node: Single) -> Single {
+    /// Turn until the clocks of both nodes are steered by synchronized nodes: each needs the other
+    /// until then.
+    fn settle(mut node: Single, settled: &AtomicUsize) -> Single {
         let start = Instant::now();
-        loop {
+        let mut done = false;
+        while !done || settled.load(Ordering::SeqCst) < 2 {
             node.turn();
             let tracking = node.status().tracking;
             let steered = node
                 .report()
                 .is_some_and(|r| steer::lock(r).steady.is_some());
-            if tracking.state == ClockState::Synchronized && steered {
-                return node;
+            if !done && tracking.state == ClockState::Synchronized && steered {
+                done = true;
+                settled.fetch_add(1, Ordering::SeqCst);
             }
-            assert!(start.elapsed() < Duration::from_secs(30), "{tracking:?}");
+            assert!(start.elapsed() < Duration::from_secs(60), "{tracking:?}");
         }
+        node
     }
 
     #[test]
     fn two_loops_agree_and_stop_at_a_good_rate() {
         let one = node(1, None);
         let two = node(2, Some(&one));
-        let other = std::thread::spawn(|| settle(one));
-        let mut two = settle(two);
+        let settled = AtomicUsize::new(0);
+        let mut two = std::thread::scope(|scope| {
+            scope.spawn(|| settle(one, &settled));
+            settle(two, &settled)
+        });
         assert!(two.status().tracking.counters.exchanges > 0);
         two.stop();
         let steady = steer::lock(two.report().unwrap()).steady;
         let rate = two.status().tracking.clock_rate_ppm;
         assert!((rate.unwrap() - steady.unwrap().as_ppm()).abs() < 1e-3);
-        other.join().unwrap();
     }
 
     #[test]
