@@ -210,18 +210,6 @@ impl<E: LinkEstimator> Link<E> {
     }
 }
 
-impl Estimate {
-    /// The least half round trip that the interval allows for.
-    pub fn half_width(&self) -> Span {
-        Span::from_nanos_f64(0.5 * self.interval.width())
-    }
-
-    /// The frequency of the peer's raw clock against ours.
-    pub fn rate(&self) -> Rate {
-        Rate::from_fraction(self.belief.rate)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

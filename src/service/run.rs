@@ -216,7 +216,7 @@ fn report(notices: &[Notice]) {
             Notice::State(state) => tracing::info!("virtual clock {state:?}"),
             Notice::Stepped(by) => tracing::info!("virtual clock stepped by {by}"),
             Notice::SessionUp(peer, addr) => tracing::debug!("session with {peer:?} at {addr}"),
-            Notice::SessionFailed(addr, why) => tracing::debug!("no session with {addr}: {why}"),
+            Notice::SessionFailed(addr, why) => tracing::info!("no session with {addr}: {why}"),
             Notice::WantPeers(count) => tracing::debug!("{count} more peers wanted"),
         }
     }

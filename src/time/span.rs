@@ -40,11 +40,6 @@ impl Span {
         Self(nanos.round() as i64)
     }
 
-    /// The nearest span to `secs` seconds; saturates, and NaN becomes zero.
-    pub fn from_secs_f64(secs: f64) -> Self {
-        Self::from_nanos_f64(secs * 1e9)
-    }
-
     /// Nanoseconds.
     pub const fn as_nanos(self) -> i64 {
         self.0
