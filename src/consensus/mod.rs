@@ -6,6 +6,7 @@
 
 mod gate;
 mod join;
+mod risk;
 mod stats;
 pub mod strategies;
 mod window;
@@ -15,6 +16,7 @@ pub use join::{
     OscillatorCentre, Target, established, majority_within, meeting_point, oscillator_centre,
     target,
 };
+pub use risk::liar_risk;
 pub use strategies::RobustMean;
 pub use window::{Window, tolerated_liars, window};
 

@@ -21,7 +21,7 @@ mod rng;
 mod round;
 mod slot;
 
-pub use clock::ClockView;
+pub use clock::{ClockView, SIGMAS_99_9};
 pub use config::NodeConfig;
 pub use lie::Lie;
 

@@ -1,8 +1,8 @@
 //! Peers come, are chosen, polled, found silent, exchanged, and go.
 
 use super::slot::{SILENT_POLLS, Slot};
-use super::{Event, Node};
-use crate::consensus::{Combine, Verdict};
+use super::{Event, Node, SIGMAS_99_9};
+use crate::consensus::{Combine, Reading, Verdict};
 use crate::export::status::{Peer, Use};
 use crate::link::{Link, LinkEstimator};
 use crate::time::{RawTime, Span};
@@ -124,6 +124,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
                     .map_or(ClockState::Unsynchronized, |a| a.state),
                 offset_ns: reading.map(|r| r.offset),
                 offset_sigma_ns: reading.map(|r| r.sigma),
+                offset_statistical_ns: reading.map(|r| statistical(&r)),
                 offset_min_ns: reading.map(|r| r.lower),
                 offset_max_ns: reading.map(|r| r.upper),
                 rate_ppm: reading.map(|r| r.raw_rate * 1e6),
@@ -339,6 +340,13 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         }
         self.emit(Event::Dropped(slot.peer));
     }
+}
+
+/// Half the width of the interval around a reading's offset that holds in 99.9 % of all cases: no
+/// end of it is beyond what is guaranteed.
+fn statistical(reading: &Reading) -> f64 {
+    let farthest = (reading.upper - reading.offset).max(reading.offset - reading.lower);
+    farthest.min(SIGMAS_99_9 * reading.sigma)
 }
 
 /// Whether a neighbour is used, and if not why.

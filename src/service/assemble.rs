@@ -13,7 +13,7 @@ use super::{ServiceError, state::State};
 use crate::export::status::ClockReading;
 use crate::node::{Lie, Node, NodeConfig};
 use crate::security::{Identity, Limits, Sessions};
-use crate::time::{Rate, RawTime, VirtualLine};
+use crate::time::{Rate, RawTime, Span, VirtualLine};
 use crate::topology::{Candidate, FoundBy};
 use crate::wire::NetworkId;
 
@@ -73,11 +73,13 @@ impl Clocks {
         let clock_ns = self.disciplined.as_ref().map(|c| c.at(raw.as_nanos()));
         // The disciplined clock is as good as the virtual one, plus what it is off that.
         let off = clock_ns.map_or(0, |clock| (clock - virtual_ns).saturating_abs());
+        let with_offset = |bound: Span| bound.as_nanos().saturating_add(off);
         ClockReading {
             mono_raw_ns: mono,
             virtual_ns,
             clock_ns,
-            bound_ns: view.bound_at(raw).map(|b| b.as_nanos().saturating_add(off)),
+            bound_ns: view.bound_at(raw).map(with_offset),
+            statistical_ns: view.statistical_at(raw).map(with_offset),
         }
     }
 }

@@ -232,7 +232,6 @@ impl Core {
         let view = self.node.clock();
         let totals = self.node.totals();
         let [user, kernel, hardware] = self.stamps;
-        let sigma = (view.sigma != Span::MAX).then_some(view.sigma.as_nanos());
         Status {
             tracking: Tracking {
                 id: self.id,
@@ -240,8 +239,12 @@ impl Core {
                 reason: self.reason.to_owned(),
                 virtual_time_ns: view.line.at(now).as_nanos(),
                 bound_ns: view.bound_at(now).map(Span::as_nanos),
-                estimated_error_ns: sigma,
+                statistical_ns: view.statistical_at(now).map(Span::as_nanos),
+                estimated_error_ns: view.sigma_at(now).map(Span::as_nanos),
+                sampled: usize::from(view.sampled),
                 tolerated_liars: usize::from(view.liars),
+                liar_risk: view.bound_at(now).map(|_| view.liar_risk),
+                assumed_liars: self.node.config().assumed_liars,
                 rate_ppm: view.line.rate().as_ppm(),
                 last_offset_ns: view.last_offset,
                 neighbours: usize::from(view.heard),

@@ -47,6 +47,7 @@ pub(super) fn node_config(config: &Config) -> NodeConfig {
             max_drift: config.oscillator.max_drift,
             wander: config.oscillator.wander.as_fraction(),
         },
+        assumed_liars: config.consensus.assumed_liars,
         ..NodeConfig::default()
     }
 }

@@ -51,6 +51,8 @@ pub struct Showing {
     pub network: Option<VirtualTime>,
     /// The bound it guarantees on that clock.
     pub bound: Option<Span>,
+    /// The bound that 99.9 % of its errors stay within.
+    pub statistical: Option<Span>,
     /// The node's view of itself.
     pub view: crate::node::ClockView,
 }
@@ -177,6 +179,7 @@ impl Member {
             clock: clock + self.lie.at(clock),
             network: synchronized.then_some(VirtualTime::from_nanos(reading.virtual_ns)),
             bound: reading.bound_ns.map(Span::from_nanos),
+            statistical: reading.statistical_ns.map(Span::from_nanos),
             view,
         }
     }

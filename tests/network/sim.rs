@@ -395,7 +395,7 @@ impl Sim {
         let mut figures = Figures::default();
         let mut squares = 0.0;
         let mut at = self.now as f64 / 1e9;
-        let mut bounds = Vec::new();
+        let (mut bounds, mut statistical) = (Vec::new(), Vec::new());
         while at < until {
             at += every;
             self.run_to(at);
@@ -417,13 +417,25 @@ impl Sim {
                         figures.violations += 1;
                     }
                 }
+                if let Some(bound) = view.statistical_at(*raw) {
+                    statistical.push(bound.as_nanos_f64());
+                    if (value - median).abs() > bound.as_nanos_f64() {
+                        figures.beyond_statistical += 1;
+                    }
+                }
             }
         }
-        bounds.sort_by(f64::total_cmp);
-        figures.bound_p50 = bounds.get(bounds.len() / 2).copied().unwrap_or(f64::NAN);
+        figures.bound_p50 = median_of(bounds);
+        figures.statistical_p50 = median_of(statistical);
         figures.rms = (squares / figures.samples as f64).sqrt();
         figures
     }
+}
+
+/// The middle one of the values, if there are any.
+fn median_of(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn address(node: usize) -> SocketAddr {
@@ -467,4 +479,6 @@ pub(crate) struct Figures {
     pub(crate) worst_skew: f64,
     pub(crate) bound_p50: f64,
     pub(crate) violations: usize,
+    pub(crate) statistical_p50: f64,
+    pub(crate) beyond_statistical: usize,
 }

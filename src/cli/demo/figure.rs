@@ -34,6 +34,7 @@ pub(super) fn plot_colours() -> String {
         ("truth", plots::TRUTH),
         ("limit", plots::LIMIT),
         ("bound", plots::BOUND),
+        ("statistical", plots::STATISTICAL),
         ("liar", plots::LIAR),
     ] {
         for attribute in ["fill", "stroke"] {

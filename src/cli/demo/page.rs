@@ -48,10 +48,12 @@ pub(super) fn html(run: &Run<'_>) -> String {
     );
     page += &figure(
         "Bound against true error",
-        "A bound holds while the error of its node stays below it.",
+        "A bound holds while the error of its node stays below it; a statistical one has to in \
+         99.9 % of all cases.",
         &keys(&[
             ("truth", "largest true error"),
-            ("bound", "bounds, least to greatest"),
+            ("bound", "guaranteed, least to greatest"),
+            ("statistical", "statistical, greatest"),
         ]),
         &plots::bounds(run.record),
     );
@@ -123,9 +125,15 @@ fn cards(summary: &Summary) -> String {
             "",
         ),
         (
-            "bound, p50",
+            "guaranteed bound, p50",
             ns(summary.bound_ns.p50),
             format!("p99 {}", ns(summary.bound_ns.p99)),
+            "",
+        ),
+        (
+            "statistical bound, p50",
+            ns(summary.statistical_ns.p50),
+            format!("p99 {}", ns(summary.statistical_ns.p99)),
             "",
         ),
         (
@@ -133,6 +141,14 @@ fn cards(summary: &Summary) -> String {
             text::count(summary.bound_violations),
             "in the whole run".to_owned(),
             good(summary.bound_violations == 0),
+        ),
+        (
+            "beyond 99.9 %",
+            summary
+                .statistical_share
+                .map_or_else(|| "–".to_owned(), text::percent),
+            "0.1% allowed".to_owned(),
+            good(summary.statistical_share.is_none_or(|share| share <= 0.001)),
         ),
     ] {
         let _ = writeln!(
@@ -160,8 +176,8 @@ fn node_table(run: &Run<'_>) -> String {
     let mut table = String::from(
         "<section>\n<h2>Nodes</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th>node</th>\
          <th>id</th><th>clock off by</th><th>runs off by</th><th>synchronized</th><th>rms</th>\
-         <th>largest error</th><th>bound, p50</th><th>broken</th><th>peers</th><th>state</th>\
-         </tr></thead>\n<tbody>\n",
+         <th>largest error</th><th>guaranteed, p50</th><th>broken</th>\
+         <th>statistical, p50</th><th>beyond</th><th>peers</th><th>state</th></tr></thead>\n<tbody>\n",
     );
     let last = run.record.samples().last();
     for (node, info) in run.record.roster().iter().enumerate() {
@@ -176,7 +192,8 @@ fn node_table(run: &Run<'_>) -> String {
         let _ = writeln!(
             table,
             "<tr{}><td>{}</td><td><code>{}</code></td><td>{}</td><td>{}</td><td>{}</td>\
-             <td>{}</td><td>{}</td><td>{}</td><td{}>{}</td><td>{}</td><td>{state}</td></tr>",
+             <td>{}</td><td>{}</td><td>{}</td><td{}>{}</td><td>{}</td><td>{}</td>\
+             <td>{}</td><td>{state}</td></tr>",
             if liar { " class=\"liar\"" } else { "" },
             node + 1,
             info.id.short(),
@@ -198,6 +215,12 @@ fn node_table(run: &Run<'_>) -> String {
             } else {
                 text::count(stats.violations)
             },
+            text::maybe(stats.statistical_ns.map(|ns| ns as f64)),
+            if liar {
+                "–".to_owned()
+            } else {
+                text::count(stats.beyond_statistical)
+            },
             seen.map_or_else(String::new, |seen| format!(
                 "{}/{}",
                 seen.used, seen.neighbours
@@ -205,7 +228,7 @@ fn node_table(run: &Run<'_>) -> String {
         );
     }
     table
-        + "</tbody>\n</table></div>\n<p class=\"note\">rms, largest error and bound are of the \
+        + "</tbody>\n</table></div>\n<p class=\"note\">rms, largest error and bounds are of the \
            second half, against the median of the honest nodes; peers are those used of those \
            heard at the end.</p>\n</section>\n"
 }

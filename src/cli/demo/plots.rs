@@ -22,8 +22,10 @@ pub(super) const FAINT: RGBColor = RGBColor(0x9c, 0xa3, 0xaf);
 pub(super) const TRUTH: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 /// Thresholds and what is beyond them.
 pub(super) const LIMIT: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
-/// What nodes promise.
+/// What nodes guarantee.
 pub(super) const BOUND: RGBColor = RGBColor(0x00, 0x9e, 0x73);
+/// What most errors stay within.
+pub(super) const STATISTICAL: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
 /// Liars.
 pub(super) const LIAR: RGBColor = RGBColor(0xcc, 0x79, 0xa7);
 
@@ -162,13 +164,21 @@ pub(super) fn bounds(record: &Record) -> String {
         });
         let most = points(record, |tick| bound(tick).max().map(|ns| ns as f64));
         let least = lowest_points(record, |tick| bound(tick).min().map(|ns| ns as f64));
-        let values = worst.iter().chain(&most).chain(&least);
+        let likely = points(record, |tick| {
+            let nodes = record.samples()[tick].nodes.iter().enumerate();
+            nodes
+                .filter_map(|(node, seen)| seen.statistical_ns.filter(|_| record.honest(node)))
+                .max()
+                .map(|ns| ns as f64)
+        });
+        let values = worst.iter().chain(&most).chain(&least).chain(&likely);
         let axis = Decades::around(values.map(|point| 10_f64.powf(point.1)));
         let mut chart = over_time(area, record, axis)?;
 
         let band: Vec<_> = most.iter().chain(least.iter().rev()).copied().collect();
         chart.draw_series([Polygon::new(band, BOUND.mix(0.25).filled())])?;
         chart.draw_series([PathElement::new(least, BOUND.stroke_width(4))])?;
+        chart.draw_series([PathElement::new(likely, STATISTICAL.stroke_width(4))])?;
         chart.draw_series([PathElement::new(worst, TRUTH.stroke_width(4))])?;
 
         let dot = |point| Circle::new(point, 9, LIMIT.filled());
