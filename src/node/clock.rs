@@ -1,5 +1,7 @@
 //! The virtual clock of a node: its line, its state, its bounds.
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::{Rate, RawTime, Span, VirtualLine};
 use crate::wire::ClockState;
 
@@ -7,7 +9,7 @@ use crate::wire::ClockState;
 pub const SIGMAS_99_9: f64 = 3.290_526_731_491_894;
 
 /// The virtual clock as others may use it until the next round: plain data, cheap to copy.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClockView {
     /// The clock itself, over the node's raw clock.
     pub line: VirtualLine,

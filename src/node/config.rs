@@ -1,11 +1,14 @@
 //! What a node is told about itself and its network.
 
+use serde::{Deserialize, Serialize};
+
 use crate::consensus::MAX_READINGS;
 use crate::link::OscillatorSpec;
 use crate::time::{Rate, Span};
 
 /// Parameters of a node. The defaults suit a LAN as well as a wide-area network.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NodeConfig {
     /// Neighbours to keep, at most [`MAX_READINGS`].
     pub neighbours: usize,

@@ -27,8 +27,10 @@ pub use lie::Lie;
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::consensus::{Combine, RobustMean};
-use crate::link::{Kalman, LinkEstimator};
+use crate::link::{Kalman, Link, LinkEstimator};
 use crate::time::{RawTime, Span, VirtualLine};
 use crate::topology::{Candidates, NodeId};
 use crate::wire::{Message, StampSource};
@@ -38,14 +40,14 @@ use rng::Rng;
 use slot::Slot;
 
 /// Names one slot of a node for as long as one peer has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LinkId {
     slot: u16,
     generation: u16,
 }
 
 /// A timestamp on the node's own raw clock.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RawStamp {
     /// The instant.
     pub at: RawTime,
@@ -94,6 +96,16 @@ pub struct Totals {
     pub steps: u64,
 }
 
+/// What of a node's clock decides when it does what. Everything else that it does follows from its
+/// seed and its inputs, whatever it thinks of the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The clock has settled: polls are as rare as they are to be.
+    pub settled: bool,
+    /// Joining takes so long that neighbours are exchanged.
+    pub in_vain: bool,
+}
+
 /// Mean pause between the exchanges of a burst.
 const BURST_PAUSE: Span = Span::from_micros(200);
 
@@ -112,6 +124,7 @@ pub struct Node<E: LinkEstimator = Kalman, C = RobustMean> {
     clock: Clockwork,
     estimator: E::Kind,
     combine: C,
+    pace: Option<Pace>,
     next_round: RawTime,
     next_census: RawTime,
     next_rotation: RawTime,
@@ -150,6 +163,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             clock: Clockwork::new(line, now),
             estimator,
             combine,
+            pace: None,
             next_round: now + Span::from_nanos_f64(phase),
             next_census: now,
             next_rotation: now + config.rotate,
@@ -174,6 +188,29 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
     /// Totals since start.
     pub const fn totals(&self) -> Totals {
         self.totals
+    }
+
+    /// The link to `peer`, if it has a slot.
+    pub fn link(&self, peer: &NodeId) -> Option<&Link<E>> {
+        let slot = self.slots[self.find(peer)?].as_ref();
+        slot.map(|slot| &slot.link)
+    }
+
+    /// Whether [`Node::poll_transmit`] has anything to look at.
+    pub fn is_sending(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// The pace at `now`.
+    pub fn pace(&self, now: RawTime) -> Pace {
+        self.pace.unwrap_or_else(|| self.own_pace(now))
+    }
+
+    /// From now on keep the pace of another node instead of one's own. A replay runs other
+    /// strategies over what one node received: with the same seed, inputs and pace they send the
+    /// same packets at the same times, whatever they make of the answers.
+    pub const fn keep_pace(&mut self, pace: Pace) {
+        self.pace = Some(pace);
     }
 
     /// The peers known.
@@ -214,7 +251,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
 
     /// The packet with `seq` on `link` left at `stamp`.
     pub fn transmitted(&mut self, link: LinkId, seq: u32, stamp: RawStamp) {
-        if let Some(slot) = self.slots[usize::from(link.slot)].as_mut()
+        if let Some(Some(slot)) = self.slots.get_mut(usize::from(link.slot))
             && slot.generation == link.generation
         {
             slot.ledger.stamp(seq, stamp.at, stamp.error, stamp.source);

@@ -1,5 +1,7 @@
 //! From a description of a node to its parts.
 
+use std::path::PathBuf;
+
 use hwts::clock::{RawClock, VirtualReader};
 use hwts::transport::UdpTransport;
 
@@ -12,6 +14,7 @@ use super::steer::Steerer;
 use super::{ServiceError, state::State};
 use crate::export::status::ClockReading;
 use crate::node::{Lie, Node, NodeConfig};
+use crate::record::{Header, RawScale, Recorder, Taped};
 use crate::security::{Identity, Limits, Sessions};
 use crate::time::{Rate, RawTime, Span, VirtualLine};
 use crate::topology::{Candidate, FoundBy};
@@ -36,7 +39,12 @@ pub struct Blueprint {
     pub lie: Lie,
     /// Decides its random choices.
     pub seed: u64,
+    /// Where all that it is told is to be written down.
+    pub record: Option<PathBuf>,
 }
+
+/// The strategies of a node, as records name them.
+const STRATEGIES: (&str, &str) = ("kalman", "robust-mean");
 
 /// A node in parts: what the threads, or the one loop, put to work.
 pub struct Parts {
@@ -50,6 +58,8 @@ pub struct Parts {
     pub board: Board,
     /// What others read of it.
     pub clocks: Clocks,
+    /// Who writes the record, if there is one; to be finished once the core is gone.
+    pub recorder: Option<Recorder>,
 }
 
 /// The clocks of a node, for any thread to read.
@@ -87,7 +97,8 @@ impl Clocks {
 /// Puts a node together.
 ///
 /// # Errors
-/// No random bytes for keys, or settings of the discipline that make no sense.
+/// No random bytes for keys, settings of the discipline that make no sense, or a record that cannot
+/// be made.
 pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
     let Clockface {
         raw,
@@ -100,7 +111,28 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
     let network = NetworkId::from_name(&blueprint.network);
     let rate = blueprint.saved.oscillator.unwrap_or(Rate::ZERO);
     let line = VirtualLine::new(now, start, rate);
-    let mut node = Node::new(blueprint.node, now, line, blueprint.seed);
+    let node = Node::new(blueprint.node, now, line, blueprint.seed);
+    let (recorder, tape) = match &blueprint.record {
+        Some(path) => {
+            let scale = match raw {
+                RawClock::Monotonic => RawScale::MonotonicRaw,
+                _ => RawScale::Virtual,
+            };
+            let header = Header::new(
+                identity.node_id(),
+                STRATEGIES,
+                (scale, boot_id()),
+                now,
+                line,
+                blueprint.seed,
+                node.config().clone(),
+            );
+            let (recorder, tape) = Recorder::start(path, &header)?;
+            (Some(recorder), Some(tape))
+        }
+        None => (None, None),
+    };
+    let mut node = Taped::new(node, tape);
     for peer in &blueprint.saved.peers {
         node.peer_found(Candidate {
             id: peer.id,
@@ -110,7 +142,7 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
     }
     let sessions =
         Sessions::new(identity, network, Limits::default(), now).map_err(ServiceError::Sessions)?;
-    let (board, reader) = Board::new(node.clock());
+    let (board, reader) = Board::new(node.node().clock());
     let disciplined = steered.as_ref().and_then(|s| s.reader.clone());
     let steerer = steered
         .map(|steered| {
@@ -128,5 +160,12 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
             board: reader,
             disciplined,
         },
+        recorder,
     })
+}
+
+/// The kernel's random name of this boot.
+fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
 }

@@ -148,6 +148,7 @@ impl Swarm {
             saved: State::default(),
             lie: plan.lie,
             seed: plan.flaws.seed,
+            record: None,
         })?;
         let sources = Sources::new(vec![engine]);
         let daemon = Daemon::start(parts, sources, Scheduling::default()).map_err(|source| {
