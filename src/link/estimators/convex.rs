@@ -263,11 +263,11 @@ impl Convex {
 
     /// What the mean distance of neighbouring packets along the edge would be if there was one
     /// packet in the window, ns. Where few packets are near the edge (Gaussian noise) it is larger
-    /// than the body of the cloud says, by the cube of how blunt the edge is.
+    /// than the body of the cloud says, by a power of how blunt the edge is.
     fn scale(&self) -> f64 {
         let near = self.near.get();
         let blunt = (self.nearest.get() / (SHARP * near.max(1.0))).max(1.0);
-        (blunt.powi(3) * near / -f64::from(1.0 - NEAR).ln()).max(STAMP_FLOOR)
+        (blunt.powi(4) * near / -f64::from(1.0 - NEAR).ln()).max(STAMP_FLOOR)
     }
 
     fn refit(&mut self, at: f64) {
