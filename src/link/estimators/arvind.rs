@@ -94,3 +94,51 @@ impl LinkEstimator for Arvind {
         self.window.confine(at, interval);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Random, exchange};
+    use super::*;
+
+    #[test]
+    fn messages_for_a_given_error_and_probability() {
+        // One standard deviation, 1 in 1000: 2·erfc⁻¹(0.001)² = 3.2905² = 10.83.
+        assert_eq!(messages_needed(1.0, 1e-3, 1.0), 11.0);
+        // Half of the error takes four times as many: 43.3.
+        assert_eq!(messages_needed(0.5, 1e-3, 1.0), 44.0);
+        // 1 in 10⁶: 4.8916² = 23.93; 1 in 10⁹: 6.1094² = 37.33.
+        assert_eq!(messages_needed(1.0, 1e-6, 1.0), 24.0);
+        assert_eq!(messages_needed(1.0, 1e-9, 1.0), 38.0);
+        assert_eq!(messages_needed(1e9, 1e-3, 1.0), 1.0);
+        // 4.55 % beyond two sigma, 0.27 % beyond three.
+        assert!((failure_probability(2.0, 1.0) - 0.0455).abs() < 1e-5);
+        assert!((failure_probability(-3.0, 1.0) - 0.0027).abs() < 1e-5);
+    }
+
+    #[test]
+    fn readings_fail_as_often_as_they_say() {
+        let (mut failed, mut said, epsilon) = (0, 0.0, 120.0);
+        for seed in 0..400 {
+            let mut random = Random::new(seed);
+            let mut read = Arvind::new((), &OscillatorSpec::default());
+            for k in 0..32 {
+                let delays = [0; 2].map(|_| 10_000.0 + 300.0 * random.gaussian());
+                let offset = 0.5 * (delays[0] - delays[1]);
+                read.update(&exchange(
+                    f64::from(k),
+                    offset,
+                    0.5 * (delays[0] + delays[1]),
+                ));
+            }
+            let belief = read.at(31.0).unwrap();
+            failed += i32::from(belief.offset.abs() > epsilon);
+            said += read.failure_probability(31.0, epsilon).unwrap();
+        }
+        // The oscillators here do not wander, the reading allows for it: it may say somewhat more.
+        let failed = f64::from(failed);
+        assert!(
+            said > 0.8 * failed && said < 2.5 * failed,
+            "{said} {failed}"
+        );
+    }
+}

@@ -18,14 +18,12 @@
 //! two-sided, and it needs several probes for each that counts.
 
 use super::fit::{Fit, Moments, STAMP_FLOOR};
-use super::quantile::Quantile;
+use super::spacing::Spacing;
 use super::window::{Sample, Window};
 use crate::link::{Belief, Direction, Exchange, Interval, LinkEstimator, OscillatorSpec};
 
 /// Probes of one direction closer together than this are a pair, seconds.
 const PAIR: f64 = 2e-3;
-/// Share of the pairs that are taken for pure.
-const PURE: f32 = 0.5;
 /// Probes alone in a row after which the peer is taken to send no pairs.
 const ALONE: u8 = 8;
 /// Probes of both directions between which the line goes at most, and at least.
@@ -38,8 +36,8 @@ const STEPS: usize = 3;
 
 #[derive(Debug, Clone, Copy)]
 struct Side {
-    last: Option<(f64, f64)>,
-    tolerance: Quantile,
+    last: Option<Direction>,
+    spacing: Spacing,
     alone: u8,
 }
 
@@ -47,28 +45,26 @@ impl Side {
     fn new() -> Self {
         Self {
             last: None,
-            tolerance: Quantile::new(PURE),
+            spacing: Spacing::new(),
             alone: ALONE,
         }
     }
 
     /// The pure probe that this packet completes, if it does.
-    fn purify(&mut self, packet: &Direction, rate: f64) -> Option<(f64, f64)> {
-        let probe = (packet.at, packet.offset);
-        let before = self.last.replace(probe);
-        let partner = before.filter(|(at, _)| (packet.at - at).abs() < PAIR);
-        let Some((at, offset)) = partner else {
+    fn purify(&mut self, packet: &Direction, rate: f64) -> Option<Direction> {
+        let before = self.last.replace(*packet);
+        let partner = before.filter(|p| (packet.at - p.at).abs() < PAIR);
+        let Some(partner) = partner else {
             self.alone = (self.alone + 1).min(ALONE);
-            return (self.alone == ALONE).then_some(probe);
+            return (self.alone == ALONE).then_some(*packet);
         };
         self.last = None;
         self.alone = 0;
-        let stretch = (packet.offset - offset - rate * (packet.at - at)).abs();
-        let pure = stretch <= self.tolerance.get();
-        self.tolerance.push(stretch, packet.error.max(1.0));
         // Of the two the one that was quicker by however little.
-        let later = (packet.offset < offset) == packet.forward;
-        pure.then_some(if later { probe } else { (at, offset) })
+        let later = (packet.offset < partner.offset) == packet.forward;
+        self.spacing
+            .preserved(&partner, packet, rate)
+            .then_some(if later { *packet } else { partner })
     }
 }
 
@@ -84,17 +80,18 @@ impl CodedPairs {
     fn train(&mut self) {
         let window = &mut self.window;
         if window.len() < FEWEST || window.fit().is_none() {
-            window.fit_between(FEWEST);
+            window.fit_between(FEWEST, |_| true);
             return;
         }
         for _ in 0..STEPS {
             let Some(line) = window.fit().copied() else {
                 return;
             };
-            let margin = margin(window, &line);
+            // Within the margin lies the wanted share of the probes.
+            let margin = window.quantile(&line, FEWEST, SUPPORT);
             let mut support = Moments::default();
             for probe in window.recent(FEWEST) {
-                if distance(probe, &line) <= margin {
+                if probe.distance(&line) <= margin {
                     let shift = if probe.forward { margin } else { -margin };
                     let variance = f64::from(probe.variance);
                     support.add(probe.at, probe.offset - shift, variance);
@@ -104,25 +101,6 @@ impl CodedPairs {
             window.set_fit(fit.map(|fit| fit.shaped_by(SUPPORT)));
         }
     }
-}
-
-/// How far on its own side of the line a probe is, ns.
-fn distance(probe: &Sample, line: &Fit) -> f64 {
-    let residual = line.residual(probe.at, probe.offset);
-    if probe.forward { residual } else { -residual }
-}
-
-/// The margin within which the wanted share of the probes lies.
-fn margin(window: &Window<MOST>, line: &Fit) -> f64 {
-    let mut distances = [0.0; MOST];
-    let mut count = 0;
-    for (slot, probe) in distances.iter_mut().zip(window.recent(FEWEST)) {
-        *slot = distance(probe, line);
-        count += 1;
-    }
-    let rank = (SUPPORT * count as f64) as usize;
-    let (_, margin, _) = distances[..count].select_nth_unstable_by(rank, f64::total_cmp);
-    *margin
 }
 
 impl LinkEstimator for CodedPairs {
@@ -137,13 +115,13 @@ impl LinkEstimator for CodedPairs {
 
     fn direction(&mut self, packet: &Direction) {
         let side = &mut self.sides[usize::from(packet.forward)];
-        if let Some((at, offset)) = side.purify(packet, self.window.rate()) {
-            let sigma = packet.error.max(STAMP_FLOOR);
+        if let Some(probe) = side.purify(packet, self.window.rate()) {
+            let sigma = probe.error.max(STAMP_FLOOR);
             self.window.push(Sample {
-                at,
-                offset,
+                at: probe.at,
+                offset: probe.offset,
                 variance: (sigma * sigma) as f32,
-                forward: packet.forward,
+                forward: probe.forward,
             });
         }
     }
@@ -158,5 +136,70 @@ impl LinkEstimator for CodedPairs {
 
     fn confine(&mut self, at: f64, interval: &Interval) {
         self.window.confine(at, interval);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::exchange;
+    use super::*;
+
+    fn probe(forward: bool, at: f64, offset: f64) -> Direction {
+        Direction {
+            forward,
+            at,
+            offset,
+            error: 20.0,
+        }
+    }
+
+    #[test]
+    fn of_a_pair_one_counts_and_of_a_spread_pair_none() {
+        let mut side = Side::new();
+        // A peer that sends no pairs: every probe counts.
+        assert!(side.purify(&probe(true, 0.0, 900.0), 0.0).is_some());
+        // The first pair teaches the tolerance; from then on spacing decides.
+        for (k, spread, pure) in [(1, 5.0, false), (2, 8.0, true), (3, 5_000.0, false)] {
+            let at = f64::from(k);
+            assert!(
+                side.purify(&probe(true, at, 1_000.0 + spread), 0.0)
+                    .is_none()
+                    || k == 1
+            );
+            let kept = side.purify(&probe(true, at + 2e-4, 1_000.0), 0.0);
+            assert_eq!(kept.is_some(), pure, "{k}");
+            assert!(
+                kept.is_none_or(|kept| kept.offset == 1_000.0),
+                "the quicker one"
+            );
+        }
+    }
+
+    #[test]
+    fn the_machine_finds_the_middle_of_the_gap() {
+        // Above, limits from 2000 ns up; below, from −1000 down, with gaps between them that
+        // widen: the mean of the clouds is far from the middle of the gap, 500.
+        let mut machine = CodedPairs::new((), &OscillatorSpec::default());
+        for k in 0..40 {
+            let at = f64::from(k);
+            let spread = f64::from((k * 7) % 20);
+            for (forward, edge, step) in [(true, 2_000.0, 100.0), (false, -1_000.0, -300.0)] {
+                let offset = edge + step * spread;
+                machine.direction(&probe(forward, at, offset));
+            }
+            machine.update(&exchange(at, 0.0, 1_500.0));
+        }
+        let offset = machine.at(20.0).unwrap().offset;
+        // Of 80 probes 24 are support vectors with hinges of equal sums on either side. With the
+        // margin ρ these are 2·(ρ − 1500 + δ)²/(2·100) above and 2·(ρ − 1500 − δ)²/(2·300) below,
+        // δ from the middle: they are equal for δ = −(ρ − 1500)·(√3 − 1)/(√3 + 1).
+        let depth = |delta: f64| -delta * (3f64.sqrt() + 1.0) / (3f64.sqrt() - 1.0);
+        let rho = depth(offset - 500.0);
+        assert!((500.0..1_600.0).contains(&rho), "{offset} {rho}");
+        let means = 0.5 * (2_950.0 - 3_850.0);
+        assert!(
+            (offset - 500.0).abs() < 0.5 * (offset - means).abs(),
+            "{offset}"
+        );
     }
 }

@@ -49,6 +49,8 @@ struct Stage {
 pub struct MinRtt {
     register: [Option<Stage>; STAGES],
     minima: Window<MINIMA>,
+    /// Jitter when a sample was last used, ns.
+    jitter: f64,
     spikes: u8,
 }
 
@@ -95,6 +97,7 @@ impl LinkEstimator for MinRtt {
         Self {
             register: [None; STAGES],
             minima: Window::new(spec),
+            jitter: f64::INFINITY,
             spikes: 0,
         }
     }
@@ -113,17 +116,17 @@ impl LinkEstimator for MinRtt {
         if self.minima.newest().is_some_and(|used| best.at <= used.at) {
             return;
         }
-        let jitter = self.jitter(&best);
         let leap = self
             .minima
             .fit()
             .map_or(0.0, |fit| fit.residual(best.at, best.offset).abs());
-        if leap > SPIKE_GATE * jitter.max(best.error) && self.spikes < MOST_SPIKES {
+        if leap > SPIKE_GATE * self.jitter.max(best.error) && self.spikes < MOST_SPIKES {
             self.spikes += 1;
             return;
         }
         self.spikes = 0;
-        let noise = best.error.hypot(BEST * jitter);
+        self.jitter = self.jitter(&best);
+        let noise = best.error.hypot(BEST * self.jitter);
         self.minima.push(Sample {
             at: best.at,
             offset: best.offset,
@@ -139,5 +142,62 @@ impl LinkEstimator for MinRtt {
 
     fn confine(&mut self, at: f64, interval: &Interval) {
         self.minima.confine(at, interval);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::exchange;
+    use super::*;
+
+    #[test]
+    fn dispersion_falls_as_that_of_ntp() {
+        // A peer's dispersion in ms after each of its first packets, as ntpq shows it: each takes
+        // the place of 16 s in a sum that halves the weight from one to the next.
+        let mut filter = MinRtt::new((), &OscillatorSpec::default());
+        assert_eq!(filter.dispersion(0.0), 16e9 * 255.0 / 256.0);
+        for expected in [7_937.5, 3_937.5, 1_937.5, 937.5, 437.5, 187.5, 62.5, 0.0] {
+            filter.update(&exchange(0.0, 0.0, 1_000.0));
+            let millis = filter.dispersion(0.0) * 1e-6;
+            assert!((millis - expected).abs() < 0.01, "{millis} {expected}");
+        }
+        // 15 ppm of 64 s, weighed by 255/256.
+        let aged = filter.dispersion(64.0) - filter.dispersion(0.0);
+        assert!((aged - 960_000.0 * 255.0 / 256.0).abs() < 1.0, "{aged}");
+    }
+
+    #[test]
+    fn the_quickest_of_eight_is_used_once() {
+        let mut filter = MinRtt::new((), &OscillatorSpec::default());
+        let mut at = 0.0;
+        let mut feed = |filter: &mut MinRtt, offset, half_delay| {
+            at += 1.0;
+            filter.update(&exchange(at, offset, half_delay));
+            filter.minima.newest().map(|used| (used.at, used.offset))
+        };
+        assert_eq!(feed(&mut filter, 5.0, 1_000.0), Some((1.0, 5.0)));
+        // Slower ones do not count until the quick one has left the register.
+        for k in 1..8_i32 {
+            let slow = 2_000.0 + f64::from(k);
+            assert_eq!(feed(&mut filter, 900.0, slow), Some((1.0, 5.0)));
+        }
+        assert_eq!(feed(&mut filter, 7.0, 1_500.0), Some((9.0, 7.0)));
+    }
+
+    #[test]
+    fn a_popcorn_spike_is_passed_over_but_a_step_is_not() {
+        let mut filter = MinRtt::new((), &OscillatorSpec::default());
+        for k in 0..40 {
+            let wobble = f64::from(k % 3) * 10.0;
+            filter.update(&exchange(f64::from(k), wobble, 1_000.0 - f64::from(k)));
+        }
+        let before = filter.at(40.0).map(|belief| belief.offset);
+        filter.update(&exchange(40.0, 500_000.0, 900.0));
+        assert_eq!(filter.at(40.0).map(|belief| belief.offset), before);
+        for k in 41..80 {
+            filter.update(&exchange(f64::from(k), 500_000.0, 900.0 - f64::from(k)));
+        }
+        let offset = filter.at(80.0).map_or(0.0, |belief| belief.offset);
+        assert!((offset - 500_000.0).abs() < 50_000.0, "{offset}");
     }
 }

@@ -12,6 +12,7 @@ mod packet_interval;
 mod quantile;
 mod regression;
 mod ring;
+mod spacing;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

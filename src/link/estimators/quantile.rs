@@ -1,7 +1,7 @@
 //! A running quantile in one number.
 
 /// How fast the first observations move the quantile, as a factor's logarithm.
-const FIRST_STEP: f64 = 1.0;
+const FIRST_STEP: f64 = 0.5;
 
 /// How fast later ones do: about the last hundred count.
 const LAST_STEP: f64 = 0.04;

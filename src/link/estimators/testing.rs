@@ -48,15 +48,19 @@ pub(super) enum Noise {
     Bimodal,
     /// Exponential, 1 µs; the way there takes 3 µs longer for 200 s of every 400 s.
     AsymmetricStep,
+    /// One packet in three finds the path empty and is off by 20 ns, the others queue for 20 µs on
+    /// average.
+    Loaded,
 }
 
 impl Noise {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Exponential,
         Self::Gaussian,
         Self::HeavyTailed,
         Self::Bimodal,
         Self::AsymmetricStep,
+        Self::Loaded,
     ];
 }
 
@@ -130,6 +134,8 @@ impl Truth {
                 let longer = forward && (self.at * 1e-9) % 400.0 >= 200.0;
                 random.exponential(1_000.0) + if longer { 3_000.0 } else { 0.0 }
             }
+            Noise::Loaded if random.uniform() < 1.0 / 3.0 => 20.0 * random.gaussian(),
+            Noise::Loaded => random.exponential(20_000.0),
         };
         DELAY + extra.max(-0.9 * DELAY)
     }

@@ -18,6 +18,14 @@ pub(super) struct Sample {
     pub(super) forward: bool,
 }
 
+impl Sample {
+    /// How far on its own side of the line a limit is, ns.
+    pub(super) fn distance(&self, line: &Fit) -> f64 {
+        let residual = line.residual(self.at, self.offset);
+        if self.forward { residual } else { -residual }
+    }
+}
+
 /// A window of samples and the line through them.
 #[derive(Debug, Clone)]
 pub(super) struct Window<const N: usize> {
@@ -77,10 +85,10 @@ impl<const N: usize> Window<N> {
         self.fit = Fit::line(&sums, &self.prior);
     }
 
-    /// A line halfway between the recent limits from above and from below.
-    pub(super) fn fit_between(&mut self, fewest: usize) {
+    /// A line halfway between the recent limits from above and from below that `keep` lets pass.
+    pub(super) fn fit_between(&mut self, fewest: usize, keep: impl Fn(&Sample) -> bool) {
         let (mut above, mut below) = (Moments::default(), Moments::default());
-        for sample in self.recent(fewest) {
+        for sample in self.recent(fewest).filter(|sample| keep(sample)) {
             let side = if sample.forward {
                 &mut above
             } else {
@@ -88,7 +96,23 @@ impl<const N: usize> Window<N> {
             };
             side.add(sample.at, sample.offset, f64::from(sample.variance));
         }
-        self.fit = Fit::between(&above, &below, &self.prior).or(self.fit);
+        self.set_fit(Fit::between(&above, &below, &self.prior));
+    }
+
+    /// The distance from the line below which this share of the recent limits is, ns.
+    pub(super) fn quantile(&self, line: &Fit, fewest: usize, share: f64) -> f64 {
+        let mut distances = [0.0; N];
+        let mut count = 0;
+        for (slot, sample) in distances.iter_mut().zip(self.recent(fewest)) {
+            *slot = sample.distance(line);
+            count += 1;
+        }
+        if count == 0 {
+            return 0.0;
+        }
+        let rank = (share * count as f64) as usize;
+        let (_, value, _) = distances[..count].select_nth_unstable_by(rank, f64::total_cmp);
+        *value
     }
 
     pub(super) fn fit(&self) -> Option<&Fit> {
