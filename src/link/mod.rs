@@ -10,9 +10,10 @@
 
 pub mod estimators;
 mod hull;
+mod lines;
 mod sample;
 
-pub use estimators::Kalman;
+pub use estimators::{AnyEstimator, EstimatorKind, Kalman};
 pub use hull::{Hull, Inconsistent, Interval};
 pub use sample::{Direction, Exchange, OneWay};
 
