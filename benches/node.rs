@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use parisync::consensus::{Combine, Reading, RobustMean, Verdict, judge, target, window};
+use parisync::consensus::{Combine, Reading, RobustMean, Round, Verdict, judge, target, window};
 use parisync::link::{Kalman, Link, OneWay, OscillatorSpec};
 use parisync::node::{Event, LinkId, Node, NodeConfig, RawStamp};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
@@ -103,7 +103,11 @@ fn rounds(c: &mut Criterion) {
                 let readings = black_box(readings.as_slice());
                 judge(readings, &mut verdicts);
                 let target = target(readings, true);
-                let correction = combine.combine(readings, &verdicts);
+                let correction = combine.combine(&Round {
+                    readings,
+                    verdicts: &verdicts,
+                    period: Span::from_secs(1),
+                });
                 (target, correction, window(readings))
             });
         });

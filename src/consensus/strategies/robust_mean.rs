@@ -1,7 +1,7 @@
 //! The default strategy: a weighted mean of those that passed the gate.
 
 use crate::consensus::stats::Sample;
-use crate::consensus::{Combine, Correction, Reading, Verdict};
+use crate::consensus::{Combine, Correction, Round};
 
 /// No reading weighs more than this many times the median weight.
 const WEIGHT_CAP: f64 = 2.0;
@@ -14,21 +14,21 @@ const WEIGHT_CAP: f64 = 2.0;
 pub struct RobustMean;
 
 impl Combine for RobustMean {
-    fn combine(&mut self, readings: &[Reading], verdicts: &[Verdict]) -> Correction {
-        let used = || {
-            let pairs = readings.iter().zip(verdicts);
-            pairs.filter(|(_, v)| **v == Verdict::Used).map(|(r, _)| r)
-        };
+    fn combine(&mut self, round: &Round<'_>) -> Correction {
         let own = std::iter::once((0.0, 0.0));
-        let offsets = || own.clone().chain(used().map(|r| (r.offset, r.sigma)));
-        let rates = || own.clone().chain(used().map(|r| (r.rate, r.rate_sigma)));
+        let offsets = || own.clone().chain(round.used().map(|r| (r.offset, r.sigma)));
+        let rates = || {
+            own.clone()
+                .chain(round.used().map(|r| (r.rate, r.rate_sigma)))
+        };
         let (offset, sigma) = weighted_mean(offsets);
         let (rate, _) = weighted_mean(rates);
         Correction {
             offset,
             sigma,
             rate,
-            used: used().count() + 1,
+            used: round.used().count() + 1,
+            gain: None,
         }
     }
 }
@@ -60,12 +60,17 @@ fn weighted_mean<I: Iterator<Item = (f64, f64)>>(pairs: impl Fn() -> I) -> (f64,
 mod tests {
     use super::*;
     use crate::consensus::gate::tests::reading;
-    use crate::consensus::judge;
+    use crate::consensus::{Reading, Verdict, judge};
+    use crate::time::Span;
 
     fn combine(readings: &[Reading]) -> Correction {
         let mut verdicts = vec![Verdict::Used; readings.len()];
         judge(readings, &mut verdicts);
-        RobustMean.combine(readings, &verdicts)
+        RobustMean.combine(&Round {
+            readings,
+            verdicts: &verdicts,
+            period: Span::from_secs(1),
+        })
     }
 
     #[test]
