@@ -11,7 +11,7 @@ use parisync::link::{Kalman, Link, OneWay, OscillatorSpec};
 use parisync::node::{Event, LinkId, Node, NodeConfig, RawStamp};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::{Candidate, FoundBy, NodeId};
-use parisync::wire::{ClockState, Message, StampSource};
+use parisync::wire::{ClockState, Message, StampSource, Tier};
 
 const SECOND: i64 = 1_000_000_000;
 const NEIGHBOURS: usize = 16;
@@ -93,6 +93,7 @@ fn rounds(c: &mut Criterion) {
                 raw_rate: 1e-5 * noise.next(),
                 ready: true,
                 key: 0,
+                tier: Tier::NONE,
             }
         };
         let readings: Vec<Reading> = (0..count).map(&mut reading).collect();

@@ -66,6 +66,7 @@ pub fn admit(readings: &[Reading], verdicts: &mut [Verdict]) {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::wire::Tier;
 
     /// A ready reading with a sigma of 20 ns and a half width of 1 µs.
     pub(in crate::consensus) fn reading(offset: f64) -> Reading {
@@ -79,6 +80,7 @@ pub(super) mod tests {
             raw_rate: 0.0,
             ready: true,
             key: 0,
+            tier: Tier::NONE,
         }
     }
 

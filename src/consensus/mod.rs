@@ -19,6 +19,7 @@ pub use strategies::RobustMean;
 pub use window::{Window, tolerated_liars, window};
 
 use crate::time::Span;
+use crate::wire::Tier;
 
 /// Most neighbours that can take part in one round.
 pub const MAX_READINGS: usize = 64;
@@ -44,6 +45,8 @@ pub struct Reading {
     pub ready: bool,
     /// Names the neighbour for as long as it is one, in an order that all nodes agree on.
     pub key: u64,
+    /// Its place in a tree of time servers.
+    pub tier: Tier,
 }
 
 /// What a round thinks of a neighbour.
@@ -87,7 +90,7 @@ impl Correction {
 }
 
 /// Share of a [`Correction`] that one round carries out, 0 to 1 or a little more. Whatever it is,
-/// the node keeps its promise  (`max_correction`) to others.
+/// the node keeps its promise to others.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gain {
     /// Share of the offset that is slewed until the next round.
@@ -129,4 +132,9 @@ pub trait Combine: Clone {
 
     /// The clock is about to jump: what was carried over from earlier rounds is void.
     fn restart(&mut self) {}
+
+    /// The node's place in a tree of time servers, for its neighbours.
+    fn tier(&self) -> Tier {
+        Tier::NONE
+    }
 }

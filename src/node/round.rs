@@ -5,7 +5,7 @@ use super::{Event, Node};
 use crate::consensus::{self, Combine, Gain, MAX_READINGS, Reading, Verdict, Window};
 use crate::link::LinkEstimator;
 use crate::time::{Rate, RawTime, Span};
-use crate::wire::ClockState;
+use crate::wire::{ClockState, Tier};
 
 /// Share of the agreed offset that one round corrects: at first, and once settled.
 const OFFSET_GAIN: (f64, f64) = (0.7, 0.3);
@@ -96,6 +96,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             raw_rate: 0.0,
             ready: false,
             key: 0,
+            tier: Tier::NONE,
         };
         let mut all = Readings {
             readings: [NOTHING; MAX_READINGS],
