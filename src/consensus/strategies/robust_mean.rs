@@ -58,24 +58,17 @@ fn weighted_mean<I: Iterator<Item = (f64, f64)>>(pairs: impl Fn() -> I) -> (f64,
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{readings, round};
     use super::*;
-    use crate::consensus::gate::tests::reading;
-    use crate::consensus::{Reading, Verdict, judge};
-    use crate::time::Span;
+    use crate::consensus::Reading;
 
-    fn combine(readings: &[Reading]) -> Correction {
-        let mut verdicts = vec![Verdict::Used; readings.len()];
-        judge(readings, &mut verdicts);
-        RobustMean.combine(&Round {
-            readings,
-            verdicts: &verdicts,
-            period: Span::from_secs(1),
-        })
+    fn combine(offsets: &[f64]) -> Correction {
+        round(&mut RobustMean, &readings(offsets))
     }
 
     #[test]
     fn equal_clocks_average_with_our_own() {
-        let c = combine(&[30.0, 30.0, 30.0].map(reading));
+        let c = combine(&[30.0, 30.0, 30.0]);
         // Own clock: weight capped at twice the others'.
         assert!((c.offset - 30.0 * 3.0 / 5.0).abs() < 1.0, "{c:?}");
         assert_eq!(c.used, 4);
@@ -84,9 +77,8 @@ mod tests {
     #[test]
     fn a_third_of_liars_moves_nothing_much() {
         let honest = [10.0, -10.0, 5.0, -5.0, 0.0];
-        let clean = combine(&honest.map(reading)).offset;
-        let mut all = honest.map(reading).to_vec();
-        all.extend([1e7, 1e7].map(reading));
+        let clean = combine(&honest).offset;
+        let all = [&honest[..], &[1e7, 1e7]].concat();
         let lied = combine(&all).offset;
         assert!((lied - clean).abs() < 5.0, "{clean} {lied}");
     }
@@ -95,9 +87,9 @@ mod tests {
     fn perfect_agreement_is_finite() {
         let exact = Reading {
             sigma: 0.0,
-            ..reading(0.0)
+            ..readings(&[0.0])[0]
         };
-        let c = combine(&[exact; 5]);
+        let c = round(&mut RobustMean, &[exact; 5]);
         assert_eq!((c.offset, c.sigma), (0.0, 0.0));
     }
 }
