@@ -6,6 +6,8 @@
 
 mod gate;
 mod join;
+#[cfg(test)]
+mod model;
 mod stats;
 pub mod strategies;
 mod window;

@@ -30,7 +30,7 @@ pub use tiers::Tiers;
 pub use trimmed_mean::TrimmedMean;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use crate::consensus::gate::tests::reading;
     use crate::consensus::{Combine, Correction, MAX_READINGS, Reading, Round, Verdict};
     use crate::consensus::{admit, judge};
