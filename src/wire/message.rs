@@ -53,8 +53,7 @@ pub struct PacketStamp {
 pub struct Tier {
     /// Hops to the preferred server, it being 1; 0: in no tree, nobody may follow.
     pub level: u8,
-    /// Names the preferred server: the first three bytes of its identity, the smaller the more
-    /// preferred.
+    /// The preferred server's rank, which stands for it; the least is the most preferred.
     pub root: [u8; 3],
 }
 

@@ -3,17 +3,18 @@
 //! IBM, *Server Time Protocol Planning Guide* (SG24-7280): one preferred time server at stratum 1,
 //! a backup that takes over, others at stratum 2 and 3 that follow one source each, clocks steered
 //! and never stepped. There the roles are configured. Here they are agreed on as bridges agree on a
-//! spanning tree (R. Perlman, 1985): the smallest identity is the preferred server, and every
-//! message says how far its sender is from which server ([`Tier`]). A node follows the neighbour
-//! that is least in (server, level, identity) and is one level below it; level 3 is the last.
+//! spanning tree (R. Perlman, 1985): the node with the least [`rank`] is the preferred server, and
+//! every message says how far its sender is from which server ([`Tier`]). A node follows the
+//! neighbour that is least in (server, level, identity) and is one level below it; level 3 is the
+//! last.
 //!
-//! The backup is whoever has the next smallest identity: it has followed the preferred server until
+//! The backup is whoever has the next rank: it has followed the preferred server until
 //! then, so nothing jumps when it takes over. Word of a server that is gone dies out within three
 //! rounds, as it climbs a level each time it is passed on.
 //!
 //! **Wins** where one clock is much better than the others or policy wants it so; each level costs
 //! one link's error, and a node needs one good neighbour only.
-//! **Fails** by design where one node lies: who claims the smallest identity is followed by all
+//! **Fails** by design where one node lies: who claims the least rank is followed by all
 //! (here at the network's promise and on the leash). Nothing averages, so errors add up down the
 //! levels. Whoever is more than two hops from the server follows nobody: that is the price of three
 //! levels with few neighbours.
@@ -23,6 +24,14 @@ use crate::wire::Tier;
 
 /// The last level whose clocks are served.
 const LAST: u8 = 3;
+
+/// The rank of the node whose identity begins with `key`, the least being the most preferred:
+/// multiplied as for hashing, so that identities which differ in their last bits only differ in the
+/// three bytes that a message has for it.
+const fn rank(key: u64) -> [u8; 3] {
+    let [a, b, c, ..] = key.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+    [a, b, c]
+}
 
 /// The rule with the node's place in the tree.
 #[derive(Debug, Clone)]
@@ -35,9 +44,8 @@ impl Tiers {
     /// The rule for the node whose identity begins with `key`
     /// ([`NodeId::order_key`](crate::topology::NodeId::order_key)).
     pub const fn new(key: u64) -> Self {
-        let [a, b, c, ..] = key.to_be_bytes();
         Self {
-            own: [a, b, c],
+            own: rank(key),
             tier: Tier::NONE,
         }
     }
@@ -91,92 +99,83 @@ mod tests {
     use super::super::tests::{readings, round};
     use super::*;
 
-    const fn key(first: u8) -> u64 {
-        u64::from_be_bytes([first, 0, 0, 0, 0, 0, 0, 0])
+    /// Keys in the order of their ranks.
+    fn keys() -> [u64; 9] {
+        let mut keys = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+        keys.sort_by_key(|key| rank(*key));
+        keys
     }
 
-    fn at(offset: f64, of: u8, level: u8, root: u8) -> Reading {
+    /// A reading of node `of`, which says it is at `level` below node `root` (both by rank).
+    fn at(offset: f64, of: usize, level: u8, root: usize) -> Reading {
         Reading {
-            key: key(of),
-            tier: Tier {
-                level,
-                root: [root, 0, 0],
-            },
+            key: keys()[of],
+            tier: tier(level, root),
             ..readings(&[offset])[0]
         }
     }
 
+    fn tier(level: u8, root: usize) -> Tier {
+        Tier {
+            level,
+            root: rank(keys()[root]),
+        }
+    }
+
+    fn node(by_rank: usize) -> Tiers {
+        Tiers::new(keys()[by_rank])
+    }
+
     #[test]
-    fn the_least_identity_serves_the_others() {
-        let mut least = Tiers::new(key(1));
-        assert_eq!(
-            round(&mut least, &[at(9.0, 2, 1, 2), at(7.0, 3, 1, 3)]).offset,
-            0.0
-        );
-        assert_eq!(
-            least.tier(),
-            Tier {
-                level: 1,
-                root: [1, 0, 0]
-            }
-        );
-        let mut other = Tiers::new(key(3));
-        let c = round(
-            &mut other,
-            &[at(7.0, 2, 2, 1), at(5.0, 1, 1, 1), at(3.0, 4, 2, 1)],
-        );
-        assert_eq!(c.offset, 5.0);
-        assert_eq!(
-            other.tier(),
-            Tier {
-                level: 2,
-                root: [1, 0, 0]
-            }
-        );
+    fn ranks_of_numbered_nodes_differ() {
+        assert_eq!(rank(1), [0x9e, 0x37, 0x79]);
+        assert!(keys().windows(2).all(|pair| rank(pair[0]) < rank(pair[1])));
+    }
+
+    #[test]
+    fn the_least_serves_the_others() {
+        let mut least = node(0);
+        let c = round(&mut least, &[at(9.0, 1, 1, 1), at(7.0, 2, 1, 2)]);
+        assert_eq!((c.offset, least.tier()), (0.0, tier(1, 0)));
+        let mut other = node(2);
+        let heard = [at(7.0, 1, 2, 0), at(5.0, 0, 1, 0), at(3.0, 3, 2, 0)];
+        assert_eq!(round(&mut other, &heard).offset, 5.0);
+        assert_eq!(other.tier(), tier(2, 0));
     }
 
     #[test]
     fn nobody_follows_the_last_level() {
-        let mut far = Tiers::new(key(9));
-        let c = round(&mut far, &[at(5.0, 4, 3, 1), at(6.0, 5, 0, 0)]);
-        assert_eq!((c.offset, c.used), (0.0, 1));
-        assert_eq!(far.tier(), Tier::NONE);
-        let c = round(&mut far, &[at(5.0, 4, 3, 1), at(8.0, 6, 2, 1)]);
-        assert_eq!((c.offset, far.tier().level), (8.0, 3));
+        let mut far = node(8);
+        let c = round(&mut far, &[at(5.0, 4, 3, 0), at(6.0, 5, 0, 0)]);
+        assert_eq!((c.offset, c.used, far.tier()), (0.0, 1, Tier::NONE));
+        let c = round(&mut far, &[at(5.0, 4, 3, 0), at(8.0, 6, 2, 0)]);
+        assert_eq!((c.offset, far.tier()), (8.0, tier(3, 0)));
     }
 
     #[test]
     fn the_backup_takes_over_once_word_has_died_out() {
-        // 1 serves 2, 3 and 4, all see each other; then 1 is gone.
-        let mut nodes = [2, 3, 4].map(|first| (first, Tiers::new(key(first))));
-        for (_, tiers) in &mut nodes {
-            round(tiers, &[at(0.0, 1, 1, 1)]);
+        // The least serves three others that all see each other; then it is gone.
+        let mut nodes = [1, 2, 3].map(node);
+        for tiers in &mut nodes {
+            round(tiers, &[at(0.0, 0, 1, 0)]);
         }
         let mut rounds = 0;
-        while nodes[0].1.tier().level != 1 {
-            let said: Vec<(u8, Tier)> = nodes.iter().map(|(n, t)| (*n, t.tier())).collect();
-            for (own, tiers) in &mut nodes {
-                let others = said.iter().filter(|(n, _)| n != own);
-                let heard: Vec<_> = others
-                    .map(|(n, t)| at(0.0, *n, t.level, t.root[0]))
-                    .collect();
-                round(tiers, &heard);
+        while nodes[0].tier() != tier(1, 1) {
+            let said = nodes.clone().map(|tiers| tiers.tier());
+            for (own, tiers) in nodes.iter_mut().enumerate() {
+                let others = said.iter().enumerate().filter(|(other, _)| *other != own);
+                let heard = others.map(|(other, tier)| Reading {
+                    tier: *tier,
+                    ..at(0.0, other + 1, 0, 0)
+                });
+                round(tiers, &heard.collect::<Vec<_>>());
             }
             rounds += 1;
             assert!(rounds <= 3, "{nodes:?}");
         }
-        for _ in 0..2 {
-            let served = at(0.0, 2, 1, 2);
-            for (_, tiers) in &mut nodes[1..] {
-                round(tiers, &[served]);
-                assert_eq!(
-                    tiers.tier(),
-                    Tier {
-                        level: 2,
-                        root: [2, 0, 0]
-                    }
-                );
-            }
+        for tiers in &mut nodes[1..] {
+            round(tiers, &[at(0.0, 1, 1, 1)]);
+            assert_eq!(tiers.tier(), tier(2, 1));
         }
     }
 }
