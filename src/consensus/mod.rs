@@ -6,12 +6,14 @@
 
 mod gate;
 mod join;
+#[cfg(test)]
+mod model;
 mod risk;
 mod stats;
 pub mod strategies;
 mod window;
 
-pub use gate::judge;
+pub use gate::{admit, judge};
 pub use join::{
     OscillatorCentre, Target, established, majority_within, meeting_point, oscillator_centre,
     target,
@@ -19,6 +21,9 @@ pub use join::{
 pub use risk::liar_risk;
 pub use strategies::RobustMean;
 pub use window::{Window, tolerated_liars, window};
+
+use crate::time::Span;
+use crate::wire::Tier;
 
 /// Most neighbours that can take part in one round.
 pub const MAX_READINGS: usize = 64;
@@ -44,6 +49,8 @@ pub struct Reading {
     pub ready: bool,
     /// Names the neighbour for as long as it is one, in an order that all nodes agree on.
     pub key: u64,
+    /// Its place in a tree of time servers.
+    pub tier: Tier,
 }
 
 /// What a round thinks of a neighbour.
@@ -70,11 +77,68 @@ pub struct Correction {
     pub rate: f64,
     /// Readings that counted, our own included.
     pub used: usize,
+    /// The strategy's own gain. Without one the node applies its own, which is larger while the
+    /// clock has just settled.
+    pub gain: Option<Gain>,
+}
+
+impl Correction {
+    /// What a round without anybody to follow asks for: nothing.
+    pub const NONE: Self = Self {
+        offset: 0.0,
+        sigma: 0.0,
+        rate: 0.0,
+        used: 1,
+        gain: None,
+    };
+}
+
+/// Share of a [`Correction`] that one round carries out, 0 to 1 or a little more. Whatever it is,
+/// the node keeps its promise to others.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gain {
+    /// Share of the offset that is slewed until the next round.
+    pub offset: f64,
+    /// Share of the difference in frequency.
+    pub rate: f64,
+}
+
+/// What a strategy sees of one round.
+#[derive(Debug, Clone, Copy)]
+pub struct Round<'a> {
+    /// The neighbours.
+    pub readings: &'a [Reading],
+    /// One for each reading.
+    pub verdicts: &'a [Verdict],
+    /// Until the next round.
+    pub period: Span,
+}
+
+impl<'a> Round<'a> {
+    /// The readings that count.
+    pub fn used(&self) -> impl Iterator<Item = &'a Reading> + Clone {
+        let pairs = self.readings.iter().zip(self.verdicts);
+        pairs.filter(|(_, v)| **v == Verdict::Used).map(|(r, _)| r)
+    }
 }
 
 /// A strategy that combines the readings of one round. Implementations neither allocate nor read
 /// a clock, so that the daemon and the simulator can run them alike.
 pub trait Combine: Clone {
-    /// The correction that `readings` ask for; only those with [`Verdict::Used`] count.
-    fn combine(&mut self, readings: &[Reading], verdicts: &[Verdict]) -> Correction;
+    /// Whether the verdicts are those of the gate ([`judge`]). Otherwise everybody who says it is
+    /// synchronized counts ([`admit`]), and what to make of liars is left to the strategy.
+    fn gated(&self) -> bool {
+        true
+    }
+
+    /// The correction that the round asks for.
+    fn combine(&mut self, round: &Round<'_>) -> Correction;
+
+    /// The clock is about to jump: what was carried over from earlier rounds is void.
+    fn restart(&mut self) {}
+
+    /// The node's place in a tree of time servers, for its neighbours.
+    fn tier(&self) -> Tier {
+        Tier::NONE
+    }
 }

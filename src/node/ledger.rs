@@ -202,7 +202,7 @@ fn forward(sent: &Sent, received: RawTime, error: Span) -> OneWay {
 mod tests {
     use super::*;
     use crate::time::{Rate, VirtualLine, VirtualTime};
-    use crate::wire::ClockState;
+    use crate::wire::{ClockState, Tier};
 
     fn stamp(seq: u32, at: i64) -> PacketStamp {
         PacketStamp {
@@ -226,6 +226,7 @@ mod tests {
                 Rate::ZERO,
             ),
             bound: Span::MAX,
+            tier: Tier::NONE,
         }
     }
 

@@ -286,6 +286,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
                 last_rx: slot.ledger.last_rx(),
                 line: view.line.anchored_at(now),
                 bound: view.bound_at(now).unwrap_or(Span::MAX),
+                tier: self.combine.tier(),
             };
             slot.request = false;
             self.totals.sent += 1;

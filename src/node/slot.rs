@@ -5,7 +5,7 @@ use crate::consensus::{Reading, Verdict};
 use crate::link::{Estimate, Link, LinkEstimator};
 use crate::time::{RawTime, Span, VirtualLine};
 use crate::topology::NodeId;
-use crate::wire::{ClockState, Message, StampSource};
+use crate::wire::{ClockState, Message, StampSource, Tier};
 
 use super::NodeConfig;
 
@@ -18,6 +18,7 @@ pub(super) struct Announced {
     pub(super) line: VirtualLine,
     pub(super) bound: Span,
     pub(super) state: ClockState,
+    pub(super) tier: Tier,
     /// When it said so, on our raw clock.
     pub(super) heard: RawTime,
 }
@@ -100,6 +101,7 @@ impl<E: LinkEstimator> Slot<E> {
             line: message.line,
             bound: message.bound,
             state: message.state,
+            tier: message.tier,
             heard: at,
         });
         if !self.chosen {
@@ -184,6 +186,7 @@ impl<E: LinkEstimator> Slot<E> {
             raw_rate: belief.rate,
             ready: announced.state == ClockState::Synchronized,
             key: self.peer.order_key(),
+            tier: announced.tier,
         })
     }
 }
