@@ -6,6 +6,7 @@
 //! - [`output`]: results as text, JSON or CSV
 //! - [`progress`]: how far a long measurement is
 //! - [`run`]: the folder that holds all of one run, written and read back
+//! - [`replay`]: what real daemons recorded, lived through again
 //! - [`cost`]: what a node costs its host
 
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@ pub mod cli;
 pub mod cost;
 pub mod output;
 pub mod progress;
+pub mod replay;
 pub mod run;
 #[cfg(test)]
 mod testing;

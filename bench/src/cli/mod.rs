@@ -1,8 +1,10 @@
 //! One file per subcommand; prints; no logic.
 
 mod cost;
+mod replay;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -10,6 +12,7 @@ use parisync::cli::{CliError, Exit, complain, usage};
 
 use crate::cost::CostError;
 use crate::output::Format;
+use crate::replay::ReplayError;
 use crate::run::RunError;
 
 /// What every subcommand's exit code means; shown by `--help`.
@@ -42,6 +45,9 @@ struct Cli {
 enum Command {
     /// Processor time, memory, wake-ups and cold start of one node among others on loopback
     Cost(crate::cost::Options),
+    /// Live through what `parisync run --record` wrote: is it the same to the last bit, and what
+    /// would other estimators have made of it?
+    Replay(replay::Args),
 }
 
 /// Why a subcommand did not do what it was asked; printed as one line.
@@ -50,6 +56,15 @@ pub enum BenchError {
     /// `cost` measured nothing.
     #[error(transparent)]
     Cost(#[from] CostError),
+    /// Records could not be replayed.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// A replay did something else than had been recorded.
+    #[error("{} was not replayed exactly; the same release, built for the same machine, should", file.display())]
+    NotExact {
+        /// The record.
+        file: PathBuf,
+    },
     /// A run folder cannot be written or read.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -65,7 +80,9 @@ impl BenchError {
             Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread) | Self::Run(_) => {
                 Exit::Misused
             }
-            Self::Cost(_) => Exit::Failed,
+            Self::Replay(ReplayError::Died) => Exit::Failed,
+            Self::Replay(_) => Exit::Misused,
+            Self::Cost(_) | Self::NotExact { .. } => Exit::Failed,
             Self::Output(error) => error.exit(),
         }
     }
@@ -80,6 +97,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.command {
         Command::Cost(options) => cost::run(&options, cli.output),
+        Command::Replay(args) => replay::run(&args, cli.output),
     };
     let exit = match result {
         Ok(()) => Exit::Done,
