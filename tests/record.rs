@@ -1,5 +1,8 @@
 //! Real daemons record what they are told, and live again exactly so.
 
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
@@ -162,7 +165,6 @@ fn what_daemons_recorded_is_replayed_bit_by_bit() {
     assert!(error.contains("is not as it was recorded"), "{error}");
 
     // Nothing is recorded over something else.
-    let refused = Daemon::start(dir, a, &[b], &["--discipline", "none"]);
-    let mut refused = refused;
+    let mut refused = Daemon::start(dir, a, &[b], &["--discipline", "none"]);
     assert_eq!(refused.0.wait().unwrap().code(), Some(1));
 }

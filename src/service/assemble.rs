@@ -58,7 +58,7 @@ pub struct Parts {
     pub board: Board,
     /// What others read of it.
     pub clocks: Clocks,
-    /// Who writes the record, if there is one; to be finished once the core is gone.
+    /// Who writes the record, if there is one: take it out, and finish it once the core is gone.
     pub recorder: Option<Recorder>,
 }
 
