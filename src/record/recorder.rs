@@ -41,7 +41,10 @@ impl Recorder {
     }
 
     /// The same on something else than a file; messages call it `path`.
-    pub(super) fn on(
+    ///
+    /// # Errors
+    /// What `out` says of the header, or there is no thread to be had.
+    pub fn on(
         out: impl Write + Send + 'static,
         path: &Path,
         header: &Header,

@@ -60,10 +60,12 @@ pub enum BenchError {
     #[error(transparent)]
     Replay(#[from] ReplayError),
     /// A replay did something else than had been recorded.
-    #[error("{} was not replayed exactly; the same release, built for the same machine, should", file.display())]
+    #[error("{} was not replayed exactly: {why}", file.display())]
     NotExact {
         /// The record.
         file: PathBuf,
+        /// What is known of why.
+        why: &'static str,
     },
     /// A run folder cannot be written or read.
     #[error(transparent)]

@@ -101,6 +101,10 @@ pub(super) fn run(args: &Args, format: Format) -> Result<(), BenchError> {
         None => Ok(()),
         Some(record) => Err(BenchError::NotExact {
             file: record.file.clone(),
+            why: match record.difference {
+                Some(_) => "the release that recorded it, built for the same machine, should",
+                None => "a part of it is missing",
+            },
         }),
     }
 }
