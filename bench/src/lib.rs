@@ -7,6 +7,8 @@
 //! - [`progress`]: how far a long measurement is
 //! - [`run`]: the folder that holds all of one run, written and read back
 //! - [`cost`]: what a node costs its host
+//! - [`sim`]: networks of real nodes in simulated time, with exact truth
+//! - [`units`]: spans of time and frequencies as people write them
 
 #![forbid(unsafe_code)]
 
@@ -15,5 +17,7 @@ pub mod cost;
 pub mod output;
 pub mod progress;
 pub mod run;
+pub mod sim;
 #[cfg(test)]
 mod testing;
+pub mod units;
