@@ -7,6 +7,8 @@
 //! - [`progress`]: how far a long measurement is
 //! - [`run`]: the folder that holds all of one run, written and read back
 //! - [`cost`]: what a node costs its host
+//! - [`estimators`]: strategies compared over the scenarios, and held to their limits
+//! - [`scenario`]: networks and what happens to them, in files that people can read and add to
 //! - [`sim`]: networks of real nodes in simulated time, with exact truth
 //! - [`units`]: spans of time and frequencies as people write them
 
@@ -14,9 +16,11 @@
 
 pub mod cli;
 pub mod cost;
+pub mod estimators;
 pub mod output;
 pub mod progress;
 pub mod run;
+pub mod scenario;
 pub mod sim;
 #[cfg(test)]
 mod testing;

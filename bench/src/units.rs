@@ -134,6 +134,18 @@ impl fmt::Display for Fraction {
     }
 }
 
+/// A time of `ns` nanoseconds with three digits and the unit that fits: `8.25ns`, `1.25µs`.
+pub fn shown(ns: f64) -> String {
+    if !ns.is_finite() {
+        return "–".to_owned();
+    }
+    match ns.abs() {
+        small if small < 9.995 => format!("{ns:.2}ns"),
+        small if small < 99.95 => format!("{ns:.1}ns"),
+        _ => Span::from_nanos_f64(ns).to_string(),
+    }
+}
+
 macro_rules! as_text {
     ($name:ident) => {
         impl Serialize for $name {
@@ -185,6 +197,19 @@ mod tests {
             "\"5 parsecs\" is no span of time: write a number and one of ns, us, ms, s, min, h, \
              as in \"10us\""
         );
+    }
+
+    #[test]
+    fn results_have_three_digits() {
+        for (ns, text) in [
+            (8.254, "8.25ns"),
+            (47.64, "47.6ns"),
+            (150.2, "150ns"),
+            (1_250.0, "1.25µs"),
+        ] {
+            assert_eq!(shown(ns), text);
+        }
+        assert_eq!(shown(f64::NAN), "–");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One file per subcommand; prints; no logic.
 
 mod cost;
+mod estimators;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use parisync::cli::{CliError, Exit, complain, usage};
 use crate::cost::CostError;
 use crate::output::Format;
 use crate::run::RunError;
+use crate::scenario::ScenarioError;
 
 /// What every subcommand's exit code means; shown by `--help`.
 const EXIT_CODES: &str = "\
@@ -42,6 +44,8 @@ struct Cli {
 enum Command {
     /// Processor time, memory, wake-ups and cold start of one node among others on loopback
     Cost(crate::cost::Options),
+    /// Link estimators and combinations compared in simulated networks with exact truth
+    Estimators(estimators::Options),
 }
 
 /// Why a subcommand did not do what it was asked; printed as one line.
@@ -50,6 +54,15 @@ pub enum BenchError {
     /// `cost` measured nothing.
     #[error(transparent)]
     Cost(#[from] CostError),
+    /// A scenario cannot be read.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// The default strategies are not as good as they have to be.
+    #[error("{count} figures are beyond their limits")]
+    Limits {
+        /// How many.
+        count: usize,
+    },
     /// A run folder cannot be written or read.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -62,10 +75,10 @@ impl BenchError {
     /// What the process exits with.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread) | Self::Run(_) => {
-                Exit::Misused
-            }
-            Self::Cost(_) => Exit::Failed,
+            Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread)
+            | Self::Scenario(_)
+            | Self::Run(_) => Exit::Misused,
+            Self::Cost(_) | Self::Limits { .. } => Exit::Failed,
             Self::Output(error) => error.exit(),
         }
     }
@@ -80,6 +93,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.command {
         Command::Cost(options) => cost::run(&options, cli.output),
+        Command::Estimators(options) => estimators::run(&options, cli.output),
     };
     let exit = match result {
         Ok(()) => Exit::Done,

@@ -171,7 +171,7 @@ pub struct AccessChange {
 }
 
 /// What must be reached; nothing is asked for where there is no value.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Of the deviation from the network's clock.
@@ -186,19 +186,10 @@ pub struct Limits {
     pub statistical_violations: Option<f64>,
     /// Share of the time that hosts must be synchronized.
     pub synchronized: Option<f64>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            rms: None,
-            worst_p99: None,
-            settled: None,
-            guaranteed_violations: 0,
-            statistical_violations: None,
-            synchronized: None,
-        }
-    }
+    /// Guaranteed bound over the least that causality allows.
+    pub guaranteed_ratio: Option<f64>,
+    /// Statistical bound over the rms error.
+    pub statistical_ratio: Option<f64>,
 }
 
 impl Scenario {
@@ -224,7 +215,9 @@ impl Scenario {
             return Err("`seeds` must name at least one seed".to_owned());
         }
         if !(1..=MAX_READINGS).contains(&self.exchange.neighbours) {
-            return Err(format!("`exchange.neighbours` must be from 1 to {MAX_READINGS}"));
+            return Err(format!(
+                "`exchange.neighbours` must be from 1 to {MAX_READINGS}"
+            ));
         }
         if self.exchange.poll < Nanos(10e6) || self.exchange.poll > Nanos(1024e9) {
             return Err("`exchange.poll` must be from 10ms to 1024s".to_owned());

@@ -124,7 +124,10 @@ fn with_nearest(message: &str) -> String {
     let known: Vec<&str> = quoted.collect();
     match nearest(key, known.iter()) {
         Some(near) => format!("unknown key `{key}`; did you mean `{near}`?"),
-        None => format!("unknown key `{key}`; the keys here are {}", known.join(", ")),
+        None => format!(
+            "unknown key `{key}`; the keys here are {}",
+            known.join(", ")
+        ),
     }
 }
 

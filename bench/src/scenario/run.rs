@@ -28,22 +28,11 @@ impl Scenario {
         kind: E::Kind,
         combine: C,
     ) -> Outcome {
-        self.watched(seed, kind, combine, |_| ())
-    }
-
-    /// The same; `watch` sees the network after each look at it.
-    pub fn watched<E: LinkEstimator, C: Combine>(
-        &self,
-        seed: u64,
-        kind: E::Kind,
-        combine: C,
-        mut watch: impl FnMut(&mut Sim<E, C>),
-    ) -> Outcome {
         let world = self.world(seed);
         let honest = (0..world.honest()).collect();
         let mut sim = Sim::<E, C>::with_strategies(world, kind, combine);
-        let mut observer = Observer::new(honest, Count::Synchronized)
-            .settling(self.settle, self.settled_within.0);
+        let mut observer =
+            Observer::new(honest, Count::Synchronized).settling(self.settle, self.settled_within.0);
         let mut events: Vec<&Event> = self.events.iter().collect();
         events.sort_by(|a, b| a.at.0.total_cmp(&b.at.0));
         let mut events = events.into_iter().peekable();
@@ -55,7 +44,6 @@ impl Scenario {
             }
             sim.run_to(at);
             observer.look(&mut sim);
-            watch(&mut sim);
             at += LOOK_EVERY;
         }
         Outcome {
