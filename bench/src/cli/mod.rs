@@ -2,6 +2,7 @@
 
 mod cost;
 mod estimators;
+mod limit;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use parisync::cli::{CliError, Exit, complain, usage};
 
 use crate::cost::CostError;
+use crate::limit::LimitError;
 use crate::output::Format;
 use crate::run::RunError;
 use crate::scenario::ScenarioError;
@@ -46,6 +48,8 @@ enum Command {
     Cost(crate::cost::Options),
     /// Link estimators and combinations compared in simulated networks with exact truth
     Estimators(estimators::Options),
+    /// How small the errors can be: limits of the whole network's estimation problem
+    Limit(limit::Options),
 }
 
 /// Why a subcommand did not do what it was asked; printed as one line.
@@ -57,6 +61,9 @@ pub enum BenchError {
     /// A scenario cannot be read.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
+    /// There is no limit to tell.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// The default strategies are not as good as they have to be.
     #[error("{count} figures are beyond their limits")]
     Limits {
@@ -77,6 +84,7 @@ impl BenchError {
         match self {
             Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread)
             | Self::Scenario(_)
+            | Self::Limit(_)
             | Self::Run(_) => Exit::Misused,
             Self::Cost(_) | Self::Limits { .. } => Exit::Failed,
             Self::Output(error) => error.exit(),
@@ -94,6 +102,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Cost(options) => cost::run(&options, cli.output),
         Command::Estimators(options) => estimators::run(&options, cli.output),
+        Command::Limit(options) => limit::run(&options, cli.output),
     };
     let exit = match result {
         Ok(()) => Exit::Done,
