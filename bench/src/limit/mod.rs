@@ -95,7 +95,7 @@ impl Limit {
                 "Kalman filter of all packets".to_owned(),
             ),
             Noise::Exponential(_) => (
-                filter::run(stands, Update::OneSided, SEED).rms_ns,
+                filter::run(stands, Update::OneSided, SEED).claimed_ns,
                 Kind::Best,
                 "truncated-Gaussian filter of all packets, simulated".to_owned(),
             ),
