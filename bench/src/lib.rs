@@ -6,6 +6,7 @@
 //! - [`output`]: results as text, JSON or CSV
 //! - [`progress`]: how far a long measurement is
 //! - [`run`]: the folder that holds all of one run, written and read back
+//! - [`stats`]: moments, quantiles, stability over averaging times
 //! - [`cost`]: what a node costs its host
 
 #![forbid(unsafe_code)]
@@ -15,5 +16,6 @@ pub mod cost;
 pub mod output;
 pub mod progress;
 pub mod run;
+pub mod stats;
 #[cfg(test)]
 mod testing;
