@@ -4,7 +4,7 @@ use parisync::present::page::{
     Card, Judgement, Row, bad_cell, cards, document, escape, figure, keys, table,
 };
 use parisync::present::svg::{self, ns_decade};
-use parisync::present::text::{count, fine, plural, power};
+use parisync::present::text::{count, plural, power, round};
 
 use super::facts::{self, cell};
 use super::lines::{Line, legend, lines};
@@ -26,8 +26,11 @@ pub fn html(report: &Report) -> String {
         page += &comparison(report, &lines);
         page += &over_time(report, &lines);
         page += &distributions(&lines);
-        page += &stability(&lines);
-        page += &bounds(&lines);
+        let mut figures = stability(&lines);
+        figures.extend(bounds(&lines));
+        page += &pair(&figures);
+        page += &remarks(&lines);
+        page += &bound_table(&lines);
     }
     page += &percentiles(report);
     for (name, run) in report.names.iter().zip(&report.runs) {
@@ -161,12 +164,11 @@ fn comparison(report: &Report, lines: &[Line<'_>]) -> String {
     ]
     .map(str::to_owned)
     .to_vec();
-    let limit = fine(report.options.limit_ns);
+    let limit = round(report.options.limit_ns);
     heads.push(format!("below {limit} from"));
-    heads.extend(BOUND_HEADS.map(str::to_owned));
     let rows = lines.iter().map(|line| {
         let f = line.figures;
-        let mut cells = vec![
+        let cells = vec![
             name(line),
             count(f.clocks as u64),
             maybe(f.rms_ns),
@@ -180,7 +182,6 @@ fn comparison(report: &Report, lines: &[Line<'_>]) -> String {
             maybe(f.worst_pair.max_ns),
             seconds(f.settled_s),
         ];
-        cells.extend(bound_cells(&f.guaranteed, &f.statistical));
         Row {
             cells,
             marked: false,
@@ -198,15 +199,15 @@ fn comparison(report: &Report, lines: &[Line<'_>]) -> String {
         &[0],
         &rows.collect::<Vec<_>>(),
         &format!(
-            "Of all clocks from {} on; how often a bound was broken is of the whole run. p50 to \
-             max are of magnitudes; a pair is the two clocks that differ most at an instant.",
+            "Of all clocks from {} on. p50 to max are of magnitudes; a pair is the two clocks that \
+             differ most at an instant.",
             from.join(", ")
         ),
     )
 }
 
 fn over_time(report: &Report, lines: &[Line<'_>]) -> String {
-    let limit = fine(report.options.limit_ns);
+    let limit = round(report.options.limit_ns);
     let mut html = figure(
         "Error over time",
         &match lines {
@@ -263,12 +264,12 @@ fn distributions(lines: &[Line<'_>]) -> String {
     ])
 }
 
-fn stability(lines: &[Line<'_>]) -> String {
+fn stability(lines: &[Line<'_>]) -> Vec<String> {
     if lines.iter().all(|line| line.figures.stability.is_empty()) {
-        return String::new();
+        return Vec::new();
     }
     let allan = |row: f64| power(row.round() as i32);
-    let mut html = pair(&[
+    vec![
         figure(
             "Allan deviation (ADEV)",
             "How much the frequency differs from one averaging time to the next, overlapping.",
@@ -287,7 +288,12 @@ fn stability(lines: &[Line<'_>]) -> String {
             &legend(lines),
             &plots::stability(lines, ns_decade, |row| row.mtie_ns),
         ),
-    ]);
+    ]
+}
+
+/// What must be known to judge the stability.
+fn remarks(lines: &[Line<'_>]) -> String {
+    let mut html = String::new();
     for line in lines {
         for remark in &line.figures.remarks {
             let label = escape(&line.label);
@@ -297,10 +303,15 @@ fn stability(lines: &[Line<'_>]) -> String {
     html
 }
 
-fn bounds(lines: &[Line<'_>]) -> String {
-    let figures: Vec<String> = lines
+/// The lines that have a bound.
+fn bounded<'a, 'b>(lines: &'a [Line<'b>]) -> impl Iterator<Item = &'a Line<'b>> {
+    lines
         .iter()
         .filter(|line| line.figures.guaranteed.samples + line.figures.statistical.samples > 0)
+}
+
+fn bounds(lines: &[Line<'_>]) -> Vec<String> {
+    bounded(lines)
         .map(|line| {
             let (guaranteed, statistical) = (&line.figures.guaranteed, &line.figures.statistical);
             let mut entries = vec![("blue", "worst error")];
@@ -331,11 +342,34 @@ fn bounds(lines: &[Line<'_>]) -> String {
                 &plots::bounds(line),
             )
         })
-        .collect();
-    if figures.is_empty() {
+        .collect()
+}
+
+fn bound_table(lines: &[Line<'_>]) -> String {
+    let mut heads = vec![String::new()];
+    heads.extend(BOUND_HEADS.map(str::to_owned));
+    let rows = bounded(lines).map(|line| {
+        let mut cells = vec![name(line)];
+        cells.extend(bound_cells(
+            &line.figures.guaranteed,
+            &line.figures.statistical,
+        ));
+        Row {
+            cells,
+            marked: false,
+        }
+    });
+    let rows: Vec<Row> = rows.collect();
+    if rows.is_empty() {
         return String::new();
     }
-    pair(&figures)
+    table(
+        "Bounds",
+        &heads,
+        &[0],
+        &rows,
+        "Widths are of the time after settling, how often a bound was broken of the whole run.",
+    )
 }
 
 /// The recorded distributions of all runs; those of one name share a plot.

@@ -19,6 +19,9 @@ const MOST_CLOCKS: usize = 24;
 /// Nothing below this is told apart on a logarithmic axis, ns.
 const LEAST_NS: f64 = 0.01;
 
+/// Values that differ by a greater factor are shown on a logarithmic axis.
+const MOST_LINEAR: f64 = 50.0;
+
 /// Lines of the distribution functions have so many points.
 const STEPS: usize = 400;
 
@@ -52,7 +55,7 @@ fn time_axis(lines: &[Line<'_>], from: f64) -> Axis {
     let points = lines.iter().flat_map(|line| &line.series.tracks);
     let ends = points.filter_map(|track| track.points.last());
     let end = ends.map(|point| point.time_s).fold(from, f64::max);
-    Axis::linear(from..end, "", |s| match s {
+    Axis::linear(from..end, "time since the start", |s| match s {
         s if s.fract() == 0.0 => format!("{s:.0}s"),
         _ => format!("{s:.1}s"),
     })
@@ -63,7 +66,7 @@ pub(super) fn magnitude(lines: &[Line<'_>], limit_ns: f64) -> String {
     draw(WIDE, |area| {
         let worst: Vec<_> = lines.iter().map(|line| worst_over_time(line)).collect();
         let values = worst.iter().flatten().map(|point| point.1);
-        let axis = magnitudes(values.chain([logarithm(limit_ns)]), "");
+        let axis = magnitudes(values.chain([logarithm(limit_ns)]), "worst error");
         let mut chart = svg::chart(area, time_axis(lines, 0.0), axis)?;
         let ends = chart.as_coord_spec().get_x_range();
         if let [line] = lines {
@@ -113,11 +116,11 @@ fn worst_over_time(line: &Line<'_>) -> Vec<(f64, f64)> {
 pub(super) fn signed(lines: &[Line<'_>]) -> String {
     draw(WIDE, |area| {
         let all: Vec<f64> = lines.iter().flat_map(counted).map(|p| p.error_ns).collect();
-        let limit = Histogram::limit(&all);
+        let limit = Histogram::limit(&all, 0.999);
         let from = lines.iter().map(|line| line.figures.from_s);
         let from = from.fold(f64::MAX, f64::min);
         let from = if from == f64::MAX { 0.0 } else { from };
-        let y = Axis::linear(-limit..limit, "", text::signed);
+        let y = Axis::linear(-limit..limit, "error", text::signed);
         let mut chart = svg::chart(area, time_axis(lines, from), y)?;
         let shade = if lines.len() > 2 { 0.18 } else { 0.28 };
         for line in lines {
@@ -164,7 +167,7 @@ pub(super) fn histogram(lines: &[Line<'_>]) -> String {
             .iter()
             .map(|line| counted(line).map(|point| point.error_ns).collect())
             .collect();
-        let limit = Histogram::limit(&errors.concat());
+        let limit = Histogram::limit(&errors.concat(), 0.99);
         let counts: Vec<Histogram> = errors
             .iter()
             .map(|errors| Histogram::within(errors, limit))
@@ -263,7 +266,7 @@ pub(super) fn bounds(line: &Line<'_>) -> String {
         });
         let ends = edges.iter().flat_map(|(high, low)| high.iter().chain(low));
         let values = worst.iter().chain(ends).map(|point| point.1);
-        let axis = magnitudes(values, "");
+        let axis = magnitudes(values, "error, bound");
         let floor = axis.ends().start;
         let time = time_axis(std::slice::from_ref(line), 0.0);
         let mut chart = svg::chart(area, time, axis)?;
@@ -324,7 +327,7 @@ pub(super) fn pairs(lines: &[Line<'_>]) -> String {
                 svg::thinned(&points, |new, best| new > best)
             })
             .collect();
-        let axis = magnitudes(all.iter().flatten().map(|point| point.1), "");
+        let axis = magnitudes(all.iter().flatten().map(|point| point.1), "difference");
         let mut chart = svg::chart(area, time_axis(lines, 0.0), axis)?;
         for (line, points) in lines.iter().zip(all) {
             chart.draw_series([PathElement::new(points, line.colour.stroke_width(4))])?;
@@ -340,17 +343,25 @@ pub(super) fn percentiles(distributions: &[(RGBColor, &Distribution)]) -> String
         let of = |distribution: &Distribution| {
             let steps = distribution.quantiles.iter();
             let inner = steps.filter(|step| step.quantile < 1.0);
-            let points = inner.map(|s| (-(1.0 - s.quantile).log10(), logarithm(s.value)));
+            let points = inner.map(|step| (-(1.0 - step.quantile).log10(), step.value));
             points.collect::<Vec<_>>()
         };
-        let all: Vec<_> = distributions.iter().map(|(_, d)| of(d)).collect();
-        let end = all
-            .iter()
-            .flatten()
-            .map(|point| point.0)
-            .fold(2.0, f64::max);
-        let x = Axis::decades([1.0, 10_f64.powf(end)], 2.0, "percentile", nines);
-        let y = magnitudes(all.iter().flatten().map(|point| point.1), "");
+        let mut all: Vec<_> = distributions.iter().map(|(_, d)| of(d)).collect();
+        let ends = |pick: fn(&(f64, f64)) -> f64| {
+            let values = all.iter().flatten().map(pick);
+            values.fold((f64::MAX, 0.0), |(low, high), v| (v.min(low), v.max(high)))
+        };
+        let nines_end = ends(|point| point.0).1;
+        let x = Axis::decades([1.0, 10_f64.powf(nines_end)], 1.0, "percentile", nines);
+        let (low, high) = ends(|point| point.1);
+        let y = if high > MOST_LINEAR * low.max(LEAST_NS) {
+            all.iter_mut()
+                .flatten()
+                .for_each(|point| point.1 = logarithm(point.1));
+            magnitudes(all.iter().flatten().map(|point| point.1), "")
+        } else {
+            Axis::linear(0.0..1.05 * high, "", text::span)
+        };
         let mut chart = svg::chart(area, x, y)?;
         for ((colour, _), points) in distributions.iter().zip(all) {
             chart.draw_series([PathElement::new(points, colour.stroke_width(4))])?;
