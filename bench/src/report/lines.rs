@@ -57,3 +57,10 @@ pub(super) fn legend(lines: &[Line<'_>]) -> String {
     let entries = lines.iter().map(|l| (l.colour_name, l.label.as_str()));
     parisync::present::page::keys(&entries.collect::<Vec<_>>())
 }
+
+/// The lines that have a bound.
+pub(super) fn bounded<'a, 'b>(lines: &'a [Line<'b>]) -> impl Iterator<Item = &'a Line<'b>> {
+    lines
+        .iter()
+        .filter(|line| line.figures.guaranteed.samples + line.figures.statistical.samples > 0)
+}

@@ -5,6 +5,7 @@ mod figures;
 mod lines;
 mod page;
 mod plots;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -37,6 +38,18 @@ pub enum ReportError {
     Nothing {
         /// The folder.
         path: PathBuf,
+    },
+    /// All of a run is before it counts.
+    #[error(
+        "nothing is left of {run} after {settle_s} s, it ends after {seconds} s; say a shorter --settle"
+    )]
+    AllSettling {
+        /// The run.
+        run: String,
+        /// What was to be left out.
+        settle_s: f64,
+        /// When it ends.
+        seconds: f64,
     },
     /// The page's name is not one of a page.
     #[error("{} is not named like a page; say --out FILE.html", path.display())]
@@ -88,7 +101,15 @@ impl Report {
             let series = run.series.iter();
             series.map(move |s| Figures::of(name, s, options.settle_s, options.limit_ns))
         });
-        let figures = figures.collect();
+        let figures: Vec<Figures> = figures.collect();
+        let emptied = figures.iter().find(|f| f.clocks > 0 && f.samples == 0);
+        if let (Some(emptied), Some(settle_s)) = (emptied, options.settle_s) {
+            return Err(ReportError::AllSettling {
+                run: emptied.run.clone(),
+                settle_s,
+                seconds: emptied.seconds,
+            });
+        }
         Ok(Self {
             runs,
             names,

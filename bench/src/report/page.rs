@@ -1,19 +1,15 @@
 //! The page.
 
-use parisync::present::page::{
-    Card, Judgement, Row, bad_cell, cards, document, escape, figure, keys, table,
-};
+use parisync::present::page::{Card, Judgement, cards, document, escape, figure, keys};
 use parisync::present::svg::{self, ns_decade};
-use parisync::present::text::{count, plural, power, round};
+use parisync::present::text::{plural, power, round};
 
-use super::facts::{self, cell};
-use super::lines::{Line, legend, lines};
-use super::text::{maybe, seconds, violations};
-use super::{Bound, Report, plots};
-use crate::run::{Distribution, Table};
-
-/// Rows of a table that are shown; the files have all.
-const MOST_ROWS: usize = 300;
+use super::facts;
+use super::lines::{Line, bounded, legend, lines};
+use super::tables::{bound_table, clocks, comparison, own_table, peers};
+use super::text::{maybe, violations};
+use super::{Report, plots};
+use crate::run::Distribution;
 
 /// The page of a report: one file, no scripts, nothing fetched.
 pub fn html(report: &Report) -> String {
@@ -64,12 +60,11 @@ fn header(report: &Report) -> String {
         ),
     };
     let title = report.names.join(" beside ");
-    let commands: Vec<String> = report
+    let mut commands: Vec<String> = report
         .runs
         .iter()
         .map(|run| format!("<code>parisync-bench {}</code>", escape(&run.meta.command)))
         .collect();
-    let mut commands = commands;
     commands.dedup();
     format!(
         "<header>\n<h1>{}</h1>\n<p>Measured by {}, {}.{interrupted}</p>\n</header>\n",
@@ -127,83 +122,6 @@ fn single(line: &Line<'_>) -> Vec<Card> {
         }
     }
     cards
-}
-
-/// The name of a line with its colour.
-fn name(line: &Line<'_>) -> String {
-    let label = escape(&line.label);
-    format!("<span class=\"key {}\">{label}</span>", line.colour_name)
-}
-
-/// A count of violations, marked if there are more than there should be.
-fn broken(bound: &Bound, allowed: f64) -> String {
-    match bound.violated_share {
-        Some(share) if share > allowed => bad_cell(&violations(bound)),
-        _ => violations(bound),
-    }
-}
-
-const BOUND_HEADS: [&str; 5] = ["guaranteed, p50", "broken", "99.9%, p50", "× rms", "broken"];
-
-/// The two bounds as cells below [`BOUND_HEADS`].
-fn bound_cells(guaranteed: &Bound, statistical: &Bound) -> [String; 5] {
-    let ratio = statistical.p50_to_rms.map(|ratio| format!("{ratio:.1}"));
-    [
-        maybe(guaranteed.p50_ns),
-        broken(guaranteed, 0.0),
-        maybe(statistical.p50_ns),
-        ratio.unwrap_or_else(|| "–".to_owned()),
-        broken(statistical, 0.001),
-    ]
-}
-
-fn comparison(report: &Report, lines: &[Line<'_>]) -> String {
-    let mut heads: Vec<String> = [
-        "", "clocks", "rms", "mean", "p50", "p99", "p99.9", "max", "pair p50", "pair p99",
-        "pair max",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    let limit = round(report.options.limit_ns);
-    heads.push(format!("below {limit} from"));
-    let rows = lines.iter().map(|line| {
-        let f = line.figures;
-        let cells = vec![
-            name(line),
-            count(f.clocks as u64),
-            maybe(f.rms_ns),
-            maybe(f.mean_ns),
-            maybe(f.error.p50_ns),
-            maybe(f.error.p99_ns),
-            maybe(f.error.p999_ns),
-            maybe(f.error.max_ns),
-            maybe(f.worst_pair.p50_ns),
-            maybe(f.worst_pair.p99_ns),
-            maybe(f.worst_pair.max_ns),
-            seconds(f.settled_s),
-        ];
-        Row {
-            cells,
-            marked: false,
-        }
-    });
-    let from: Vec<String> = lines
-        .iter()
-        .map(|line| format!("{:.0}s", line.figures.from_s))
-        .collect();
-    let mut from = from;
-    from.dedup();
-    table(
-        "True errors",
-        &heads,
-        &[0],
-        &rows.collect::<Vec<_>>(),
-        &format!(
-            "Of all clocks from {} on. p50 to max are of magnitudes; a pair is the two clocks that \
-             differ most at an instant.",
-            from.join(", ")
-        ),
-    )
 }
 
 fn over_time(report: &Report, lines: &[Line<'_>]) -> String {
@@ -303,13 +221,6 @@ fn remarks(lines: &[Line<'_>]) -> String {
     html
 }
 
-/// The lines that have a bound.
-fn bounded<'a, 'b>(lines: &'a [Line<'b>]) -> impl Iterator<Item = &'a Line<'b>> {
-    lines
-        .iter()
-        .filter(|line| line.figures.guaranteed.samples + line.figures.statistical.samples > 0)
-}
-
 fn bounds(lines: &[Line<'_>]) -> Vec<String> {
     bounded(lines)
         .map(|line| {
@@ -345,33 +256,6 @@ fn bounds(lines: &[Line<'_>]) -> Vec<String> {
         .collect()
 }
 
-fn bound_table(lines: &[Line<'_>]) -> String {
-    let mut heads = vec![String::new()];
-    heads.extend(BOUND_HEADS.map(str::to_owned));
-    let rows = bounded(lines).map(|line| {
-        let mut cells = vec![name(line)];
-        cells.extend(bound_cells(
-            &line.figures.guaranteed,
-            &line.figures.statistical,
-        ));
-        Row {
-            cells,
-            marked: false,
-        }
-    });
-    let rows: Vec<Row> = rows.collect();
-    if rows.is_empty() {
-        return String::new();
-    }
-    table(
-        "Bounds",
-        &heads,
-        &[0],
-        &rows,
-        "Widths are of the time after settling, how often a bound was broken of the whole run.",
-    )
-}
-
 /// The recorded distributions of all runs; those of one name share a plot.
 fn percentiles(report: &Report) -> String {
     let mut names: Vec<&str> = Vec::new();
@@ -385,16 +269,12 @@ fn percentiles(report: &Report) -> String {
     }
     let several = report.runs.len() > 1;
     let figures = names.iter().map(|name| {
-        let of = |(number, run): (usize, &'_ crate::run::Recorded)| {
-            let found = run.histograms.iter().position(|d| d.name == *name)?;
-            Some((number, found))
-        };
-        let found: Vec<(usize, &Distribution)> = report
-            .runs
-            .iter()
-            .enumerate()
-            .filter_map(of)
-            .map(|(number, place)| (number, &report.runs[number].histograms[place]))
+        let runs = report.runs.iter().enumerate();
+        let found: Vec<(usize, &Distribution)> = runs
+            .filter_map(|(number, run)| {
+                let found = run.histograms.iter().find(|d| d.name == *name);
+                found.map(|distribution| (number, distribution))
+            })
             .collect();
         let entries: Vec<(&str, &str)> = found
             .iter()
@@ -413,120 +293,4 @@ fn percentiles(report: &Report) -> String {
         )
     });
     pair(&figures.collect::<Vec<_>>())
-}
-
-/// A table that the run's command wrote.
-fn own_table(report: &Report, run: &str, recorded: &Table) -> String {
-    let title = match report.runs.len() {
-        1 => recorded.name.clone(),
-        _ => format!("{}, {run}", recorded.name),
-    };
-    let numeric = |column: usize| {
-        let cells = recorded.rows.iter().map(|row| row[column].as_str());
-        let filled: Vec<&str> = cells.filter(|cell| !cell.is_empty()).collect();
-        !filled.is_empty() && filled.iter().all(|cell| cell.parse::<f64>().is_ok())
-    };
-    let left: Vec<usize> = (0..recorded.columns.len())
-        .filter(|&c| !numeric(c))
-        .collect();
-    let heads = recorded.columns.iter();
-    let heads: Vec<String> = heads.map(|head| head.replace("_ns", "")).collect();
-    let rows = recorded.rows.iter().take(MOST_ROWS).map(|row| Row {
-        cells: row
-            .iter()
-            .zip(&recorded.columns)
-            .map(|(text, column)| cell(column, text))
-            .collect(),
-        marked: false,
-    });
-    let note = cut(recorded.rows.len(), &format!("{}.csv", recorded.name));
-    table(&title, &heads, &left, &rows.collect::<Vec<_>>(), &note)
-}
-
-/// Says that rows are missing, if they are.
-fn cut(rows: usize, file: &str) -> String {
-    match rows.checked_sub(MOST_ROWS) {
-        None | Some(0) => String::new(),
-        Some(more) => format!("{} more are in {file}.", count(more as u64)),
-    }
-}
-
-fn clocks(lines: &[Line<'_>]) -> String {
-    let mut heads = vec![String::new()];
-    let first = ["clock", "samples", "rms", "mean", "p99", "max"];
-    heads.extend(first.map(str::to_owned));
-    heads.extend(BOUND_HEADS.map(str::to_owned));
-    let all = lines
-        .iter()
-        .flat_map(|line| line.figures.subjects.iter().map(move |s| (line, s)));
-    let rows: Vec<Row> = all
-        .map(|(line, subject)| {
-            let mut cells = vec![
-                name(line),
-                escape(&subject.name).into_owned(),
-                count(subject.samples),
-                maybe(subject.rms_ns),
-                maybe(subject.mean_ns),
-                maybe(subject.error.p99_ns),
-                maybe(subject.error.max_ns),
-            ];
-            cells.extend(bound_cells(&subject.guaranteed, &subject.statistical));
-            Row {
-                cells,
-                marked: false,
-            }
-        })
-        .collect();
-    let note = cut(rows.len(), "the run's files");
-    let shown = &rows[..rows.len().min(MOST_ROWS)];
-    table("Clocks", &heads, &[0, 1], shown, &note)
-}
-
-fn peers(report: &Report) -> String {
-    const HEADS: [&str; 10] = [
-        "clock",
-        "peer",
-        "exchanges",
-        "lost",
-        "least delay",
-        "delay, p50",
-        "mean offset",
-        "its deviation",
-        "used",
-        "",
-    ];
-    let mut html = String::new();
-    for (run, name) in report.runs.iter().zip(&report.names) {
-        if run.peers.is_empty() {
-            continue;
-        }
-        let rows = run.peers.iter().take(MOST_ROWS).map(|peer| Row {
-            cells: vec![
-                escape(&peer.subject).into_owned(),
-                escape(&peer.peer).into_owned(),
-                count(peer.exchanges),
-                count(peer.lost),
-                maybe(peer.delay_min_ns),
-                maybe(peer.delay_p50_ns),
-                maybe(peer.offset_mean_ns),
-                maybe(peer.offset_stddev_ns),
-                peer.used
-                    .map_or_else(|| "–".to_owned(), |share| format!("{:.0}%", 100.0 * share)),
-                escape(&peer.note).into_owned(),
-            ],
-            marked: false,
-        });
-        let title = match report.runs.len() {
-            1 => "Peers".to_owned(),
-            _ => format!("Peers, {name}"),
-        };
-        html += &table(
-            &title,
-            &HEADS.map(str::to_owned),
-            &[0, 1, 9],
-            &rows.collect::<Vec<_>>(),
-            &cut(run.peers.len(), "peers.csv"),
-        );
-    }
-    html
 }
