@@ -5,6 +5,7 @@ use super::sim::{Sim, World};
 use parisync::consensus::strategies::CombineKind;
 use parisync::node::Lie;
 use parisync::time::{Rate, Span};
+use parisync::wire::ClockState;
 
 fn world(combine: CombineKind) -> World {
     World {
@@ -41,6 +42,30 @@ fn the_guaranteed_bound_holds_for_each_against_two_of_eight() {
         sim.run_to(20.0);
         let figures = sim.observe(&honest, 0.1, 60.0);
         println!("{kind:16} {figures:?}");
+        assert_eq!(figures.violations, 0, "{kind} {figures:?}");
+    }
+}
+
+/// Three of ten, which is the limit, tell one camp that it is late and the other that it is early.
+#[test]
+fn two_faces_at_the_limit_cost_the_fault_tolerant_rules_little() {
+    use CombineKind::{Midpoint, TrimmedMean, WMsr};
+    for kind in [Midpoint, TrimmedMean, WMsr] {
+        let mut sim = Sim::new(World {
+            nodes: 10,
+            ..world(kind)
+        });
+        sim.tamper = Some(Box::new(|passing| {
+            if passing.from >= 7 {
+                let side = if passing.to < 3 { -300.0 } else { 300.0 };
+                passing.message.state = ClockState::Synchronized;
+                passing.message.line = passing.message.line.stepped(passing.raw, side);
+            }
+        }));
+        sim.run_to(30.0);
+        let figures = sim.observe(&all(7), 0.1, 150.0);
+        println!("{kind:16} {figures:?}");
+        assert!(figures.rms < 60.0, "{kind} {figures:?}");
         assert_eq!(figures.violations, 0, "{kind} {figures:?}");
     }
 }
