@@ -8,11 +8,13 @@
 //! before it was sent. The filter ([`LinkEstimator`]) knows what is likely. The first gives the
 //! interval that holds, the second the value inside it.
 
+mod allan;
 pub mod estimators;
 mod hull;
 mod lines;
 mod sample;
 
+pub use allan::{Allan, Wander};
 pub use estimators::{AnyEstimator, EstimatorKind, Kalman};
 pub use hull::{Hull, Inconsistent, Interval};
 pub use sample::{Direction, Exchange, OneWay};

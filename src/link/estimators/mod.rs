@@ -14,7 +14,7 @@ mod regression;
 mod ring;
 mod spacing;
 #[cfg(test)]
-mod testing;
+pub(in crate::link) mod testing;
 #[cfg(test)]
 mod tests;
 mod window;
