@@ -9,7 +9,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use parisync::consensus::{Combine, Reading, RobustMean, Verdict, judge, target, window};
 use parisync::link::{
     Allan, AnyEstimator, Direction, EstimatorKind, Exchange, Kalman, Link, LinkEstimator, OneWay,
-    OscillatorSpec,
+    OscillatorSpec, PathNoise,
 };
 use parisync::node::{Event, LinkId, Node, NodeConfig, RawStamp};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
@@ -85,7 +85,7 @@ fn estimators(c: &mut Criterion) {
     let mut group = c.benchmark_group("estimator");
     for kind in EstimatorKind::ALL {
         let mut estimator = AnyEstimator::new(kind, &OscillatorSpec::default());
-        let (mut noise, mut at) = (Noise(3), 0.0);
+        let (mut noise, mut path, mut at) = (Noise(3), PathNoise::default(), 0.0);
         let mut exchange = move || {
             at += 1.0;
             let mut delay = || 5_000.0 - 1_000.0 * (1.0 - noise.next()).ln();
@@ -98,11 +98,13 @@ fn estimators(c: &mut Criterion) {
                     error: 20.0,
                 });
             }
+            let half_delay = 0.5 * (out + back);
             estimator.update(&Exchange {
                 at,
                 offset: 1e4 * at + 0.5 * (out - back),
-                half_delay: 0.5 * (out + back),
+                half_delay,
                 stamp_sigma: 10.0,
+                likelihood: path.take(half_delay),
             });
             estimator.at(at)
         };

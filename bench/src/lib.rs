@@ -6,6 +6,8 @@
 //! - [`output`]: results as text, JSON or CSV
 //! - [`progress`]: how far a long measurement is
 //! - [`run`]: the folder that holds all of one run, written and read back
+//! - [`stats`]: moments, quantiles, stability over averaging times
+//! - [`report`]: runs as one page, side by side
 //! - [`cost`]: what a node costs its host
 
 #![forbid(unsafe_code)]
@@ -14,6 +16,8 @@ pub mod cli;
 pub mod cost;
 pub mod output;
 pub mod progress;
+pub mod report;
 pub mod run;
+pub mod stats;
 #[cfg(test)]
 mod testing;

@@ -52,6 +52,8 @@ pub fn judge(readings: &[Reading], verdicts: &mut [Verdict]) {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::consensus::Round;
+    use crate::time::{Rate, RawTime, VirtualLine, VirtualTime};
 
     /// A ready reading with a sigma of 20 ns and a half width of 1 µs.
     pub(in crate::consensus) fn reading(offset: f64) -> Reading {
@@ -65,6 +67,16 @@ pub(super) mod tests {
             raw_rate: 0.0,
             ready: true,
             key: 0,
+        }
+    }
+
+    /// A round of a settled clock at the beginning of time.
+    pub(in crate::consensus) fn round() -> Round {
+        let now = RawTime::from_nanos(0);
+        Round {
+            now,
+            line: VirtualLine::new(now, VirtualTime::from_nanos(0), Rate::ZERO),
+            eager: false,
         }
     }
 

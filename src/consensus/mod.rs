@@ -15,8 +15,11 @@ pub use join::{
     OscillatorCentre, Target, established, majority_within, meeting_point, oscillator_centre,
     target,
 };
-pub use strategies::RobustMean;
+pub use strategies::{Ensemble, RobustMean};
 pub use window::{Window, tolerated_liars, window};
+
+use crate::link::Likelihood;
+use crate::time::{RawTime, VirtualLine, VirtualTime};
 
 /// Most neighbours that can take part in one round.
 pub const MAX_READINGS: usize = 64;
@@ -57,22 +60,61 @@ pub enum Verdict {
     WrongRate,
 }
 
-/// Where a strategy wants the virtual clock to go.
+/// One exchange with a neighbour that was believed in the last round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Observation {
+    /// Names the neighbour, as in its [`Reading`].
+    pub key: u64,
+    /// When, on our raw clock; stamps come a packet late, so this may lie in the past.
+    pub at: RawTime,
+    /// What its virtual clock showed then if both directions took equally long, and the fraction
+    /// of a nanosecond.
+    pub clock: (VirtualTime, f64),
+    /// One sigma of the noise of the stamps, ns.
+    pub stamp_sigma: f64,
+    /// What the delays leave possible.
+    pub likelihood: Likelihood,
+}
+
+/// What a round starts from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Round {
+    /// When, on our raw clock.
+    pub now: RawTime,
+    /// Our virtual clock.
+    pub line: VirtualLine,
+    /// The clock became synchronized only just now, and there is more to correct than to keep.
+    pub eager: bool,
+}
+
+/// How the virtual clock shall move.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Correction {
-    /// The agreed clock minus ours, ns.
+    /// What to add to our clock until the next round, ns.
     pub offset: f64,
-    /// One sigma of the offset, ns.
+    /// One sigma of what then remains, ns.
     pub sigma: f64,
-    /// The agreed frequency minus ours, as a fraction.
+    /// What to add to its frequency, as a fraction.
     pub rate: f64,
     /// Readings that counted, our own included.
     pub used: usize,
 }
 
-/// A strategy that combines the readings of one round. Implementations neither allocate nor read
-/// a clock, so that the daemon and the simulator can run them alike.
+/// A strategy that combines what the neighbours say. Implementations neither allocate nor read a
+/// clock, so that the daemon and the simulator can run them alike.
 pub trait Combine: Clone {
+    /// Our clock became `line`, right to `sigma` ns and in frequency to `rate_sigma`, by other
+    /// means than corrections.
+    fn restart(&mut self, _now: RawTime, _line: &VirtualLine, _sigma: f64, _rate_sigma: f64) {}
+
+    /// An exchange is complete. Most strategies need only the readings.
+    fn observe(&mut self, _observation: &Observation) {}
+
     /// The correction that `readings` ask for; only those with [`Verdict::Used`] count.
-    fn combine(&mut self, readings: &[Reading], verdicts: &[Verdict]) -> Correction;
+    fn combine(&mut self, round: &Round, readings: &[Reading], verdicts: &[Verdict]) -> Correction;
+
+    /// How much our oscillator wanders, as a fraction per √s, if the strategy measures it.
+    fn wander(&self) -> Option<f64> {
+        None
+    }
 }

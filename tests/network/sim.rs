@@ -7,8 +7,6 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::net::SocketAddr;
 
-use parisync::consensus::RobustMean;
-use parisync::link::Kalman;
 use parisync::node::{ClockView, Event, Lie, LinkId, Node, NodeConfig, RawStamp};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::{Candidate, FoundBy, NodeId};
@@ -141,7 +139,7 @@ impl Ord for Pending {
 
 pub(crate) struct Sim {
     world: World,
-    nodes: Vec<Node<Kalman, RobustMean>>,
+    nodes: Vec<Node>,
     oscillators: Vec<Oscillator>,
     next_timeout: Vec<i64>,
     queue: BinaryHeap<Reverse<Pending>>,
@@ -362,7 +360,7 @@ impl Sim {
     }
 
     /// The node within, for what its surroundings would tell it.
-    pub(crate) fn node(&mut self, n: usize) -> (&mut Node<Kalman, RobustMean>, RawTime) {
+    pub(crate) fn node(&mut self, n: usize) -> (&mut Node, RawTime) {
         let raw = self.oscillators[n].read(self.now);
         (&mut self.nodes[n], raw)
     }
@@ -431,13 +429,7 @@ fn address(node: usize) -> SocketAddr {
 }
 
 /// Node `n`, which knows of all others.
-fn fresh_node(
-    world: &World,
-    n: usize,
-    raw: RawTime,
-    epoch: VirtualTime,
-    seed: u64,
-) -> Node<Kalman, RobustMean> {
+fn fresh_node(world: &World, n: usize, raw: RawTime, epoch: VirtualTime, seed: u64) -> Node {
     let line = VirtualLine::new(raw, epoch, Rate::ZERO);
     let mut node = Node::new(world.config.clone(), raw, line, seed);
     for other in (0..world.nodes).filter(|other| *other != n) {

@@ -1,6 +1,7 @@
 //! One file per subcommand; prints; no logic.
 
 mod cost;
+mod report;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use parisync::cli::{CliError, Exit, complain, usage};
 
 use crate::cost::CostError;
 use crate::output::Format;
+use crate::report::ReportError;
 use crate::run::RunError;
 
 /// What every subcommand's exit code means; shown by `--help`.
@@ -42,6 +44,8 @@ struct Cli {
 enum Command {
     /// Processor time, memory, wake-ups and cold start of one node among others on loopback
     Cost(crate::cost::Options),
+    /// Show runs as one page: errors over time, distributions, stability, bounds
+    Report(report::Args),
 }
 
 /// Why a subcommand did not do what it was asked; printed as one line.
@@ -50,6 +54,9 @@ pub enum BenchError {
     /// `cost` measured nothing.
     #[error(transparent)]
     Cost(#[from] CostError),
+    /// There is no report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// A run folder cannot be written or read.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -62,9 +69,9 @@ impl BenchError {
     /// What the process exits with.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread) | Self::Run(_) => {
-                Exit::Misused
-            }
+            Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread)
+            | Self::Report(_)
+            | Self::Run(_) => Exit::Misused,
             Self::Cost(_) => Exit::Failed,
             Self::Output(error) => error.exit(),
         }
@@ -80,6 +87,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.command {
         Command::Cost(options) => cost::run(&options, cli.output),
+        Command::Report(args) => report::run(&args, cli.output),
     };
     let exit = match result {
         Ok(()) => Exit::Done,

@@ -1,10 +1,16 @@
 //! The default strategy: a weighted mean of those that passed the gate.
 
 use crate::consensus::stats::Sample;
-use crate::consensus::{Combine, Correction, Reading, Verdict};
+use crate::consensus::{Combine, Correction, Reading, Round, Verdict};
 
 /// No reading weighs more than this many times the median weight.
 const WEIGHT_CAP: f64 = 2.0;
+
+/// Share of the agreed offset that one round corrects: at first, and once settled.
+const OFFSET_GAIN: (f64, f64) = (0.7, 0.3);
+
+/// The same for the frequency.
+const RATE_GAIN: (f64, f64) = (0.5, 0.1);
 
 /// Weighted mean over the readings that passed the gate, our own clock included, each weighed by
 /// its own uncertainty and the disagreement among all: `w = 1/(σ² + s²)`, capped, so that nobody
@@ -14,7 +20,7 @@ const WEIGHT_CAP: f64 = 2.0;
 pub struct RobustMean;
 
 impl Combine for RobustMean {
-    fn combine(&mut self, readings: &[Reading], verdicts: &[Verdict]) -> Correction {
+    fn combine(&mut self, round: &Round, readings: &[Reading], verdicts: &[Verdict]) -> Correction {
         let used = || {
             let pairs = readings.iter().zip(verdicts);
             pairs.filter(|(_, v)| **v == Verdict::Used).map(|(r, _)| r)
@@ -24,10 +30,11 @@ impl Combine for RobustMean {
         let rates = || own.clone().chain(used().map(|r| (r.rate, r.rate_sigma)));
         let (offset, sigma) = weighted_mean(offsets);
         let (rate, _) = weighted_mean(rates);
+        let pick = |(first, then): (f64, f64)| if round.eager { first } else { then };
         Correction {
-            offset,
+            offset: pick(OFFSET_GAIN) * offset,
             sigma,
-            rate,
+            rate: pick(RATE_GAIN) * rate,
             used: used().count() + 1,
         }
     }
@@ -59,20 +66,20 @@ fn weighted_mean<I: Iterator<Item = (f64, f64)>>(pairs: impl Fn() -> I) -> (f64,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consensus::gate::tests::reading;
+    use crate::consensus::gate::tests::{reading, round};
     use crate::consensus::judge;
 
     fn combine(readings: &[Reading]) -> Correction {
         let mut verdicts = vec![Verdict::Used; readings.len()];
         judge(readings, &mut verdicts);
-        RobustMean.combine(readings, &verdicts)
+        RobustMean.combine(&round(), readings, &verdicts)
     }
 
     #[test]
     fn equal_clocks_average_with_our_own() {
         let c = combine(&[30.0, 30.0, 30.0].map(reading));
         // Own clock: weight capped at twice the others'.
-        assert!((c.offset - 30.0 * 3.0 / 5.0).abs() < 1.0, "{c:?}");
+        assert!((c.offset - 0.3 * 30.0 * 3.0 / 5.0).abs() < 1.0, "{c:?}");
         assert_eq!(c.used, 4);
     }
 

@@ -1,6 +1,6 @@
 //! A simulated link for the tests of the estimators: an oscillator that wanders, paths that queue.
 
-use crate::link::{Estimate, Exchange, Link, LinkEstimator, OneWay, OscillatorSpec};
+use crate::link::{Estimate, Exchange, Link, LinkEstimator, OneWay, OscillatorSpec, PathNoise};
 use crate::time::{RawTime, Span};
 
 /// Repeatable random numbers (Vigna's SplitMix64).
@@ -225,5 +225,6 @@ pub(super) fn exchange(at: f64, offset: f64, half_delay: f64) -> Exchange {
         offset,
         half_delay,
         stamp_sigma: 20.0,
+        likelihood: PathNoise::default().take(half_delay),
     }
 }
