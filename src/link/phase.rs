@@ -13,10 +13,10 @@ pub struct PhaseFilter {
     at: f64,
     offset: f64,
     rate: f64,
-    p_offset: f64,
-    p_cross: f64,
-    p_rate: f64,
-    q: f64,
+    /// Covariance: offset, cross, rate. Single precision is plenty for variances, and simulations
+    /// hold millions of these.
+    p: [f32; 3],
+    q: f32,
 }
 
 /// A surprise beyond so many sigma widens the belief: a clock or a path has jumped.
@@ -33,10 +33,8 @@ impl PhaseFilter {
             at,
             offset,
             rate,
-            p_offset: sigma * sigma,
-            p_cross: 0.0,
-            p_rate: rate_sigma * rate_sigma,
-            q: wander * wander,
+            p: [sigma * sigma, 0.0, rate_sigma * rate_sigma].map(|p| p as f32),
+            q: (wander * wander) as f32,
         }
     }
 
@@ -45,37 +43,39 @@ impl PhaseFilter {
         Self {
             at,
             offset,
-            p_offset: sigma * sigma,
-            p_cross: 0.0,
+            p: [(sigma * sigma) as f32, 0.0, self.p[2]],
             ..*self
         }
     }
 
     /// The frequency wanders by `wander` ns/s per √s from now on.
     pub fn set_wander(&mut self, wander: f64) {
-        self.q = wander * wander;
+        self.q = (wander * wander) as f32;
     }
 
     /// Offset (ns) and its variance.
-    pub const fn offset(&self) -> (f64, f64) {
-        (self.offset, self.p_offset)
+    pub fn offset(&self) -> (f64, f64) {
+        (self.offset, f64::from(self.p[0]))
     }
 
     /// Rate (ns/s) and its variance.
-    pub const fn rate(&self) -> (f64, f64) {
-        (self.rate, self.p_rate)
+    pub fn rate(&self) -> (f64, f64) {
+        (self.rate, f64::from(self.p[2]))
     }
 
     /// The belief at `at`; going back in time adds no noise.
     pub fn at(&self, at: f64) -> Self {
         let mut there = *self;
         let dt = at - self.at;
-        let noise = self.q * dt.max(0.0);
+        let [offset, cross, rate] = self.p.map(f64::from);
+        let noise = f64::from(self.q) * dt.max(0.0);
         there.at = at;
         there.offset += self.rate * dt;
-        there.p_offset += dt * (2.0 * self.p_cross + dt * self.p_rate) + noise * dt * dt / 3.0;
-        there.p_cross += dt * self.p_rate + noise * dt / 2.0;
-        there.p_rate += noise;
+        there.set([
+            offset + dt * (2.0 * cross + dt * rate) + noise * dt * dt / 3.0,
+            cross + dt * rate + noise * dt / 2.0,
+            rate + noise,
+        ]);
         there
     }
 
@@ -96,9 +96,10 @@ impl PhaseFilter {
         }
         let age = self.at - at;
         let past = self.offset - self.rate * age;
-        let cross = self.p_offset - age * self.p_cross;
-        let cross_rate = self.p_cross - age * self.p_rate;
-        let since = self.q * age * age * age / 3.0;
+        let [p_offset, p_cross, p_rate] = self.p.map(f64::from);
+        let cross = p_offset - age * p_cross;
+        let cross_rate = p_cross - age * p_rate;
+        let since = f64::from(self.q) * age * age * age / 3.0;
         let known = (cross - age * cross_rate).max(0.0) + since;
         let total = known + variance;
         let innovation = middle - past;
@@ -107,11 +108,11 @@ impl PhaseFilter {
         let told = total - posterior.variance;
         self.offset += gain * posterior.mean;
         self.rate += rate_gain * posterior.mean;
-        self.p_offset -= gain * gain * told;
-        self.p_cross -= gain * rate_gain * told;
-        self.p_rate -= rate_gain * rate_gain * told;
-        self.p_offset = self.p_offset.max(1e-6);
-        self.p_rate = self.p_rate.max(1e-12);
+        self.set([
+            p_offset - gain * gain * told,
+            p_cross - gain * rate_gain * told,
+            p_rate - rate_gain * rate_gain * told,
+        ]);
         let sigma = (total + likelihood.jitter * likelihood.jitter).sqrt();
         let beyond = innovation.abs() - likelihood.excess() - SURPRISE * total.sqrt();
         if beyond > 0.0 && innovation.abs() > SURPRISE * sigma {
@@ -132,9 +133,12 @@ impl PhaseFilter {
         let offset = self.offset.clamp(offsets.0, offsets.1);
         if offset != self.offset || rate != self.rate {
             let (half, half_rate) = (0.5 * (offsets.1 - offsets.0), 0.5 * (rates.1 - rates.0));
-            self.p_offset = self.p_offset.max(half * half / 3.0);
-            self.p_rate = self.p_rate.max(half_rate * half_rate / 3.0);
-            self.p_cross = 0.0;
+            let [p_offset, _, p_rate] = self.p.map(f64::from);
+            self.set([
+                p_offset.max(half * half / 3.0),
+                0.0,
+                p_rate.max(half_rate * half_rate / 3.0),
+            ]);
             self.offset = offset;
             self.rate = rate;
         }
@@ -150,8 +154,12 @@ impl PhaseFilter {
     /// by the time in which the two matter equally.
     fn widen(&mut self, beyond: f64) {
         let more = SURPRISED * beyond * beyond;
-        let share = more / self.p_offset;
-        self.p_offset += more;
-        self.p_rate *= 1.0 + share.min(1e6);
+        let [offset, cross, rate] = self.p.map(f64::from);
+        let share = (more / offset).min(1e6);
+        self.set([offset + more, cross, rate * (1.0 + share)]);
+    }
+
+    fn set(&mut self, [offset, cross, rate]: [f64; 3]) {
+        self.p = [offset.max(1e-6), cross, rate.max(1e-12)].map(|p| p as f32);
     }
 }

@@ -289,7 +289,7 @@ const fn place(seq: u32) -> usize {
 mod tests {
     use super::*;
     use crate::time::{Rate, VirtualLine, VirtualTime};
-    use crate::wire::ClockState;
+    use crate::wire::{ClockState, Tier};
 
     fn stamp(seq: u32, at: i64) -> PacketStamp {
         PacketStamp {
@@ -313,6 +313,7 @@ mod tests {
                 Rate::ZERO,
             ),
             bound: Span::MAX,
+            tier: Tier::NONE,
         }
     }
 
@@ -331,6 +332,7 @@ mod tests {
             at(300),
             Span::ZERO,
             StampSource::Kernel,
+            0.0,
         );
         assert_eq!(
             s.forward,
@@ -341,7 +343,7 @@ mod tests {
         assert_eq!(second, 0);
         ledger.stamp(second, at(900), Span::ZERO, StampSource::Kernel);
         let reply = message(8, Some(stamp(7, 1_250)), Some(stamp(second, 1_950)));
-        let s = ledger.receive(&reply, at(1_100), Span::ZERO, StampSource::Kernel);
+        let s = ledger.receive(&reply, at(1_100), Span::ZERO, StampSource::Kernel, 0.0);
         let reverse = OneWay::reverse(at(1_250), at(300), Span::ZERO);
         assert_eq!(s.reverse, Some(reverse));
         assert_eq!(
@@ -359,6 +361,7 @@ mod tests {
             at(300),
             Span::ZERO,
             StampSource::Kernel,
+            0.0,
         );
         assert_eq!(s, Samples::default());
         ledger.stamp(first, at(100), Span::ZERO, StampSource::Kernel);
@@ -367,6 +370,7 @@ mod tests {
             at(1_100),
             Span::ZERO,
             StampSource::Kernel,
+            0.0,
         );
         assert!(s.forward.is_some() && s.exchange.is_some());
     }
@@ -385,11 +389,11 @@ mod tests {
         let reply = message(7, Some(stamp(99, 5)), Some(stamp(first, 1_150)));
         assert!(
             ledger
-                .receive(&reply, at(300), Span::ZERO, StampSource::Kernel)
+                .receive(&reply, at(300), Span::ZERO, StampSource::Kernel, 0.0)
                 .forward
                 .is_some()
         );
-        let again = ledger.receive(&reply, at(301), Span::ZERO, StampSource::Kernel);
+        let again = ledger.receive(&reply, at(301), Span::ZERO, StampSource::Kernel, 0.0);
         assert_eq!(again, Samples::default());
     }
 
@@ -425,6 +429,7 @@ mod tests {
                 at(300),
                 error,
                 StampSource::Kernel,
+                0.0,
             );
         }
         let rx = ledger.last_rx().unwrap();

@@ -206,7 +206,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             self.combine.observe(&observation);
         }
         slot.silent = 0;
-        let completed = slot.exchanges - before;
+        let completed = u64::from(slot.exchanges - before);
         self.totals.exchanges += completed;
         if message.wants_reply {
             slot.polled_us = true;
@@ -260,6 +260,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
                 last_rx: slot.ledger.last_rx(),
                 line: view.line.anchored_at(now),
                 bound: view.bound_at(now).unwrap_or(Span::MAX),
+                tier: self.combine.tier(),
             };
             slot.request = false;
             self.totals.sent += 1;

@@ -5,7 +5,7 @@ use crate::consensus::{Observation, Reading, Verdict};
 use crate::link::{Estimate, Link, LinkEstimator, Measured};
 use crate::time::{RawTime, Span, VirtualLine};
 use crate::topology::NodeId;
-use crate::wire::{ClockState, Message, StampSource};
+use crate::wire::{ClockState, Message, StampSource, Tier};
 
 use super::NodeConfig;
 
@@ -21,6 +21,7 @@ pub(super) struct Announced {
     pub(super) line: VirtualLine,
     pub(super) bound: Span,
     pub(super) state: ClockState,
+    pub(super) tier: Tier,
     /// When it said so, on our raw clock.
     pub(super) heard: RawTime,
 }
@@ -51,7 +52,7 @@ pub(super) struct Slot<E: LinkEstimator> {
     pub(super) reach: u8,
     pub(super) silent: u8,
     pub(super) answered: bool,
-    pub(super) exchanges: u64,
+    pub(super) exchanges: u32,
     pub(super) min_rtt: Span,
     pub(super) stamps: Option<StampSource>,
 }
@@ -105,6 +106,7 @@ impl<E: LinkEstimator> Slot<E> {
             line: message.line,
             bound: message.bound,
             state: message.state,
+            tier: message.tier,
             heard: at,
         });
         if !self.chosen {
@@ -123,7 +125,7 @@ impl<E: LinkEstimator> Slot<E> {
             {
                 self.min_rtt = self.min_rtt.min(measured.round_trip);
             }
-            self.exchanges += 1;
+            self.exchanges = self.exchanges.saturating_add(1);
             self.answered = true;
             measured
         }
@@ -212,6 +214,7 @@ impl<E: LinkEstimator> Slot<E> {
             raw_rate: belief.rate,
             ready: announced.state == ClockState::Synchronized,
             key: self.peer.order_key(),
+            tier: announced.tier,
         })
     }
 }

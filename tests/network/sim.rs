@@ -7,6 +7,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::net::SocketAddr;
 
+use parisync::consensus::strategies::{AnyCombine, CombineKind};
+use parisync::link::OneSided;
 use parisync::node::{ClockView, Event, Lie, LinkId, Node, NodeConfig, RawStamp};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::{Candidate, FoundBy, NodeId};
@@ -23,6 +25,7 @@ pub(crate) struct World {
     pub(crate) nodes: usize,
     pub(crate) seed: u64,
     pub(crate) config: NodeConfig,
+    pub(crate) combine: CombineKind,
     /// Initial offsets are uniform within ± this, ns.
     pub(crate) max_offset: f64,
     pub(crate) max_ppm: f64,
@@ -39,6 +42,7 @@ impl Default for World {
             nodes: 8,
             seed: 1,
             config: NodeConfig::default(),
+            combine: CombineKind::Default,
             max_offset: 500e6,
             max_ppm: 50.0,
             wander: 1e-9,
@@ -139,7 +143,7 @@ impl Ord for Pending {
 
 pub(crate) struct Sim {
     world: World,
-    nodes: Vec<Node>,
+    nodes: Vec<Node<OneSided, AnyCombine>>,
     oscillators: Vec<Oscillator>,
     next_timeout: Vec<i64>,
     queue: BinaryHeap<Reverse<Pending>>,
@@ -360,7 +364,7 @@ impl Sim {
     }
 
     /// The node within, for what its surroundings would tell it.
-    pub(crate) fn node(&mut self, n: usize) -> (&mut Node, RawTime) {
+    pub(crate) fn node(&mut self, n: usize) -> (&mut Node<OneSided, AnyCombine>, RawTime) {
         let raw = self.oscillators[n].read(self.now);
         (&mut self.nodes[n], raw)
     }
@@ -429,9 +433,16 @@ fn address(node: usize) -> SocketAddr {
 }
 
 /// Node `n`, which knows of all others.
-fn fresh_node(world: &World, n: usize, raw: RawTime, epoch: VirtualTime, seed: u64) -> Node {
+fn fresh_node(
+    world: &World,
+    n: usize,
+    raw: RawTime,
+    epoch: VirtualTime,
+    seed: u64,
+) -> Node<OneSided, AnyCombine> {
     let line = VirtualLine::new(raw, epoch, Rate::ZERO);
-    let mut node = Node::new(world.config.clone(), raw, line, seed);
+    let combine = AnyCombine::new(world.combine, id(n).order_key());
+    let mut node = Node::with_strategies(world.config.clone(), raw, line, seed, (), combine);
     for other in (0..world.nodes).filter(|other| *other != n) {
         node.peer_found(Candidate {
             id: id(other),

@@ -1,7 +1,9 @@
 //! The default strategy: one filter of our own oscillator against the network's clock.
 
 use crate::consensus::stats::Sample;
-use crate::consensus::{Combine, Correction, MAX_READINGS, Observation, Reading, Round, Verdict};
+use crate::consensus::{
+    Combine, Correction, Gain, MAX_READINGS, Observation, Reading, Round, Verdict,
+};
 use crate::link::{Floor, PhaseFilter, WanderMeter};
 use crate::time::{Rate, RawTime, VirtualLine, VirtualTime};
 
@@ -79,7 +81,7 @@ impl Default for Ensemble {
 }
 
 impl Combine for Ensemble {
-    fn restart(&mut self, now: RawTime, line: &VirtualLine, sigma: f64, rate_sigma: f64) {
+    fn join(&mut self, now: RawTime, line: &VirtualLine, sigma: f64, rate_sigma: f64) {
         let (origin, epoch, fraction) = line.anchored_at(now).origin();
         self.base = VirtualLine::new(origin, epoch, line.rate()).with_fraction(fraction);
         (self.epoch, self.zero) = (now, epoch);
@@ -101,9 +103,12 @@ impl Combine for Ensemble {
         let Some(bias) = self.bias(seen.key) else {
             return;
         };
-        if bias.weight == 0.0 {
-            bias.floor = seen.likelihood.floor.mean as f32;
-            bias.floor_variance = seen.likelihood.floor.variance as f32;
+        // The link notices when its route changes.
+        let known = seen.likelihood.floor;
+        let moved = (f64::from(bias.floor) - known.mean).abs();
+        if bias.weight == 0.0 || moved > seen.likelihood.queue.max(5.0 * known.variance.sqrt()) {
+            bias.floor = known.mean as f32;
+            bias.floor_variance = known.variance as f32;
         }
         bias.weight = BIAS_MEMORY * bias.weight + weight as f32;
         bias.mean += weight as f32 / bias.weight * ((offset - believed) as f32 - bias.mean);
@@ -119,7 +124,7 @@ impl Combine for Ensemble {
         }
     }
 
-    fn combine(&mut self, round: &Round, readings: &[Reading], verdicts: &[Verdict]) -> Correction {
+    fn combine(&mut self, round: &Round<'_>) -> Correction {
         let at = (round.now - self.epoch).as_secs_f64();
         self.filter = self.filter.at(at);
         let ((offset, variance), (rate, _)) = (self.filter.offset(), self.filter.rate());
@@ -132,12 +137,16 @@ impl Combine for Ensemble {
         self.characterise(round.now, variance);
         let (base, fraction) = self.base.at_exact(round.now);
         let (own, own_fraction) = round.line.at_exact(round.now);
-        self.weigh_biases(readings, verdicts);
+        self.weigh_biases(round.readings, round.verdicts);
         Correction {
             offset: (base - own).as_nanos_f64() + (fraction - own_fraction),
             sigma: variance.sqrt().hypot(self.bias_sigma),
             rate: (rate - round.line.rate()).as_fraction(),
-            used: 1 + verdicts.iter().filter(|v| **v == Verdict::Used).count(),
+            used: 1 + round.used().count(),
+            gain: Some(Gain {
+                offset: 1.0,
+                rate: 1.0,
+            }),
         }
     }
 
@@ -187,7 +196,9 @@ impl Ensemble {
         let known = || self.biases.iter().filter(|b| b.weight > 0.0);
         let own = std::iter::once(0.0);
         let mut means: Sample = known().map(|b| f64::from(b.mean)).chain(own).collect();
-        let common = means.middle_mean().unwrap_or(0.0);
+        let common = means
+            .mean_without(means.len() / 4, means.len() / 4)
+            .unwrap_or(0.0);
         let spread = means.spread(common);
         self.bias_sigma = spread / (means.len() as f64).sqrt();
         for bias in self.biases.iter_mut().filter(|b| b.weight > 0.0) {
