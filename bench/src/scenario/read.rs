@@ -218,6 +218,16 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_file_is_one() {
+        let docs = include_str!("../../../docs/bench.md");
+        let (_, section) = docs.split_once("### Scenario files").unwrap();
+        let (_, rest) = section.split_once("```toml\n").unwrap();
+        let (text, _) = rest.split_once("```").unwrap();
+        let scenario = parse(text, Path::new("docs/bench.md")).unwrap();
+        assert_eq!(scenario.events.len(), 1);
+    }
+
+    #[test]
     fn names_lead_to_what_is_shipped() {
         let all = shipped().unwrap();
         assert!(!all.is_empty());

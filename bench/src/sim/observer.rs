@@ -150,7 +150,8 @@ impl Observer {
 
     /// What it comes to.
     pub fn figures(mut self) -> Figures {
-        let looks = self.worst.len().max(1) as f64;
+        // Nothing seen is no number, not zero.
+        let looks = self.worst.len() as f64;
         let given = self.statistical.len().max(1) as f64;
         Figures {
             samples: self.samples,
