@@ -6,12 +6,15 @@ use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use parisync::consensus::{Combine, Reading, RobustMean, Verdict, judge, target, window};
+use parisync::consensus::strategies::{AnyCombine, CombineKind};
+use parisync::consensus::{
+    Combine, Reading, RobustMean, Round, Verdict, admit, judge, target, window,
+};
 use parisync::link::{Kalman, Link, OneWay, OscillatorSpec};
 use parisync::node::{Event, LinkId, Node, NodeConfig, RawStamp};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::{Candidate, FoundBy, NodeId};
-use parisync::wire::{ClockState, Message, StampSource};
+use parisync::wire::{ClockState, Message, StampSource, Tier};
 
 const SECOND: i64 = 1_000_000_000;
 const NEIGHBOURS: usize = 16;
@@ -77,25 +80,30 @@ fn links(c: &mut Criterion) {
     group.finish();
 }
 
+fn some_readings(count: usize) -> Vec<Reading> {
+    let mut noise = Noise(2);
+    let readings = std::iter::repeat_with(|| {
+        let offset = 400.0 * (noise.next() - 0.5);
+        Reading {
+            offset,
+            sigma: 50.0 + 50.0 * noise.next(),
+            lower: offset - 5_000.0,
+            upper: offset + 5_000.0,
+            rate: 1e-9 * noise.next(),
+            rate_sigma: 1e-9,
+            raw_rate: 1e-5 * noise.next(),
+            ready: true,
+            key: 0,
+            tier: Tier::NONE,
+        }
+    });
+    readings.take(count).collect()
+}
+
 fn rounds(c: &mut Criterion) {
     let mut group = c.benchmark_group("consensus");
     for count in [16, 32] {
-        let mut noise = Noise(2);
-        let mut reading = |_| {
-            let offset = 400.0 * (noise.next() - 0.5);
-            Reading {
-                offset,
-                sigma: 50.0 + 50.0 * noise.next(),
-                lower: offset - 5_000.0,
-                upper: offset + 5_000.0,
-                rate: 1e-9 * noise.next(),
-                rate_sigma: 1e-9,
-                raw_rate: 1e-5 * noise.next(),
-                ready: true,
-                key: 0,
-            }
-        };
-        let readings: Vec<Reading> = (0..count).map(&mut reading).collect();
+        let readings = some_readings(count);
         let mut verdicts = vec![Verdict::NotReady; count];
         let mut combine = RobustMean;
         group.bench_function(format!("a round of {count} readings"), |b| {
@@ -103,8 +111,32 @@ fn rounds(c: &mut Criterion) {
                 let readings = black_box(readings.as_slice());
                 judge(readings, &mut verdicts);
                 let target = target(readings, true);
-                let correction = combine.combine(readings, &verdicts);
+                let correction = combine.combine(&Round {
+                    readings,
+                    verdicts: &verdicts,
+                    period: Span::from_secs(1),
+                });
                 (target, correction, window(readings))
+            });
+        });
+    }
+    let readings = some_readings(32);
+    let mut verdicts = [Verdict::NotReady; 32];
+    for kind in CombineKind::ALL {
+        let mut combine = AnyCombine::new(kind, 1);
+        group.bench_function(format!("combining 32 readings by {kind}"), |b| {
+            b.iter(|| {
+                let readings = black_box(readings.as_slice());
+                if combine.gated() {
+                    judge(readings, &mut verdicts);
+                } else {
+                    admit(readings, &mut verdicts);
+                }
+                combine.combine(&Round {
+                    readings,
+                    verdicts: &verdicts,
+                    period: Span::from_secs(1),
+                })
             });
         });
     }

@@ -2,6 +2,7 @@
 
 mod cost;
 mod estimators;
+mod report;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use parisync::cli::{CliError, Exit, complain, usage};
 
 use crate::cost::CostError;
 use crate::output::Format;
+use crate::report::ReportError;
 use crate::run::RunError;
 use crate::scenario::ScenarioError;
 
@@ -46,6 +48,8 @@ enum Command {
     Cost(crate::cost::Options),
     /// Link estimators and combinations compared in simulated networks with exact truth
     Estimators(estimators::Options),
+    /// Show runs as one page: errors over time, distributions, stability, bounds
+    Report(report::Args),
 }
 
 /// Why a subcommand did not do what it was asked; printed as one line.
@@ -63,6 +67,9 @@ pub enum BenchError {
         /// How many.
         count: usize,
     },
+    /// There is no report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// A run folder cannot be written or read.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -76,6 +83,7 @@ impl BenchError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread)
+            | Self::Report(_)
             | Self::Scenario(_)
             | Self::Run(_) => Exit::Misused,
             Self::Cost(_) | Self::Limits { .. } => Exit::Failed,
@@ -94,6 +102,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Cost(options) => cost::run(&options, cli.output),
         Command::Estimators(options) => estimators::run(&options, cli.output),
+        Command::Report(args) => report::run(&args, cli.output),
     };
     let exit = match result {
         Ok(()) => Exit::Done,

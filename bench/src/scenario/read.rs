@@ -173,7 +173,7 @@ mod tests {
             "#,
         )
         .unwrap();
-        assert_eq!(scenario.exchange.poll, Nanos(8.3e9));
+        assert_eq!(scenario.exchange.poll.span().as_nanos(), 8_300_000_000);
         assert_eq!(scenario.liars[0].offset, Nanos(-10e6));
         assert_eq!(
             scenario.events[0].temperature.as_ref().unwrap().shift,

@@ -3,7 +3,7 @@
 use parisync::consensus::{Combine, Reading, window};
 use parisync::link::LinkEstimator;
 use parisync::time::Span;
-use parisync::wire::ClockState;
+use parisync::wire::{ClockState, Tier};
 use serde::Serialize;
 
 use super::network::{Shown, Sim};
@@ -229,6 +229,7 @@ fn best_bound<E: LinkEstimator, C: Combine>(
             raw_rate: 0.0,
             ready: true,
             key: 0,
+            tier: Tier::default(),
         });
     }
     Some(window(&readings)?.bound())
