@@ -6,6 +6,8 @@
 //! - [`output`]: results as text, JSON or CSV
 //! - [`progress`]: how far a long measurement is
 //! - [`run`]: the folder that holds all of one run, written and read back
+//! - [`stats`]: moments, quantiles, stability over averaging times
+//! - [`report`]: runs as one page, side by side
 //! - [`cost`]: what a node costs its host
 //! - [`estimators`]: strategies compared over the scenarios, and held to their limits
 //! - [`limit`]: how small the error can be in a scenario, whoever estimates
@@ -21,9 +23,11 @@ pub mod estimators;
 pub mod limit;
 pub mod output;
 pub mod progress;
+pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod sim;
+pub mod stats;
 #[cfg(test)]
 mod testing;
 pub mod units;

@@ -3,12 +3,14 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use parisync::consensus::strategies::CombineKind;
+use parisync::link::estimators::EstimatorKind;
 use parisync::present::host::command_line;
 use parisync::present::text::columns;
 use serde::Serialize;
 
 use super::BenchError;
-use crate::estimators::{self, Check, CombineKind, EstimatorKind, LinkRow, Row, Strategy, page};
+use crate::estimators::{self, Check, LinkRow, Row, Strategy, page};
 use crate::output::{Format, show};
 use crate::run::Run;
 use crate::scenario::{Scenario, find, shipped};

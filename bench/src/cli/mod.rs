@@ -3,6 +3,7 @@
 mod cost;
 mod estimators;
 mod limit;
+mod report;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use parisync::cli::{CliError, Exit, complain, usage};
 use crate::cost::CostError;
 use crate::limit::LimitError;
 use crate::output::Format;
+use crate::report::ReportError;
 use crate::run::RunError;
 use crate::scenario::ScenarioError;
 
@@ -50,6 +52,8 @@ enum Command {
     Estimators(estimators::Options),
     /// How small the errors can be: limits of the whole network's estimation problem
     Limit(limit::Options),
+    /// Show runs as one page: errors over time, distributions, stability, bounds
+    Report(report::Args),
 }
 
 /// Why a subcommand did not do what it was asked; printed as one line.
@@ -70,6 +74,9 @@ pub enum BenchError {
         /// How many.
         count: usize,
     },
+    /// There is no report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// A run folder cannot be written or read.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -83,6 +90,7 @@ impl BenchError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread)
+            | Self::Report(_)
             | Self::Scenario(_)
             | Self::Limit(_)
             | Self::Run(_) => Exit::Misused,
@@ -103,6 +111,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Cost(options) => cost::run(&options, cli.output),
         Command::Estimators(options) => estimators::run(&options, cli.output),
         Command::Limit(options) => limit::run(&options, cli.output),
+        Command::Report(args) => report::run(&args, cli.output),
     };
     let exit = match result {
         Ok(()) => Exit::Done,

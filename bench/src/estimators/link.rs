@@ -6,12 +6,13 @@
 
 use std::num::NonZeroUsize;
 
-use parisync::link::{Kalman, Link, LinkEstimator, OneWay, OscillatorSpec};
+use parisync::link::estimators::{AnyEstimator, EstimatorKind};
+use parisync::link::{Link, OneWay, OscillatorSpec};
 use parisync::node::RawStamp;
 use parisync::time::RawTime;
 use serde::Serialize;
 
-use super::{Estimate, EstimatorKind, work};
+use super::{Estimate, work};
 use crate::progress::Progress;
 use crate::scenario::Scenario;
 use crate::sim::{Oscillator, Paths, Random, StampModel, quantile};
@@ -82,7 +83,7 @@ pub fn links(
     let progress = Progress::new("one link each", jobs.iter().map(cost).sum());
     let rows = work::all(&jobs, threads, &progress, cost, |(scenario, estimator)| {
         let runs: Vec<Run> = (1..=seeds)
-            .map(|seed| run::<Kalman>(scenario, seed, ()))
+            .map(|seed| run(scenario, seed, *estimator))
             .collect();
         summed(scenario, *estimator, &runs)
     });
@@ -148,9 +149,9 @@ impl Pair {
     }
 }
 
-fn run<E: LinkEstimator>(scenario: &Scenario, seed: u64, kind: E::Kind) -> Run {
+fn run(scenario: &Scenario, seed: u64, kind: EstimatorKind) -> Run {
     let mut pair = Pair::new(scenario, seed);
-    let mut link = Link::<E>::new(kind, OscillatorSpec::default());
+    let mut link = Link::<AnyEstimator>::new(kind, OscillatorSpec::default());
     let poll = scenario.exchange.poll.0 as i64;
     let end = (scenario.seconds * 1e9) as i64;
     let from = (scenario.settle * 1e9) as i64;
@@ -196,7 +197,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn look<E: LinkEstimator>(&mut self, pair: &mut Pair, link: &Link<E>, at: i64) {
+    fn look(&mut self, pair: &mut Pair, link: &Link<AnyEstimator>, at: i64) {
         let ours = pair.ours.read(at).round();
         let Some(estimate) = link.estimate(RawTime::from_nanos(ours as i64)) else {
             return;
@@ -256,9 +257,9 @@ mod tests {
         let row = on("oscillator = { wander = \"0ppb\" }\n\
              paths = { delay = { exponential = { least = \"10us\", mean = \"0ns\" } } }");
         assert!(row.rms_ns.mean < 1.0, "{row:?}");
-        // Half a round trip, and the errors that stamps claim.
+        // Half a round trip, the errors that stamps claim, and what crystals might have wandered.
         assert!(
-            (10_000.0..10_200.0).contains(&row.interval_p50_ns),
+            (10_000.0..10_500.0).contains(&row.interval_p50_ns),
             "{row:?}"
         );
         assert_eq!(row.interval_violations, 0);

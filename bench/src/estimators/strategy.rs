@@ -1,47 +1,9 @@
 //! The strategies that are compared.
 
-use parisync::consensus::RobustMean;
-use parisync::link::Kalman;
+use parisync::consensus::strategies::{AnyCombine, CombineKind};
+use parisync::link::estimators::{AnyEstimator, EstimatorKind};
 
 use crate::scenario::{Outcome, Scenario};
-
-/// The link estimators by name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
-pub enum EstimatorKind {
-    /// What a node uses if nothing else is asked for.
-    #[default]
-    Default,
-}
-
-/// The combinations by name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
-pub enum CombineKind {
-    /// What a node uses if nothing else is asked for.
-    #[default]
-    Default,
-}
-
-impl EstimatorKind {
-    /// All of them.
-    pub const ALL: [Self; 1] = [Self::Default];
-}
-
-impl CombineKind {
-    /// All of them.
-    pub const ALL: [Self; 1] = [Self::Default];
-}
-
-impl std::fmt::Display for EstimatorKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad("default")
-    }
-}
-
-impl std::fmt::Display for CombineKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad("default")
-    }
-}
 
 /// One way to keep time: an estimator for each link, a combination of all links.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -64,6 +26,9 @@ impl Strategy {
 
     /// Run `scenario` once with `seed`.
     pub fn run(&self, scenario: &Scenario, seed: u64) -> Outcome {
-        scenario.run::<Kalman, RobustMean>(seed, (), RobustMean)
+        let kind = self.combine;
+        scenario.run::<AnyEstimator, AnyCombine>(seed, self.estimator, move |node| {
+            AnyCombine::new(kind, node.order_key())
+        })
     }
 }

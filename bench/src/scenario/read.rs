@@ -173,7 +173,7 @@ mod tests {
             "#,
         )
         .unwrap();
-        assert_eq!(scenario.exchange.poll, Nanos(8.3e9));
+        assert_eq!(scenario.exchange.poll.span().as_nanos(), 8_300_000_000);
         assert_eq!(scenario.liars[0].offset, Nanos(-10e6));
         assert_eq!(
             scenario.events[0].temperature.as_ref().unwrap().shift,
@@ -215,6 +215,16 @@ mod tests {
         ] {
             assert_eq!(read(text).unwrap_err(), message);
         }
+    }
+
+    #[test]
+    fn the_documented_file_is_one() {
+        let docs = include_str!("../../../docs/bench.md");
+        let (_, section) = docs.split_once("### Scenario files").unwrap();
+        let (_, rest) = section.split_once("```toml\n").unwrap();
+        let (text, _) = rest.split_once("```").unwrap();
+        let scenario = parse(text, Path::new("docs/bench.md")).unwrap();
+        assert_eq!(scenario.events.len(), 1);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use parisync::node::Lie;
 use parisync::time::{RawTime, Span};
-use parisync::wire::{ClockState, Message};
+use parisync::wire::{ClockState, Message, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::units::{Fraction, Nanos};
@@ -21,7 +21,7 @@ pub struct Deceit {
     pub pull: Fraction,
     /// Two faces: hosts with odd numbers are told the opposite offset.
     pub two_faced: bool,
-    /// They claim to be synchronized, and to a nanosecond, whatever they are.
+    /// They claim to be synchronized, to a nanosecond, and the root of every tree, whatever they are.
     pub posing: bool,
     /// They hold every packet back for this long after it was stamped.
     pub delay: Nanos,
@@ -43,6 +43,10 @@ impl Deceit {
         if self.posing {
             message.state = ClockState::Synchronized;
             message.bound = Span::from_nanos(1);
+            message.tier = Tier {
+                level: 1,
+                root: [0; 3],
+            };
         }
         let line = message.line;
         let shift = self.shift(to, line.at(raw));
@@ -73,6 +77,7 @@ mod tests {
             last_rx: None,
             line: VirtualLine::new(origin, VirtualTime::from_nanos(0), Rate::ZERO),
             bound: Span::MAX,
+            tier: Tier::NONE,
         };
         deceit.tell(RawTime::from_nanos(1_000_000_000), to, &mut message);
         message
@@ -98,7 +103,7 @@ mod tests {
         let message = told(&drifting, 0);
         // One second into its drift, and running away.
         assert_eq!(at(&message), 1_000_200_000);
-        assert_eq!(message.line.rate(), Rate::from_ppm(200.0));
+        assert!((message.line.rate().as_ppm() - 200.0).abs() < 1e-9);
         assert_eq!(message.state, ClockState::Joining);
         let pulling = Deceit {
             pull: Fraction(40e-9),

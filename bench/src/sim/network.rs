@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
-use parisync::consensus::{Combine, RobustMean};
-use parisync::link::{Kalman, LinkEstimator};
+use parisync::consensus::{Combine, Ensemble};
+use parisync::link::{LinkEstimator, OneSided};
 use parisync::node::{ClockView, Event, LinkId, Node, NodeConfig, RawStamp};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::{Candidate, FoundBy, NodeId};
@@ -125,9 +125,10 @@ pub struct Shown {
 /// The network. One event queue, one seed: it always does the same.
 ///
 /// Truth is the simulator's own time in nanoseconds; a node sees only its raw clock.
-pub struct Sim<E: LinkEstimator = Kalman, C: Combine = RobustMean> {
+pub struct Sim<E: LinkEstimator = OneSided, C: Combine = Ensemble> {
     world: World,
-    strategies: (E::Kind, C),
+    estimator: E::Kind,
+    combine: Box<dyn Fn(NodeId) -> C>,
     hosts: Vec<Host<E, C>>,
     paths: Paths,
     queue: Queue<(usize, What)>,
@@ -150,11 +151,16 @@ impl<E: LinkEstimator, C: Combine> Sim<E, C> {
     where
         C: Default,
     {
-        Self::with_strategies(world, E::Kind::default(), C::default())
+        Self::with_strategies(world, E::Kind::default(), |_| C::default())
     }
 
-    /// The same with these strategies for one link and for many.
-    pub fn with_strategies(world: World, kind: E::Kind, combine: C) -> Self {
+    /// The same with these strategies for one link and for many; that for many may depend on the
+    /// node.
+    pub fn with_strategies(
+        world: World,
+        estimator: E::Kind,
+        combine: impl Fn(NodeId) -> C + 'static,
+    ) -> Self {
         let mut random = Random::new(world.seed, STARTS);
         let mut hosts: Vec<Host<E, C>> = Vec::with_capacity(world.hosts);
         for n in 0..world.hosts {
@@ -166,7 +172,7 @@ impl<E: LinkEstimator, C: Combine> Sim<E, C> {
             let line = started_line(raw, 0, offset);
             let seed = random.bits();
             hosts.push(Host {
-                node: fresh_node(&world, n, raw, line, seed, kind, combine.clone()),
+                node: fresh_node(&world, n, raw, line, seed, estimator, combine(id(n))),
                 oscillator,
                 random: Random::new(world.seed, STAMPS | purpose),
                 next_timeout: i64::MAX,
@@ -185,7 +191,8 @@ impl<E: LinkEstimator, C: Combine> Sim<E, C> {
         let paths = Paths::new(&world.paths, world.hosts, world.seed);
         let mut sim = Self {
             world,
-            strategies: (kind, combine),
+            estimator,
+            combine: Box::new(combine),
             hosts,
             paths,
             queue: Queue::new(),
@@ -387,13 +394,13 @@ impl<E: LinkEstimator, C: Combine> Sim<E, C> {
         self.kill(n);
         let away = self.random.unit() * 1e12 - 1e9;
         let seed = self.random.bits();
-        let (kind, combine) = (self.strategies.0, self.strategies.1.clone());
+        let (estimator, combine) = (self.estimator, (self.combine)(id(n)));
         let host = &mut self.hosts[n];
         host.down = false;
         host.oscillator.jump(away.round());
         let raw = whole(host.oscillator.read(self.now));
         let line = started_line(raw, self.now, offset);
-        host.node = fresh_node(&self.world, n, raw, line, seed, kind, combine);
+        host.node = fresh_node(&self.world, n, raw, line, seed, estimator, combine);
         self.attend(n);
     }
 
@@ -475,10 +482,11 @@ fn fresh_node<E: LinkEstimator, C: Combine>(
     raw: RawTime,
     line: VirtualLine,
     seed: u64,
-    kind: E::Kind,
+    estimator: E::Kind,
     combine: C,
 ) -> Node<E, C> {
-    let mut node = Node::with_strategies(world.node.clone(), raw, line, seed, kind, combine);
+    let config = world.node.clone();
+    let mut node = Node::with_strategies(config, raw, line, seed, estimator, combine);
     for other in (0..world.hosts).filter(|other| *other != n) {
         node.peer_found(Candidate {
             id: id(other),

@@ -3,7 +3,7 @@
 use parisync::consensus::{Combine, Reading, window};
 use parisync::link::LinkEstimator;
 use parisync::time::Span;
-use parisync::wire::ClockState;
+use parisync::wire::{ClockState, Tier};
 use serde::Serialize;
 
 use super::network::{Shown, Sim};
@@ -150,7 +150,8 @@ impl Observer {
 
     /// What it comes to.
     pub fn figures(mut self) -> Figures {
-        let looks = self.worst.len().max(1) as f64;
+        // Nothing seen is no number, not zero.
+        let looks = self.worst.len() as f64;
         let given = self.statistical.len().max(1) as f64;
         Figures {
             samples: self.samples,
@@ -228,6 +229,7 @@ fn best_bound<E: LinkEstimator, C: Combine>(
             raw_rate: 0.0,
             ready: true,
             key: 0,
+            tier: Tier::default(),
         });
     }
     Some(window(&readings)?.bound())

@@ -7,6 +7,7 @@
 mod attacks;
 mod bounds;
 mod churn;
+mod strategies;
 
 use parisync::node::NodeConfig;
 use parisync::time::Span;
