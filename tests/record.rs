@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use parisync::consensus::RobustMean;
-use parisync::link::Kalman;
+use parisync::consensus::Ensemble;
+use parisync::link::OneSided;
 use parisync::record::{Ending, Entry, RawScale, Reader, Replay, Verdict};
 use parisync::wire::ClockState;
 
@@ -102,7 +102,7 @@ fn has_settled(path: &Path, rounds: usize) -> bool {
 
 fn replay(path: &Path) -> Verdict {
     let reader = Reader::open(path).unwrap();
-    let replay = Replay::<_, Kalman, RobustMean>::new(reader, (), RobustMean);
+    let replay = Replay::<_, OneSided, Ensemble>::new(reader, (), Ensemble::default());
     replay.finish().unwrap()
 }
 
@@ -159,8 +159,11 @@ fn what_daemons_recorded_is_replayed_bit_by_bit() {
     bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
     let changed = dir.join("changed.rec");
     fs::write(&changed, bytes).unwrap();
-    let replay =
-        Replay::<_, Kalman, RobustMean>::new(Reader::open(&changed).unwrap(), (), RobustMean);
+    let replay = Replay::<_, OneSided, Ensemble>::new(
+        Reader::open(&changed).unwrap(),
+        (),
+        Ensemble::default(),
+    );
     let error = replay.finish().unwrap_err().to_string();
     assert!(error.contains("is not as it was recorded"), "{error}");
 

@@ -5,8 +5,6 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use parisync::consensus::RobustMean;
-use parisync::link::Kalman;
 use parisync::node::Node;
 use parisync::record::{Entry, Reader, apply, write};
 
@@ -32,7 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
     let small = header.config.inbound <= 256 && header.config.candidates <= 4_096;
     if small {
         let (config, now) = (header.config.clone(), header.now);
-        let mut node = Node::<Kalman, RobustMean>::new(config, now, header.line, header.seed);
+        let mut node = <Node>::new(config, now, header.line, header.seed);
         for entry in &found {
             apply(&mut node, entry);
         }

@@ -19,10 +19,11 @@ pub use join::{
     target,
 };
 pub use risk::liar_risk;
-pub use strategies::RobustMean;
+pub use strategies::{Ensemble, RobustMean};
 pub use window::{Window, tolerated_liars, window};
 
-use crate::time::Span;
+use crate::link::Likelihood;
+use crate::time::{RawTime, Span, VirtualLine, VirtualTime};
 use crate::wire::Tier;
 
 /// Most neighbours that can take part in one round.
@@ -64,6 +65,22 @@ pub enum Verdict {
     Falseticker,
     /// Its frequency disagrees with the majority.
     WrongRate,
+}
+
+/// One exchange with a neighbour that was believed in the last round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Observation {
+    /// Names the neighbour, as in its [`Reading`].
+    pub key: u64,
+    /// When, on our raw clock; stamps come a packet late, so this may lie in the past.
+    pub at: RawTime,
+    /// What its virtual clock showed then if both directions took equally long, and the fraction
+    /// of a nanosecond.
+    pub clock: (VirtualTime, f64),
+    /// One sigma of the noise of the stamps, ns.
+    pub stamp_sigma: f64,
+    /// What the delays leave possible.
+    pub likelihood: Likelihood,
 }
 
 /// Where a strategy wants the virtual clock to go.
@@ -112,6 +129,10 @@ pub struct Round<'a> {
     pub verdicts: &'a [Verdict],
     /// Until the next round.
     pub period: Span,
+    /// When, on our raw clock.
+    pub now: RawTime,
+    /// Our virtual clock.
+    pub line: VirtualLine,
 }
 
 impl<'a> Round<'a> {
@@ -131,11 +152,23 @@ pub trait Combine: Clone {
         true
     }
 
+    /// The clock became `line`, right to `sigma` (ns) and in frequency to `rate_sigma`, by other
+    /// means than corrections: it has joined the network.
+    fn join(&mut self, _now: RawTime, _line: &VirtualLine, _sigma: f64, _rate_sigma: f64) {}
+
+    /// An exchange is complete. Most strategies need only the readings.
+    fn observe(&mut self, _observation: &Observation) {}
+
     /// The correction that the round asks for.
     fn combine(&mut self, round: &Round<'_>) -> Correction;
 
     /// The clock is about to jump: what was carried over from earlier rounds is void.
     fn restart(&mut self) {}
+
+    /// How much our oscillator wanders, as a fraction per √s, if the strategy measures it.
+    fn wander(&self) -> Option<f64> {
+        None
+    }
 
     /// The node's place in a tree of time servers, for its neighbours.
     fn tier(&self) -> Tier {

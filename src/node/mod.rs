@@ -29,11 +29,11 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::consensus::{Combine, RobustMean};
-use crate::link::{Kalman, Link, LinkEstimator};
+use crate::consensus::{Combine, Ensemble};
+use crate::link::{Link, LinkEstimator, OneSided};
 use crate::time::{RawTime, Span, VirtualLine};
 use crate::topology::{Candidates, NodeId};
-use crate::wire::{Message, StampSource};
+use crate::wire::{ClockState, Message, StampSource};
 
 use clock::Clockwork;
 use rng::Rng;
@@ -78,7 +78,7 @@ pub enum Event {
     /// More peers are wanted; ask the engines for so many.
     WantPeers(usize),
     /// The clock's state changed.
-    State(crate::wire::ClockState),
+    State(ClockState),
     /// The virtual clock jumped by this much.
     Stepped(Span),
 }
@@ -114,7 +114,7 @@ const MOST_EVENTS: usize = 64;
 
 /// One node.
 #[derive(Debug, Clone)]
-pub struct Node<E: LinkEstimator = Kalman, C = RobustMean> {
+pub struct Node<E: LinkEstimator = OneSided, C = Ensemble> {
     config: NodeConfig,
     rng: Rng,
     slots: Vec<Option<Slot<E>>>,
@@ -185,6 +185,11 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         self.clock.view()
     }
 
+    /// How much our oscillator wanders, as a fraction per √s, as far as it is measured.
+    pub fn wander(&self) -> Option<f64> {
+        self.combine.wander()
+    }
+
     /// Totals since start.
     pub const fn totals(&self) -> Totals {
         self.totals
@@ -230,9 +235,15 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         };
         self.totals.received += 1;
         let before = slot.exchanges;
-        slot.receive(message, stamp.at, stamp.error, stamp.source);
+        let measured = slot.receive(message, stamp.at, stamp.error, stamp.source);
+        if self.clock.view.state == ClockState::Synchronized
+            && let Some(measured) = measured
+            && let Some(observation) = slot.observation(&measured)
+        {
+            self.combine.observe(&observation);
+        }
         slot.silent = 0;
-        let completed = slot.exchanges - before;
+        let completed = u64::from(slot.exchanges - before);
         self.totals.exchanges += completed;
         if message.wants_reply {
             slot.polled_us = true;

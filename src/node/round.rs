@@ -2,7 +2,7 @@
 
 use super::slot::Slot;
 use super::{Event, Node};
-use crate::consensus::{self, Combine, Gain, MAX_READINGS, Reading, Verdict, Window};
+use crate::consensus::{self, Combine, Gain, MAX_READINGS, Reading, Round, Verdict, Window};
 use crate::link::LinkEstimator;
 use crate::time::{Rate, RawTime, Span};
 use crate::wire::{ClockState, Tier};
@@ -16,7 +16,7 @@ const RATE_GAIN: (f64, f64) = (0.5, 0.1);
 /// How fast the leash's fixed point follows the oscillators around us, a round.
 const LEASH_GAIN: f64 = 0.02;
 
-/// Rounds that use the first of the gains.
+/// Rounds that have more to correct than to keep.
 const EAGER_ROUNDS: u32 = 10;
 
 /// Rounds in a row that must agree before the state changes.
@@ -127,7 +127,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let near = consensus::target(readings.as_slice(), was_settled)
             .is_some_and(|target| target.offset.abs() <= elsewhere(target.sigma));
         if was_settled && near {
-            self.enter(ClockState::Synchronized);
+            self.synchronized(ELSEWHERE, RATE_ARRIVED);
         } else {
             self.clock.joining_since = Some(now);
             self.clock.leash = None;
@@ -168,9 +168,15 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         };
         self.judge(readings);
         if self.clock.streak >= STREAK && now - since >= self.config.listen {
-            self.clock.settled_rounds = 0;
-            self.enter(ClockState::Synchronized);
+            self.synchronized(arrived, RATE_ARRIVED.max(4.0 * target.rate_sigma));
         }
+    }
+
+    /// The clock is right to `reach` ns and, in frequency, to `rate_reach`.
+    fn synchronized(&mut self, reach: f64, rate_reach: f64) {
+        self.clock.settled_rounds = 0;
+        self.clock.entered_with = (0.5 * reach, 0.5 * rate_reach);
+        self.enter(ClockState::Synchronized);
     }
 
     /// Follow the consensus by slewing; if the majority is elsewhere, join it.
@@ -190,10 +196,17 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         } else {
             self.clock.streak = 0;
         }
-        let correction = self.combine.combine(&consensus::Round {
+        let line = self.clock.view.line;
+        if self.clock.settled_rounds == 0 {
+            let (sigma, rate_sigma) = self.clock.entered_with;
+            self.combine.join(now, &line, sigma, rate_sigma);
+        }
+        let correction = self.combine.combine(&Round {
             readings: slice,
             verdicts: &verdicts[..readings.len],
             period,
+            now,
+            line,
         });
         let eager = self.clock.settled_rounds < EAGER_ROUNDS;
         let pick = |(first, then): (f64, f64)| if eager { first } else { then };

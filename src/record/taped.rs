@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use crossbeam::channel::{Sender, TrySendError};
 
 use super::entry::Entry;
-use crate::consensus::{Combine, RobustMean};
-use crate::link::{Kalman, LinkEstimator};
+use crate::consensus::{Combine, Ensemble};
+use crate::link::{LinkEstimator, OneSided};
 use crate::node::{ClockView, Event, LinkId, Node, RawStamp, Transmit};
 use crate::time::{RawTime, Span};
 use crate::topology::{Candidate, NodeId};
@@ -80,7 +80,7 @@ impl Drop for Tape {
 /// A node that writes its inputs down, if it has a tape. Messages have to be as they are on the
 /// wire, or the record says something else than the node was told.
 #[derive(Debug)]
-pub struct Taped<E: LinkEstimator = Kalman, C = RobustMean> {
+pub struct Taped<E: LinkEstimator = OneSided, C = Ensemble> {
     node: Node<E, C>,
     tape: Option<Tape>,
 }

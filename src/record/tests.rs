@@ -8,8 +8,8 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::consensus::RobustMean;
-use crate::link::{Belief, Exchange, Interval, Kalman, LinkEstimator, OscillatorSpec};
+use crate::consensus::Ensemble;
+use crate::link::{Belief, Exchange, Interval, LinkEstimator, OneSided, OscillatorSpec};
 use crate::node::{ClockView, Node, NodeConfig, RawStamp};
 use crate::testing::TempDir;
 use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
@@ -46,7 +46,7 @@ fn header(node: usize, config: NodeConfig) -> Header {
     let epoch = VirtualTime::from_nanos(1_800_000_000_000_000_000 + 70_000_000 * node as i64);
     Header::new(
         id(node),
-        ("kalman", "robust-mean"),
+        ("default", "default"),
         (RawScale::Virtual, None),
         now,
         VirtualLine::new(now, epoch, Rate::from_ppm(0.1)),
@@ -56,7 +56,7 @@ fn header(node: usize, config: NodeConfig) -> Header {
 }
 
 /// A node as `header` says.
-fn node<E: LinkEstimator>(header: &Header, kind: E::Kind) -> Node<E, RobustMean> {
+fn node<E: LinkEstimator>(header: &Header, kind: E::Kind) -> Node<E, Ensemble> {
     let config = header.config.clone();
     Node::with_strategies(
         config,
@@ -64,7 +64,7 @@ fn node<E: LinkEstimator>(header: &Header, kind: E::Kind) -> Node<E, RobustMean>
         header.line,
         header.seed,
         kind,
-        RobustMean,
+        Ensemble::default(),
     )
 }
 
@@ -134,7 +134,7 @@ fn reader(bytes: &[u8]) -> Result<Reader<&[u8]>, RecordError> {
 }
 
 fn replayed(bytes: &[u8]) -> Result<Verdict, RecordError> {
-    Replay::<_, Kalman, RobustMean>::new(reader(bytes)?, (), RobustMean).finish()
+    Replay::<_, OneSided, Ensemble>::new(reader(bytes)?, (), Ensemble::default()).finish()
 }
 
 fn entries(bytes: &[u8]) -> (Header, Vec<Entry>) {
@@ -159,7 +159,8 @@ fn a_replay_shows_every_clock_to_the_last_bit() {
     assert!(verdict.is_exact(), "{verdict:?}");
     assert_eq!(verdict.ending, Ending::Closed);
     assert!(verdict.rounds > 20, "{verdict:?}");
-    let replay = Replay::<_, Kalman, RobustMean>::new(reader(&bytes).unwrap(), (), RobustMean);
+    let replay =
+        Replay::<_, OneSided, Ensemble>::new(reader(&bytes).unwrap(), (), Ensemble::default());
     let rounds: Vec<Round> = replay.map(Result::unwrap).collect();
     assert_eq!(rounds.len() as u64, verdict.rounds);
     let round = rounds.last().unwrap();
@@ -340,7 +341,7 @@ impl LinkEstimator for Blind {
 fn other_strategies_at_the_same_pace_send_the_same_packets() {
     let (bytes, _) = recorded(16);
     let (header, entries) = entries(&bytes);
-    let mut leader = node::<Kalman>(&header, ());
+    let mut leader = node::<OneSided>(&header, ());
     let mut follower = node::<Blind>(&header, ());
     let mut alone = node::<Blind>(&header, ());
     let (mut followed, mut strayed) = (0, 0);
@@ -376,7 +377,7 @@ proptest! {
             bound_growth: Rate::from_fraction(number(3)),
             liar_risk: number(4),
             last_offset: number(5),
-            ..node::<Kalman>(&header(0, NodeConfig::default()), ()).clock()
+            ..node::<OneSided>(&header(0, NodeConfig::default()), ()).clock()
         };
         let entry = Entry::Clock { t: RawTime::from_nanos(i64::MAX), view };
         let bytes = rewritten(&header(0, NodeConfig::default()), vec![entry]);

@@ -12,7 +12,9 @@ use super::local::LocalClock;
 use super::port::Port;
 use super::steer::Steerer;
 use super::{ServiceError, state::State};
+use crate::consensus::strategies::CombineKind;
 use crate::export::status::ClockReading;
+use crate::link::estimators::EstimatorKind;
 use crate::node::{Lie, Node, NodeConfig};
 use crate::record::{Header, RawScale, Recorder, Taped};
 use crate::security::{Identity, Limits, Sessions};
@@ -44,7 +46,7 @@ pub struct Blueprint {
 }
 
 /// The strategies of a node, as records name them.
-const STRATEGIES: (&str, &str) = ("kalman", "robust-mean");
+const STRATEGIES: (&str, &str) = (EstimatorKind::Default.name(), CombineKind::Default.name());
 
 /// A node in parts: what the threads, or the one loop, put to work.
 pub struct Parts {

@@ -1,7 +1,10 @@
 //! One file per subcommand; prints; no logic.
 
 mod cost;
+mod estimators;
+mod limit;
 mod replay;
+mod report;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,9 +14,12 @@ use clap::{CommandFactory, Parser, Subcommand};
 use parisync::cli::{CliError, Exit, complain, usage};
 
 use crate::cost::CostError;
+use crate::limit::LimitError;
 use crate::output::Format;
 use crate::replay::ReplayError;
+use crate::report::ReportError;
 use crate::run::RunError;
+use crate::scenario::ScenarioError;
 
 /// What every subcommand's exit code means; shown by `--help`.
 const EXIT_CODES: &str = "\
@@ -45,6 +51,12 @@ struct Cli {
 enum Command {
     /// Processor time, memory, wake-ups and cold start of one node among others on loopback
     Cost(crate::cost::Options),
+    /// Link estimators and combinations compared in simulated networks with exact truth
+    Estimators(estimators::Options),
+    /// How small the errors can be: limits of the whole network's estimation problem
+    Limit(limit::Options),
+    /// Show runs as one page: errors over time, distributions, stability, bounds
+    Report(report::Args),
     /// Live through what `parisync run --record` wrote: is it the same to the last bit, and what
     /// would other estimators have made of it?
     Replay(replay::Args),
@@ -56,6 +68,21 @@ pub enum BenchError {
     /// `cost` measured nothing.
     #[error(transparent)]
     Cost(#[from] CostError),
+    /// A scenario cannot be read.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// There is no limit to tell.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// The default strategies are not as good as they have to be.
+    #[error("{count} figures are beyond their limits")]
+    Limits {
+        /// How many.
+        count: usize,
+    },
+    /// There is no report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// Records could not be replayed.
     #[error(transparent)]
     Replay(#[from] ReplayError),
@@ -79,12 +106,14 @@ impl BenchError {
     /// What the process exits with.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread) | Self::Run(_) => {
-                Exit::Misused
-            }
+            Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread)
+            | Self::Report(_)
+            | Self::Scenario(_)
+            | Self::Limit(_)
+            | Self::Run(_) => Exit::Misused,
             Self::Replay(ReplayError::Died) => Exit::Failed,
             Self::Replay(_) => Exit::Misused,
-            Self::Cost(_) | Self::NotExact { .. } => Exit::Failed,
+            Self::Cost(_) | Self::Limits { .. } | Self::NotExact { .. } => Exit::Failed,
             Self::Output(error) => error.exit(),
         }
     }
@@ -99,6 +128,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.command {
         Command::Cost(options) => cost::run(&options, cli.output),
+        Command::Estimators(options) => estimators::run(&options, cli.output),
+        Command::Limit(options) => limit::run(&options, cli.output),
+        Command::Report(args) => report::run(&args, cli.output),
         Command::Replay(args) => replay::run(&args, cli.output),
     };
     let exit = match result {

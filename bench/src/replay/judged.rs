@@ -91,38 +91,44 @@ impl LinkEstimator for Judged {
 
 #[cfg(test)]
 mod tests {
+    use parisync::link::{Link, OneWay};
+    use parisync::time::{RawTime, Span};
+
     use super::*;
 
-    fn exchange(at: f64, offset: f64, half_delay: f64) -> Exchange {
-        Exchange {
-            at,
-            offset,
-            half_delay,
-            stamp_sigma: 1.0,
-        }
+    /// An exchange at second `n` over a path that is 10 µs long, and `slow` ns more on the way out;
+    /// the peer's clock is ours.
+    fn exchange<E: LinkEstimator>(link: &mut Link<E>, n: i64, slow: i64) {
+        let at = |ns: i64| RawTime::from_nanos(n * 1_000_000_000 + ns);
+        let forward = OneWay::forward(at(0), at(10_000 + slow), Span::ZERO);
+        let reverse = OneWay::reverse(at(50_000), at(60_000), Span::ZERO);
+        link.limit(&forward);
+        link.limit(&reverse);
+        link.exchange(&forward, &reverse);
     }
 
     #[test]
     fn judged_is_the_estimator_within_and_foresees_what_it_would_have() {
         let spec = OscillatorSpec::default();
-        let mut judged = Judged::new(EstimatorKind::Kalman, &spec);
-        let mut plain = AnyEstimator::new(EstimatorKind::Kalman, &spec);
+        let mut judged: Link<Judged> = Link::new(EstimatorKind::Kalman, spec);
+        let mut plain: Link<AnyEstimator> = Link::new(EstimatorKind::Kalman, spec);
         for n in 0..40 {
-            let slow = if n % 4 == 0 { 0.0 } else { 400.0 };
-            let next = exchange(f64::from(n), 100.0 * f64::from(n) + slow, 1_000.0 + slow);
-            let expected = plain.at(next.at);
-            judged.update(&next);
-            plain.update(&next);
-            assert_eq!(judged.at(50.0), plain.at(50.0));
-            let last = judged.last();
-            assert_eq!(
-                last.map(|l| l.residual),
-                expected.map(|b| next.offset - b.offset)
-            );
+            let slow = if n % 4 == 0 { 0 } else { 4_000 };
+            exchange(&mut judged, n, slow);
+            exchange(&mut plain, n, slow);
+            let now = RawTime::from_nanos(n * 1_000_000_000 + 100_000);
+            assert_eq!(judged.estimate(now), plain.estimate(now));
+            let last = judged.estimator().last();
+            assert_eq!(last.is_some(), n > 0, "nothing is foreseen of the first");
             if let Some(last) = last {
-                assert_eq!(last.low_delay, n >= 16 && slow == 0.0, "{n}");
+                assert_eq!(last.exchange, n as u64 + 1);
+                assert_eq!(last.low_delay, n >= 16 && slow == 0, "{n}");
+                // What is slow on the way out seems half as much ahead.
+                let seen = slow as f64 / 2.0;
+                assert!((last.residual - seen).abs() < 2_000.0, "{n} {last:?}");
+                assert!(last.sigma > 0.0);
             }
         }
-        assert_eq!(judged.exchanges(), 40);
+        assert_eq!(judged.estimator().exchanges(), 40);
     }
 }

@@ -90,7 +90,7 @@ fn options(files: Vec<PathBuf>) -> Options {
     Options {
         files,
         estimators: EstimatorKind::ALL.to_vec(),
-        combines: vec![CombineKind::Median, CombineKind::RobustMean],
+        combines: vec![CombineKind::Median, CombineKind::Default],
         same_host: true,
     }
 }
@@ -120,7 +120,7 @@ fn records_are_exact_and_strategies_are_set_against_the_truth() {
             .unwrap()
     };
     // The strategy that was recorded is the recorded clock.
-    let own = row("kalman", "robust-mean");
+    let own = row("default", "default");
     assert_eq!(own.from_recorded_max_ns, Some(0.0), "{own:?}");
     assert_eq!(own.synchronized, 1.0);
     assert!(own.residuals > 10, "{own:?}");

@@ -1,8 +1,9 @@
 //! The statistics of one node in a run.
 
-use super::summary::{Record, percentile};
+use super::summary::Record;
 use super::swarm::NodeSample;
 use super::truth::is_beyond;
+use crate::present::histogram::quantile;
 use crate::wire::ClockState;
 
 /// What one node did, against the truth.
@@ -37,7 +38,7 @@ impl NodeStats {
                 .filter_map(|(sample, _)| bound(&sample.nodes[node]))
                 .collect();
             bounds.sort_unstable();
-            percentile(&bounds, 50)
+            quantile(&bounds, 0.5)
         };
         let broken = |bound: fn(&NodeSample) -> Option<i64>| {
             let broken = ticks().filter(|(sample, truth)| {

@@ -4,10 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{
-    Cnv, Gradient, LoopConsistent, MeanCoupling, Median, Midpoint, RobustMean, Skewless, Tiers,
-    TrimmedMean,
+    Cnv, Ensemble, Gradient, LoopConsistent, MeanCoupling, Median, Midpoint, RobustMean, Skewless,
+    Tiers, TrimmedMean,
 };
-use crate::consensus::{Combine, Correction, Round};
+use crate::consensus::{Combine, Correction, Observation, Round};
+use crate::time::{RawTime, VirtualLine};
 use crate::wire::Tier;
 
 /// Names a strategy for many links.
@@ -35,7 +36,7 @@ pub enum CombineKind {
     LoopConsistent,
     /// [`RobustMean`].
     RobustMean,
-    /// What a node uses unless told otherwise.
+    /// What a node uses unless told otherwise: [`Ensemble`].
     #[default]
     Default,
 }
@@ -99,6 +100,10 @@ impl FromStr for CombineKind {
 
 /// Any strategy for many links.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one in a node, and what a box would save is needed for the default"
+)]
 pub enum AnyCombine {
     /// [`CombineKind::MeanCoupling`].
     MeanCoupling(MeanCoupling),
@@ -120,6 +125,8 @@ pub enum AnyCombine {
     LoopConsistent(LoopConsistent),
     /// [`CombineKind::RobustMean`].
     RobustMean(RobustMean),
+    /// [`CombineKind::Default`].
+    Ensemble(Ensemble),
 }
 
 /// The same of whichever strategy it is.
@@ -136,6 +143,7 @@ macro_rules! each {
             AnyCombine::Tiers($strategy) => $do,
             AnyCombine::LoopConsistent($strategy) => $do,
             AnyCombine::RobustMean($strategy) => $do,
+            AnyCombine::Ensemble($strategy) => $do,
         }
     };
 }
@@ -155,7 +163,8 @@ impl AnyCombine {
             CombineKind::Skewless => Self::Skewless(Skewless::default()),
             CombineKind::Tiers => Self::Tiers(Tiers::new(own)),
             CombineKind::LoopConsistent => Self::LoopConsistent(LoopConsistent),
-            CombineKind::RobustMean | CombineKind::Default => Self::RobustMean(RobustMean),
+            CombineKind::RobustMean => Self::RobustMean(RobustMean),
+            CombineKind::Default => Self::Ensemble(Ensemble::default()),
         }
     }
 }
@@ -177,6 +186,18 @@ impl Combine for AnyCombine {
 
     fn restart(&mut self) {
         each!(self, strategy => strategy.restart());
+    }
+
+    fn join(&mut self, now: RawTime, line: &VirtualLine, sigma: f64, rate_sigma: f64) {
+        each!(self, strategy => strategy.join(now, line, sigma, rate_sigma));
+    }
+
+    fn observe(&mut self, observation: &Observation) {
+        each!(self, strategy => strategy.observe(observation));
+    }
+
+    fn wander(&self) -> Option<f64> {
+        each!(self, strategy => strategy.wander())
     }
 
     fn tier(&self) -> Tier {

@@ -7,6 +7,7 @@
 mod any;
 mod clocks;
 mod cnv;
+mod ensemble;
 mod gradient;
 mod loop_consistent;
 mod mean_coupling;
@@ -19,6 +20,7 @@ mod trimmed_mean;
 
 pub use any::{AnyCombine, CombineKind, ParseCombineKindError};
 pub use cnv::Cnv;
+pub use ensemble::Ensemble;
 pub use gradient::Gradient;
 pub use loop_consistent::LoopConsistent;
 pub use mean_coupling::MeanCoupling;
@@ -34,7 +36,7 @@ pub(super) mod tests {
     use crate::consensus::gate::tests::reading;
     use crate::consensus::{Combine, Correction, MAX_READINGS, Reading, Round, Verdict};
     use crate::consensus::{admit, judge};
-    use crate::time::Span;
+    use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 
     /// Ready readings with these offsets, ns.
     pub(in crate::consensus) fn readings(offsets: &[f64]) -> Vec<Reading> {
@@ -57,6 +59,12 @@ pub(super) mod tests {
             readings,
             verdicts,
             period: Span::from_secs(1),
+            now: RawTime::from_nanos(0),
+            line: VirtualLine::new(
+                RawTime::from_nanos(0),
+                VirtualTime::from_nanos(0),
+                Rate::ZERO,
+            ),
         })
     }
 }

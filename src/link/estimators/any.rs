@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Arvind, CodedPairs, Convex, Kalman, MinRtt, PacketInterval, Regression};
+use super::{Arvind, CodedPairs, Convex, Kalman, MinRtt, OneSided, PacketInterval, Regression};
 use crate::link::{Belief, Direction, Exchange, Interval, LinkEstimator, OscillatorSpec};
 
 /// The estimators by name.
@@ -23,7 +23,7 @@ pub enum EstimatorKind {
     CodedPairs,
     /// [`Kalman`].
     Kalman,
-    /// What a node uses if nothing else is asked for.
+    /// [`OneSided`], what a node uses if nothing else is asked for.
     #[default]
     Default,
 }
@@ -95,8 +95,10 @@ pub enum AnyEstimator {
     PacketInterval(PacketInterval),
     /// [`EstimatorKind::CodedPairs`].
     CodedPairs(CodedPairs),
-    /// [`EstimatorKind::Kalman`] and [`EstimatorKind::Default`].
+    /// [`EstimatorKind::Kalman`].
     Kalman(Kalman),
+    /// [`EstimatorKind::Default`].
+    OneSided(OneSided),
 }
 
 /// The same call on whichever it is.
@@ -110,6 +112,7 @@ macro_rules! each {
             AnyEstimator::PacketInterval($one) => $call,
             AnyEstimator::CodedPairs($one) => $call,
             AnyEstimator::Kalman($one) => $call,
+            AnyEstimator::OneSided($one) => $call,
         }
     };
 }
@@ -125,7 +128,8 @@ impl LinkEstimator for AnyEstimator {
             EstimatorKind::Arvind => Self::Arvind(Arvind::new((), spec)),
             EstimatorKind::PacketInterval => Self::PacketInterval(PacketInterval::new((), spec)),
             EstimatorKind::CodedPairs => Self::CodedPairs(CodedPairs::new((), spec)),
-            EstimatorKind::Kalman | EstimatorKind::Default => Self::Kalman(Kalman::new((), spec)),
+            EstimatorKind::Kalman => Self::Kalman(Kalman::new((), spec)),
+            EstimatorKind::Default => Self::OneSided(OneSided::new((), spec)),
         }
     }
 

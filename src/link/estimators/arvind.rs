@@ -21,7 +21,7 @@ use crate::link::{Belief, Exchange, Interval, LinkEstimator, OscillatorSpec};
 /// Messages of the mean at most.
 const MOST: usize = 64;
 /// Messages it is taken over however long ago they were.
-const FEWEST: usize = 8;
+const FEWEST: u16 = 8;
 /// Beyond so many standard deviations no f64 probability is left.
 const MOST_SIGMAS: f64 = 40.0;
 
@@ -69,7 +69,7 @@ impl LinkEstimator for Arvind {
     fn new((): (), spec: &OscillatorSpec) -> Self {
         Self {
             floor: DelayFloor::new(),
-            window: Window::new(spec),
+            window: Window::new(spec, FEWEST),
         }
     }
 
@@ -83,7 +83,8 @@ impl LinkEstimator for Arvind {
             variance: (sigma * sigma) as f32,
             forward: true,
         });
-        self.window.fit_line(FEWEST);
+        self.window.settle();
+        self.window.fit_line();
     }
 
     fn at(&self, at: f64) -> Option<Belief> {

@@ -28,7 +28,7 @@ const PAIR: f64 = 2e-3;
 const ALONE: u8 = 8;
 /// Probes of both directions between which the line goes at most, and at least.
 const MOST: usize = 96;
-const FEWEST: usize = 16;
+const FEWEST: u16 = 16;
 /// Share of the probes that are support vectors.
 const SUPPORT: f64 = 0.3;
 /// Newton steps for each exchange; they start from the last line.
@@ -79,18 +79,20 @@ impl CodedPairs {
     /// Moves the line of the last exchange to the middle of the gap as it is now.
     fn train(&mut self) {
         let window = &mut self.window;
-        if window.len() < FEWEST || window.fit().is_none() {
-            window.fit_between(FEWEST, |_| true);
+        if window.len() < usize::from(FEWEST) || window.fit().is_none() {
+            window.settle();
+            window.fit_between(|_| true);
             return;
         }
         for _ in 0..STEPS {
             let Some(line) = window.fit().copied() else {
                 return;
             };
+            window.settle();
             // Within the margin lies the wanted share of the probes.
-            let margin = window.quantile(&line, FEWEST, SUPPORT);
+            let margin = window.quantile(&line, SUPPORT);
             let mut support = Moments::default();
-            for probe in window.recent(FEWEST) {
+            for probe in window.recent() {
                 if probe.distance(&line) <= margin {
                     let shift = if probe.forward { margin } else { -margin };
                     let variance = f64::from(probe.variance);
@@ -109,7 +111,7 @@ impl LinkEstimator for CodedPairs {
     fn new((): (), spec: &OscillatorSpec) -> Self {
         Self {
             sides: [Side::new(); 2],
-            window: Window::new(spec),
+            window: Window::new(spec, FEWEST),
         }
     }
 

@@ -33,7 +33,7 @@ const BEST: f64 = 0.5;
 /// Minima that the line goes through.
 const MINIMA: usize = 16;
 /// Minima that the line goes through at least, however old they are.
-const FEWEST_MINIMA: usize = 6;
+const FEWEST_MINIMA: u16 = 6;
 
 #[derive(Debug, Clone, Copy)]
 struct Stage {
@@ -96,7 +96,7 @@ impl LinkEstimator for MinRtt {
     fn new((): (), spec: &OscillatorSpec) -> Self {
         Self {
             register: [None; STAGES],
-            minima: Window::new(spec),
+            minima: Window::new(spec, FEWEST_MINIMA),
             jitter: f64::INFINITY,
             spikes: 0,
         }
@@ -133,7 +133,8 @@ impl LinkEstimator for MinRtt {
             variance: (noise * noise) as f32,
             forward: true,
         });
-        self.minima.fit_line(FEWEST_MINIMA);
+        self.minima.settle();
+        self.minima.fit_line();
     }
 
     fn at(&self, at: f64) -> Option<Belief> {

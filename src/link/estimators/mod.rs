@@ -8,13 +8,14 @@ mod fit;
 mod floor;
 mod kalman;
 mod min_rtt;
+mod one_sided;
 mod packet_interval;
 mod quantile;
 mod regression;
 mod ring;
 mod spacing;
 #[cfg(test)]
-mod testing;
+pub(in crate::link) mod testing;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -25,5 +26,6 @@ pub use coded_pairs::CodedPairs;
 pub use convex::Convex;
 pub use kalman::Kalman;
 pub use min_rtt::MinRtt;
+pub use one_sided::OneSided;
 pub use packet_interval::PacketInterval;
 pub use regression::Regression;

@@ -22,7 +22,7 @@ use crate::link::{Belief, Direction, Exchange, Interval, LinkEstimator, Oscillat
 
 /// Packets of both directions that the line goes through at most, and at least.
 const MOST: usize = 96;
-const FEWEST: usize = 12;
+const FEWEST: u16 = 12;
 /// Packets further than this from the median are left out, in units of the spread below it, where
 /// no queue reaches.
 const MOST_SIGMAS: f64 = 3.0;
@@ -51,7 +51,7 @@ impl LinkEstimator for PacketInterval {
                 last: None,
                 spacing: Spacing::new(),
             }; 2],
-            window: Window::new(spec),
+            window: Window::new(spec, FEWEST),
         }
     }
 
@@ -62,7 +62,7 @@ impl LinkEstimator for PacketInterval {
             .last
             .replace(*packet)
             .is_some_and(|before| side.spacing.preserved(&before, packet, rate));
-        if preserved || self.window.len() < FEWEST {
+        if preserved || self.window.len() < usize::from(FEWEST) {
             let sigma = side.spacing.tolerance().max(packet.error).max(STAMP_FLOOR);
             self.window.push(Sample {
                 at: packet.at,
@@ -75,12 +75,14 @@ impl LinkEstimator for PacketInterval {
 
     fn update(&mut self, _exchange: &Exchange) {
         let window = &mut self.window;
-        window.fit_between(FEWEST, |_| true);
+        window.settle();
+        window.fit_between(|_| true);
         if let Some(line) = window.fit().copied() {
-            let middle = window.quantile(&line, FEWEST, 0.5);
-            let spread = middle - window.quantile(&line, FEWEST, ONE_SIGMA_BELOW);
+            window.settle();
+            let middle = window.quantile(&line, 0.5);
+            let spread = middle - window.quantile(&line, ONE_SIGMA_BELOW);
             let most = MOST_SIGMAS * spread.max(STAMP_FLOOR);
-            window.fit_between(FEWEST, |s| (s.distance(&line) - middle).abs() <= most);
+            window.fit_between(|s| (s.distance(&line) - middle).abs() <= most);
         }
     }
 

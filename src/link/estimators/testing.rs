@@ -1,13 +1,13 @@
 //! A simulated link for the tests of the estimators: an oscillator that wanders, paths that queue.
 
-use crate::link::{Estimate, Exchange, Link, LinkEstimator, OneWay, OscillatorSpec};
+use crate::link::{Estimate, Exchange, Link, LinkEstimator, OneWay, OscillatorSpec, PathNoise};
 use crate::time::{RawTime, Span};
 
 /// Repeatable random numbers (Vigna's SplitMix64).
-pub(super) struct Random(u64);
+pub(in crate::link) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::link) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -20,15 +20,15 @@ impl Random {
     }
 
     /// Evenly from 0 to 1, neither of them.
-    pub(super) fn uniform(&mut self) -> f64 {
+    pub(in crate::link) fn uniform(&mut self) -> f64 {
         ((self.bits() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
     }
 
-    pub(super) fn exponential(&mut self, mean: f64) -> f64 {
+    pub(in crate::link) fn exponential(&mut self, mean: f64) -> f64 {
         -mean * self.uniform().ln()
     }
 
-    pub(super) fn gaussian(&mut self) -> f64 {
+    pub(in crate::link) fn gaussian(&mut self) -> f64 {
         let (radius, angle) = (self.uniform(), self.uniform());
         (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
     }
@@ -225,5 +225,6 @@ pub(super) fn exchange(at: f64, offset: f64, half_delay: f64) -> Exchange {
         offset,
         half_delay,
         stamp_sigma: 20.0,
+        likelihood: PathNoise::default().take(half_delay),
     }
 }

@@ -32,14 +32,21 @@ pub(super) struct Window<const N: usize> {
     pub(super) prior: Prior,
     samples: Ring<Sample, N>,
     fit: Option<Fit>,
+    /// Samples that are kept however old they are.
+    fewest: u16,
+    /// Samples that are too old.
+    old: u16,
 }
 
 impl<const N: usize> Window<N> {
-    pub(super) fn new(spec: &OscillatorSpec) -> Self {
+    /// A line that goes through the last `fewest` samples, however old they are.
+    pub(super) fn new(spec: &OscillatorSpec, fewest: u16) -> Self {
         Self {
             prior: Prior::new(spec),
             samples: Ring::new(),
             fit: None,
+            fewest,
+            old: 0,
         }
     }
 
@@ -55,9 +62,9 @@ impl<const N: usize> Window<N> {
         self.samples.newest()
     }
 
-    /// The samples that are young enough for the best line's end ([`Prior::window`]), oldest
-    /// first; the last `fewest` however old they are.
-    pub(super) fn recent(&self, fewest: usize) -> impl Iterator<Item = &Sample> + Clone {
+    /// Finds out which samples are young enough for the best line's end ([`Prior::window`]), before
+    /// lines are drawn through them.
+    pub(super) fn settle(&mut self) {
         let (mut sum, mut first, mut last) = (0.0, f64::INFINITY, f64::NEG_INFINITY);
         for sample in self.samples.iter() {
             sum += f64::from(sample.variance);
@@ -67,28 +74,29 @@ impl<const N: usize> Window<N> {
         let scatter = self.fit.map_or(1.0, |fit| fit.scatter);
         let spacing = (last - first) / (count.max(2) - 1) as f64;
         let reach = self.prior.window(scatter * sum / count as f64, spacing);
-        let old = count.saturating_sub(fewest);
-        let skip = self
-            .samples
-            .iter()
-            .take(old)
-            .take_while(move |s| last - s.at > reach);
-        self.samples.iter().skip(skip.count())
+        let most = count.saturating_sub(usize::from(self.fewest));
+        let oldest = self.samples.iter().take(most);
+        self.old = oldest.take_while(|s| last - s.at > reach).count() as u16;
+    }
+
+    /// The samples that are young enough, oldest first.
+    pub(super) fn recent(&self) -> impl Iterator<Item = &Sample> + Clone {
+        self.samples.iter().skip(usize::from(self.old))
     }
 
     /// A line through the recent samples.
-    pub(super) fn fit_line(&mut self, fewest: usize) {
+    pub(super) fn fit_line(&mut self) {
         let mut sums = Moments::default();
-        for sample in self.recent(fewest) {
+        for sample in self.recent() {
             sums.add(sample.at, sample.offset, f64::from(sample.variance));
         }
         self.fit = Fit::line(&sums, &self.prior);
     }
 
     /// A line halfway between the recent limits from above and from below that `keep` lets pass.
-    pub(super) fn fit_between(&mut self, fewest: usize, keep: impl Fn(&Sample) -> bool) {
+    pub(super) fn fit_between(&mut self, keep: impl Fn(&Sample) -> bool) {
         let (mut above, mut below) = (Moments::default(), Moments::default());
-        for sample in self.recent(fewest).filter(|sample| keep(sample)) {
+        for sample in self.recent().filter(|sample| keep(sample)) {
             let side = if sample.forward {
                 &mut above
             } else {
@@ -100,10 +108,10 @@ impl<const N: usize> Window<N> {
     }
 
     /// The distance from the line below which this share of the recent limits is, ns.
-    pub(super) fn quantile(&self, line: &Fit, fewest: usize, share: f64) -> f64 {
+    pub(super) fn quantile(&self, line: &Fit, share: f64) -> f64 {
         let mut distances = [0.0; N];
         let mut count = 0;
-        for (slot, sample) in distances.iter_mut().zip(self.recent(fewest)) {
+        for (slot, sample) in distances.iter_mut().zip(self.recent()) {
             *slot = sample.distance(line);
             count += 1;
         }
@@ -140,6 +148,7 @@ impl<const N: usize> Window<N> {
             && fit.confine(at, interval, &prior)
         {
             self.samples.drop_oldest(self.samples.len() / 2);
+            self.old = 0;
         }
     }
 }
