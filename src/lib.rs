@@ -14,6 +14,7 @@
 //! - [`export`]: status for others to read
 //! - [`config`]: TOML to a checked configuration
 //! - [`service`]: the daemon: threads, sockets, queues, signals, privileges
+//! - [`present`]: numbers, dates and machine facts as people read them
 //! - [`cli`]: one file per subcommand
 
 #![forbid(unsafe_code)]
@@ -26,6 +27,7 @@ pub mod engine;
 pub mod export;
 pub mod link;
 pub mod node;
+pub mod present;
 pub mod security;
 pub mod service;
 #[cfg(test)]

@@ -8,11 +8,10 @@ mod peers;
 mod run;
 mod text;
 mod tracking;
-mod utc;
 mod validate;
 mod waitsync;
 
-pub use output::{CliError, Context, Exit, Format};
+pub use output::{CliError, Context, Exit, Format, complain, print, usage};
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -76,7 +75,7 @@ enum Command {
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(error) => return output::usage(&error, &mut Cli::command()),
+        Err(error) => return usage(&error, &Cli::command()),
     };
     let context = Context::new(cli.output, cli.socket);
     output::finish(match cli.command {

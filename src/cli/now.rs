@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::output::{CliError, Context, Exit};
 use super::text::state;
-use super::utc;
 use crate::export::status::ClockReading;
+use crate::present::utc;
 use crate::time::{Span, VirtualTime};
 use crate::wire::ClockState;
 

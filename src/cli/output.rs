@@ -31,6 +31,16 @@ pub enum Exit {
     Misused,
 }
 
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::SUCCESS,
+            Exit::Failed => Self::from(1),
+            Exit::Misused => Self::from(2),
+        }
+    }
+}
+
 /// Why a subcommand did not do what it was asked; printed as one line.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -120,7 +130,7 @@ impl Context {
 ///
 /// # Errors
 /// Standard output is closed or full.
-pub(super) fn print(text: &str) -> Result<(), CliError> {
+pub fn print(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
@@ -133,27 +143,25 @@ pub(super) fn finish(result: Result<Exit, CliError>) -> ExitCode {
         Ok(exit) => exit,
         Err(error) => {
             if error.exit() != Exit::Done {
-                complain(&error.to_string());
+                complain("parisync", &error.to_string());
             }
             error.exit()
         }
     };
-    match exit {
-        Exit::Done => ExitCode::SUCCESS,
-        Exit::Failed => ExitCode::from(1),
-        Exit::Misused => ExitCode::from(2),
-    }
+    exit.into()
 }
 
-/// One line on standard error, whatever the text has in it.
-fn complain(text: &str) {
+/// One line of `program` on standard error, whatever the text has in it.
+pub fn complain(program: &str, text: &str) {
     let line: Vec<&str> = text.split_whitespace().collect();
     // If standard error is gone there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "parisync: {}", line.join(" "));
+    let _ = writeln!(io::stderr(), "{program}: {}", line.join(" "));
 }
 
-/// Help and version as they are; anything else as one line.
-pub(super) fn usage(error: &clap::Error, command: &mut clap::Command) -> ExitCode {
+/// Shows why the arguments of `command` were not taken: help and version as they are, anything else
+/// as one line.
+pub fn usage(error: &clap::Error, command: &clap::Command) -> ExitCode {
+    let program = command.get_name();
     match error.kind() {
         Usage::DisplayHelp | Usage::DisplayVersion => {
             let text = error.render();
@@ -165,12 +173,12 @@ pub(super) fn usage(error: &clap::Error, command: &mut clap::Command) -> ExitCod
                 .map(clap::Command::get_name)
                 .filter(|name| *name != "help")
                 .collect();
-            complain(&format!(
-                "say what to do: one of {}; `parisync --help` explains them",
-                commands.join(", ")
-            ));
+            let commands = commands.join(", ");
+            let text =
+                format!("say what to do: one of {commands}; `{program} --help` explains them");
+            complain(program, &text);
         }
-        _ => complain(&usage_line(&error.to_string())),
+        _ => complain(program, &usage_line(&error.to_string())),
     }
     ExitCode::from(2)
 }

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use super::output::{CliError, Context, Exit};
-use super::text::{columns, ppm_or_dash, signed, span_or_dash, stamps, state};
+use super::text::{ppm_or_dash, signed, span_or_dash, stamps, state};
 use crate::export::status::{Peer, Use};
+use crate::present::text::columns;
 use crate::time::Span;
 use crate::topology::FoundBy;
 

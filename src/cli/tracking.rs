@@ -1,9 +1,9 @@
 //! `parisync tracking`: the state of this node's clock.
 
 use super::output::{CliError, Context, Exit};
-use super::text::{columns, signed, span_or_dash, state};
-use super::utc;
+use super::text::{signed, span_or_dash, state};
 use crate::export::status::Tracking;
+use crate::present::{text::columns, utc};
 use crate::time::VirtualTime;
 
 /// Asks the daemon and prints.

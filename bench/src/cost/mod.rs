@@ -17,7 +17,7 @@ use parisync::export::status::Counters;
 
 use node::{Network, Node};
 use procfs::Snapshot;
-pub(crate) use report::{Report, table};
+pub use report::{Report, table};
 
 /// How long the network, or the node, may take to find its time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ const BOUND: i64 = 1_000_000;
 
 /// What to measure and for how long.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Options {
+pub struct Options {
     /// Neighbours of the node that is measured
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=32))]
     neighbours: u8,
@@ -57,7 +57,7 @@ pub(crate) struct Options {
 /// How nodes find each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Discovery {
+pub enum Discovery {
     /// Each is told of all others
     Static,
     /// Through the DHT, from one address; needs a daemon with it
@@ -66,7 +66,7 @@ pub(crate) enum Discovery {
 
 /// Why nothing was measured.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CostError {
+pub enum CostError {
     /// There is no daemon to run.
     #[error("{} cannot be run: {source}; build it with `cargo build --release`, or name it with --binary", path.display())]
     NoBinary {
@@ -106,7 +106,10 @@ pub(crate) enum CostError {
 }
 
 /// Measures with each kind of discovery that was asked for.
-pub(crate) fn run(options: &Options) -> Result<Vec<Report>, CostError> {
+///
+/// # Errors
+/// See [`CostError`].
+pub fn run(options: &Options) -> Result<Vec<Report>, CostError> {
     if options.single_thread && options.discovery.contains(&Discovery::Dht) {
         return Err(CostError::NoDhtInOneThread);
     }

@@ -10,7 +10,7 @@ use super::procfs::{Memory, Spent};
 
 /// What one node cost.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Report {
+pub struct Report {
     /// How it found its neighbours.
     pub(super) discovery: Discovery,
     /// It ran in one thread.
@@ -100,7 +100,7 @@ pub(super) fn threads(spent: &Spent) -> Vec<ThreadCost> {
 }
 
 /// The reports side by side, a line for each figure.
-pub(crate) fn table(reports: &[Report]) -> String {
+pub fn table(reports: &[Report]) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &dyn Fn(&Report) -> String| {
         let cells: String = reports

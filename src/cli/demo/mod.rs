@@ -5,7 +5,6 @@
 
 mod figure;
 mod histogram;
-mod host;
 mod ink;
 mod live;
 mod nodes;

@@ -253,12 +253,12 @@ fn facts(run: &Run<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::host::Host;
     use super::super::options::DemoOptions;
     use super::super::summary::Record;
     use super::super::swarm::Swarm;
     use super::super::testing;
     use super::*;
+    use crate::present::host::Host;
     use crate::time::Span;
 
     fn page(options: &DemoOptions, seconds: i64) -> String {

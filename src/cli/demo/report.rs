@@ -6,11 +6,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::DemoError;
-use super::host::{self, Host};
 use super::options::DemoOptions;
 use super::page;
 use super::summary::{Record, Summary};
 use super::table::state;
+use crate::present::host::{self, Host};
 
 /// Everything a report tells of.
 #[derive(Debug)]

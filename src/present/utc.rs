@@ -1,4 +1,4 @@
-//! UTC as people read it (RFC 3339), from the virtual clock.
+//! UTC as people read it (RFC 3339).
 
 use crate::discipline::TAI_MINUS_UTC;
 use crate::time::VirtualTime;
@@ -6,13 +6,17 @@ use crate::time::VirtualTime;
 const DAY: i64 = 86_400 * 1_000_000_000;
 
 /// Nanoseconds since 1970-01-01 UTC, without leap seconds.
-pub(super) fn unix_nanos(at: VirtualTime) -> i64 {
+pub fn unix_nanos(at: VirtualTime) -> i64 {
     (at - TAI_MINUS_UTC).as_nanos()
 }
 
-/// `2026-11-22T15:43:00.123456789Z`.
-pub(super) fn rfc3339(at: VirtualTime) -> String {
-    let nanos = unix_nanos(at);
+/// The virtual clock's time as `2026-11-22T15:43:00.123456789Z`.
+pub fn rfc3339(at: VirtualTime) -> String {
+    rfc3339_of_unix(unix_nanos(at))
+}
+
+/// The same for nanoseconds since 1970-01-01 UTC.
+pub fn rfc3339_of_unix(nanos: i64) -> String {
     let (day, rest) = (nanos.div_euclid(DAY), nanos.rem_euclid(DAY));
     let (year, month, day) = civil(day);
     let (seconds, fraction) = (rest / 1_000_000_000, rest % 1_000_000_000);

@@ -1,11 +1,13 @@
-//! What is worth knowing of the machine a report was made on.
+//! What is worth knowing of the machine that something was measured on.
 
 use std::fs;
 use std::thread;
 
+use serde::{Deserialize, Serialize};
+
 /// Facts about this machine; what cannot be read is `unknown`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Host {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
     /// Kernel name and release.
     pub kernel: String,
     /// Model of the processor.
@@ -18,7 +20,7 @@ pub(super) struct Host {
 
 impl Host {
     /// Of the machine this runs on.
-    pub(super) fn read() -> Self {
+    pub fn read() -> Self {
         let cpuinfo = line_of("/proc/cpuinfo", |text| {
             let line = text.lines().find(|line| line.starts_with("model name"))?;
             Some(line.split_once(':')?.1.to_owned())
@@ -48,7 +50,7 @@ fn line_of(path: &str, pick: impl Fn(&str) -> Option<String>) -> String {
 }
 
 /// The command line of this process as one could type it again.
-pub(super) fn command_line() -> String {
+pub fn command_line() -> String {
     let mut args = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned());
     let program = args.next().unwrap_or_default();
     let program = program.rsplit('/').next().unwrap_or_default().to_owned();

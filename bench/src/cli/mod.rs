@@ -1,0 +1,104 @@
+//! One file per subcommand; prints; no logic.
+
+mod cost;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use parisync::cli::{CliError, Exit, complain, usage};
+
+use crate::cost::CostError;
+use crate::output::Format;
+use crate::run::RunError;
+
+/// What every subcommand's exit code means; shown by `--help`.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the measurement failed
+  2  used wrongly: arguments, files, folders";
+
+/// Measurements of PariSync
+#[derive(Debug, Parser)]
+#[command(name = "parisync-bench", version, after_help = EXIT_CODES)]
+struct Cli {
+    /// How results are printed
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t = Format::Text
+    )]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Processor time, memory, wake-ups and cold start of one node among others on loopback
+    Cost(crate::cost::Options),
+}
+
+/// Why a subcommand did not do what it was asked; printed as one line.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// `cost` measured nothing.
+    #[error(transparent)]
+    Cost(#[from] CostError),
+    /// A run folder cannot be written or read.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The result could not be printed.
+    #[error(transparent)]
+    Output(#[from] CliError),
+}
+
+impl BenchError {
+    /// What the process exits with.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread) | Self::Run(_) => {
+                Exit::Misused
+            }
+            Self::Cost(_) => Exit::Failed,
+            Self::Output(error) => error.exit(),
+        }
+    }
+}
+
+/// Runs the command with these arguments, the first of which is the program's name; prints and
+/// returns what the process should exit with.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, &Cli::command()),
+    };
+    let result = match cli.command {
+        Command::Cost(options) => cost::run(&options, cli.output),
+    };
+    let exit = match result {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            if error.exit() != Exit::Done {
+                complain("parisync-bench", &error.to_string());
+            }
+            error.exit()
+        }
+    };
+    exit.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,19 @@
+//! `parisync-bench`: measurements of PariSync that are no tests.
+//!
+//! The rooms:
+//!
+//! - [`cli`]: one file per subcommand; prints; no logic
+//! - [`output`]: results as text, JSON or CSV
+//! - [`progress`]: how far a long measurement is
+//! - [`run`]: the folder that holds all of one run, written and read back
+//! - [`cost`]: what a node costs its host
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod cost;
+pub mod output;
+pub mod progress;
+pub mod run;
+#[cfg(test)]
+mod testing;
