@@ -122,7 +122,9 @@ impl Namespace {
         for (namespace, address) in [(self, here), (other, there)] {
             // Without duplicate address detection an IPv6 address can be used at once.
             let quick = if address.is_ipv6() { "nodad" } else { "" };
-            namespace.ip(&format!("address add {address}/{prefix} dev {name} {quick}"))?;
+            namespace.ip(&format!(
+                "address add {address}/{prefix} dev {name} {quick}"
+            ))?;
             namespace.ip(&format!("link set dev {name} up"))?;
         }
         Ok(())

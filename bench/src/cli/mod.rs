@@ -1,6 +1,7 @@
 //! One file per subcommand; prints; no logic.
 
 mod cost;
+mod precision;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -10,6 +11,8 @@ use parisync::cli::{CliError, Exit, complain, usage};
 
 use crate::cost::CostError;
 use crate::output::Format;
+use crate::precision::PrecisionError;
+use crate::precision::lane::PlanError;
 use crate::run::RunError;
 
 /// What every subcommand's exit code means; shown by `--help`.
@@ -42,6 +45,8 @@ struct Cli {
 enum Command {
     /// Processor time, memory, wake-ups and cold start of one node among others on loopback
     Cost(crate::cost::Options),
+    /// How good the timestamp paths of this host are, against the same clock or another host
+    Precision(precision::Options),
 }
 
 /// Why a subcommand did not do what it was asked; printed as one line.
@@ -50,6 +55,15 @@ pub enum BenchError {
     /// `cost` measured nothing.
     #[error(transparent)]
     Cost(#[from] CostError),
+    /// `precision` measured nothing.
+    #[error(transparent)]
+    Precision(#[from] PrecisionError),
+    /// Nothing that was asked for can be measured.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Arguments that do not fit each other or this host.
+    #[error("{0}")]
+    Usage(String),
     /// A run folder cannot be written or read.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -65,7 +79,9 @@ impl BenchError {
             Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread) | Self::Run(_) => {
                 Exit::Misused
             }
-            Self::Cost(_) => Exit::Failed,
+            Self::Plan(_) | Self::Usage(_) => Exit::Misused,
+            Self::Precision(PrecisionError::Sched(_)) => Exit::Misused,
+            Self::Cost(_) | Self::Precision(_) => Exit::Failed,
             Self::Output(error) => error.exit(),
         }
     }
@@ -80,6 +96,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.command {
         Command::Cost(options) => cost::run(&options, cli.output),
+        Command::Precision(options) => precision::run(&options, cli.output),
     };
     let exit = match result {
         Ok(()) => Exit::Done,

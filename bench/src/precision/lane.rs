@@ -311,7 +311,9 @@ mod tests {
         assert_eq!(plan("udp,xdp", "kernel", "block"), Err(PlanError::NoXdp));
         assert_eq!(
             plan("udp", "hardware", "block"),
-            Err(PlanError::Nothing("hardware: no clock in the card".to_owned()))
+            Err(PlanError::Nothing(
+                "hardware: no clock in the card".to_owned()
+            ))
         );
         let others = plan("udp", "hardware,user", "block").unwrap();
         assert_eq!(names(&others), ["udp/user/block"]);
@@ -320,10 +322,7 @@ mod tests {
     #[test]
     fn unknown_words_are_answered_with_the_known_ones() {
         let error = "kernal".parse::<Selection<Stamps>>().unwrap_err();
-        assert_eq!(
-            error,
-            "\"kernal\" is none of kernel, user, hardware or all"
-        );
+        assert_eq!(error, "\"kernal\" is none of kernel, user, hardware or all");
         assert_eq!(
             "spin,spin".parse::<Selection<Mode>>(),
             Ok(Selection::one(Mode::Spin))

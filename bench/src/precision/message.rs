@@ -120,11 +120,7 @@ impl Envelope {
         out.put(&self.session.to_be_bytes());
         match self.message {
             Message::Begin { lane, busy_poll } => {
-                out.put(&[
-                    index(lane.transport),
-                    index(lane.stamps),
-                    index(lane.mode),
-                ]);
+                out.put(&[index(lane.transport), index(lane.stamps), index(lane.mode)]);
                 out.put(&busy_poll.to_be_bytes());
             }
             Message::Ready { port } => out.put(&port.to_be_bytes()),

@@ -66,7 +66,7 @@ impl Port {
     pub(super) fn begin(&mut self) -> Result<(), TransportError> {
         self.last = None;
         self.converter.refresh();
-        self.transport.receive(usize::MAX, drop)?;
+        self.transport.receive(usize::MAX, |_| ())?;
         self.transport.poll_tx(drop).map(drop)
     }
 

@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const ATTEMPTS: u32 = 10;
 /// How long the answer to a probe may take.
 const ANSWER: Duration = Duration::from_millis(100);
+/// So many lost packets in a row end a slice: the other end may have given it up.
+const LOST_IN_A_ROW: u32 = 4;
 /// How long somebody else's measurement is waited for.
 const BUSY: Duration = Duration::from_secs(3);
 
@@ -110,11 +112,7 @@ impl Prober {
     ///
     /// # Errors
     /// The address cannot be used.
-    pub fn new(
-        local: SocketAddr,
-        peer: SocketAddr,
-        session: u64,
-    ) -> Result<Self, PrecisionError> {
+    pub fn new(local: SocketAddr, peer: SocketAddr, session: u64) -> Result<Self, PrecisionError> {
         let failed = |error| PrecisionError::Listen { local, error };
         let control = UdpSocket::bind(local).map_err(failed)?;
         control.connect(peer).map_err(failed)?;
@@ -154,21 +152,27 @@ impl Prober {
         let cpu_before = cpu_time();
         let mut out = Slice::default();
         let mut half: Option<Half> = None;
+        let mut lost = 0;
         for k in 0..pace.warm_up + pace.exchanges {
             if k > 0 {
                 pause(lane.mode, pace.gap);
             }
             self.number = self.number.wrapping_add(1);
-            let asked = exchange(port, self.session, self.number, to)?;
-            let before = asked.as_ref().and_then(|(_, before)| *before);
-            out.complete(half.take(), before);
-            if k < pace.warm_up {
-                continue;
+            let counts = k >= pace.warm_up;
+            out.probes += u32::from(counts);
+            match exchange(port, self.session, self.number, to)? {
+                Some((new, before)) => {
+                    out.complete(half.take(), before);
+                    half = counts.then_some(new);
+                    lost = 0;
+                }
+                None => {
+                    out.lost_packets += u32::from(counts);
+                    lost += 1;
+                }
             }
-            out.probes += 1;
-            match asked {
-                Some((new, _)) => half = Some(new),
-                None => out.lost_packets += 1,
+            if lost == LOST_IN_A_ROW {
+                break;
             }
         }
         out.cpu = cpu_time().saturating_sub(cpu_before);
@@ -233,7 +237,9 @@ impl Prober {
             }
         }
         // Either packet was lost; the other end tells it again where slices are announced.
-        match self.ask(Message::End, |message| matches!(message, Message::Done { .. }))? {
+        match self.ask(Message::End, |message| {
+            matches!(message, Message::Done { .. })
+        })? {
             Message::Done { before, tally } => Ok((before, tally)),
             _ => Err(PrecisionError::Silent(self.peer)),
         }
@@ -357,13 +363,18 @@ impl Slice {
     /// Completes an exchange with the departure of its answer.
     fn complete(&mut self, half: Option<Half>, before: Option<Departure>) {
         let Some(half) = half else { return };
-        let left = before.filter(|d| d.number == half.number).and_then(|d| d.mark);
+        let left = before
+            .filter(|d| d.number == half.number)
+            .and_then(|d| d.mark);
         let (Some(sent), Some(left), Some(back)) = (half.sent, left, half.back) else {
             self.lost_stamps += 1;
             return;
         };
         let there = half.there;
-        if ![sent, there, left, back].iter().all(|mark| mark.wanted_source) {
+        if ![sent, there, left, back]
+            .iter()
+            .all(|mark| mark.wanted_source)
+        {
             self.wrong_source += 1;
             return;
         }

@@ -1,7 +1,7 @@
 //! The end that answers.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::{PrecisionError, cpu_time};
 /// How often a stop is looked for.
 const TICK: Duration = Duration::from_millis(100);
 /// A slice in which nothing comes any more ends after this.
-const SILENCE: Duration = Duration::from_millis(300);
+const SILENCE: Duration = Duration::from_secs(1);
 /// A measurement of which nothing is heard makes room for another after this.
 const ABANDONED: Duration = Duration::from_secs(2);
 /// Sockets opened for one measurement at most.
@@ -68,7 +68,7 @@ impl Responder {
         let mut bytes = [0; 2 * LENGTH];
         while !stop.load(Ordering::Relaxed) {
             let (len, from) = match self.control.recv_from(&mut bytes) {
-                Ok(received) => received,
+                Ok((len, from)) => (len, SocketAddr::new(from.ip().to_canonical(), from.port())),
                 // ICMP errors of earlier answers come this way, too.
                 Err(error) if is_passing(&error) => continue,
                 Err(error) => return Err(PrecisionError::Socket(error)),
@@ -77,16 +77,17 @@ impl Responder {
                 continue;
             };
             let (answer, lane) = match message {
-                Message::Begin { lane, busy_poll } => {
-                    (self.begin(session, from, lane, busy_poll), Some(lane))
-                }
+                Message::Begin { lane, busy_poll } => (
+                    self.begin(session, from, lane, busy_poll.min(MAX_BUSY_POLL)),
+                    Some(lane),
+                ),
                 Message::End => (self.known(session, from).and_then(|s| s.done), None),
                 _ => (None, None),
             };
             let Some(message) = answer else { continue };
             let bytes = Envelope { session, message }.to_bytes();
             // Whoever does not get it asks again.
-            let _ = self.control.send_to(&bytes, from);
+            let _ = self.control.send_to(&bytes, self.reachable(from));
             if let (Message::Ready { .. }, Some(lane)) = (message, lane)
                 && let Some(session) = &mut self.current
             {
@@ -96,21 +97,29 @@ impl Responder {
         Ok(())
     }
 
+    /// The address as the control socket wants it: IPv6 sockets send to IPv4 in IPv6's form.
+    fn reachable(&self, to: SocketAddr) -> SocketAddr {
+        match (self.local, to.ip()) {
+            (SocketAddr::V6(_), IpAddr::V4(v4)) => {
+                SocketAddr::new(v4.to_ipv6_mapped().into(), to.port())
+            }
+            _ => to,
+        }
+    }
+
     fn known(&mut self, id: u64, from: SocketAddr) -> Option<&mut Session> {
         self.current
             .as_mut()
             .filter(|s| s.id == id && s.from.ip() == from.ip())
     }
 
-    fn begin(
-        &mut self,
-        id: u64,
-        from: SocketAddr,
-        lane: Lane,
-        busy_poll: u32,
-    ) -> Option<Message> {
+    fn begin(&mut self, id: u64, from: SocketAddr, lane: Lane, busy_poll: u32) -> Option<Message> {
         if self.known(id, from).is_none() {
-            if self.current.as_ref().is_some_and(|s| s.heard.elapsed() < ABANDONED) {
+            if self
+                .current
+                .as_ref()
+                .is_some_and(|s| s.heard.elapsed() < ABANDONED)
+            {
                 return Some(Message::Refused(Refusal::Busy));
             }
             self.current = Some(Session {
@@ -166,6 +175,7 @@ impl Session {
             return Ok(());
         };
         port.begin()?;
+        self.done = None;
         let cpu_before = cpu_time();
         let mut tally = Tally::default();
         let mut heard = Instant::now();
@@ -223,6 +233,11 @@ impl Session {
                 self.done = Some(message);
                 break;
             }
+        }
+        if self.done.is_none() {
+            tally.cpu = cpu_time().saturating_sub(cpu_before);
+            let before = port.departure();
+            self.done = Some(Message::Done { before, tally });
         }
         self.heard = Instant::now();
         Ok(())
