@@ -11,6 +11,7 @@
 //! - [`netns`]: network namespaces that cannot be left behind
 //! - [`observe`]: the time sources of a live host beside each other
 //! - [`precision`]: how good the timestamp paths of this host are
+//! - [`stats`]: moments, quantiles, stability over averaging times
 //! - [`cost`]: what a node costs its host
 
 #![forbid(unsafe_code)]
@@ -25,5 +26,6 @@ pub mod output;
 pub mod precision;
 pub mod progress;
 pub mod run;
+pub mod stats;
 #[cfg(test)]
 mod testing;

@@ -1,6 +1,7 @@
 //! One file per subcommand; prints; no logic.
 
 mod cost;
+mod observe;
 mod precision;
 
 use std::ffi::OsString;
@@ -45,6 +46,8 @@ struct Cli {
 enum Command {
     /// Processor time, memory, wake-ups and cold start of one node among others on loopback
     Cost(crate::cost::Options),
+    /// How the time sources of this host differ, now and over time; changes nothing
+    Observe(observe::Options),
     /// How good the timestamp paths of this host are, against the same clock or another host
     Precision(precision::Options),
 }
@@ -61,6 +64,12 @@ pub enum BenchError {
     /// Nothing that was asked for can be measured.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// No source said anything.
+    #[error("no source said anything")]
+    Nothing,
+    /// Threads, descriptors, signals.
+    #[error("the system gives no thread or descriptor: {0}; raise its limits")]
+    System(#[from] std::io::Error),
     /// Arguments that do not fit each other or this host.
     #[error("{0}")]
     Usage(String),
@@ -81,7 +90,7 @@ impl BenchError {
             }
             Self::Plan(_) | Self::Usage(_) => Exit::Misused,
             Self::Precision(PrecisionError::Sched(_)) => Exit::Misused,
-            Self::Cost(_) | Self::Precision(_) => Exit::Failed,
+            Self::Cost(_) | Self::Precision(_) | Self::Nothing | Self::System(_) => Exit::Failed,
             Self::Output(error) => error.exit(),
         }
     }
@@ -96,6 +105,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.command {
         Command::Cost(options) => cost::run(&options, cli.output),
+        Command::Observe(options) => observe::run(&options, cli.output),
         Command::Precision(options) => precision::run(&options, cli.output),
     };
     let exit = match result {

@@ -133,8 +133,7 @@ pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
         let measured = measure(&settings, stop, &progress);
         progress.finish();
         measured
-    })
-    .map_err(PrecisionError::System)??;
+    })??;
     let result = Outcome {
         path: settings.path,
         interrupted: measured.interrupted,
@@ -189,7 +188,7 @@ fn serve(options: &Options) -> Result<(), BenchError> {
         );
         responder.run(stop)
     });
-    Ok(served.map_err(PrecisionError::System)??)
+    Ok(served??)
 }
 
 fn settings(options: &Options) -> Result<Settings, BenchError> {

@@ -166,10 +166,27 @@ fn tracking(text: &str) -> Result<Tracking, ChronyError> {
         return Err(foreign("one line expected".to_owned()));
     };
     let fields: Vec<&str> = line.split(',').collect();
-    let &[_, name, stratum, _, correction, _, rms, _, _, _, delay, dispersion, _, leap] =
-        fields.as_slice()
+    let &[
+        _,
+        name,
+        stratum,
+        _,
+        correction,
+        _,
+        rms,
+        _,
+        _,
+        _,
+        delay,
+        dispersion,
+        _,
+        leap,
+    ] = fields.as_slice()
     else {
-        return Err(foreign(format!("14 columns expected, {} found", fields.len())));
+        return Err(foreign(format!(
+            "14 columns expected, {} found",
+            fields.len()
+        )));
     };
     let number = |field: &str| number(field).map_err(foreign);
     Ok(Tracking {
@@ -253,7 +270,10 @@ mod tests {
     fn an_unsynchronised_chronyd_has_no_bound() {
         let text = "00000000,,0,0.000000000,0.000000000,0.000000000,0.000000000,0.000,0.000,0.000,1.000000000,1.000000000,0.0,Not synchronised";
         let reading = of_tracking(&tracking(text).unwrap(), 0);
-        assert_eq!((reading.guaranteed_ns, reading.statistical_ns), (None, None));
+        assert_eq!(
+            (reading.guaranteed_ns, reading.statistical_ns),
+            (None, None)
+        );
         assert_eq!(reading.detail, "not synchronised");
     }
 

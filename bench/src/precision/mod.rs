@@ -79,9 +79,6 @@ pub enum PrecisionError {
         /// What it was asked for.
         lane: Lane,
     },
-    /// Threads, descriptors, signals.
-    #[error("the system gives no thread or descriptor: {0}; raise its limits")]
-    System(#[from] io::Error),
 }
 
 /// Processor time of this thread, ns.

@@ -1,6 +1,6 @@
 //! The figures as a table for people.
 
-use parisync::present::text::columns;
+use parisync::present::text::{columns, fine};
 
 use super::judge::Truth;
 use super::ratio::Ratio;
@@ -17,7 +17,7 @@ pub fn table(reports: &[LaneReport]) -> String {
         }
         _ => "both ends read the same clock, so the true offset is 0",
     };
-    let mut text = format!("Error of the offset, ns ({truth})\n");
+    let mut text = format!("Error of the offset ({truth})\n");
     text += &lines(
         reports,
         [
@@ -45,7 +45,7 @@ pub fn table(reports: &[LaneReport]) -> String {
             ]
         },
     );
-    text += "\nDelays and cost of an exchange, ns; what was lost\n";
+    text += "\nDelays and cost of an exchange; what was lost\n";
     text += &lines(
         reports,
         [
@@ -109,11 +109,7 @@ fn lines<const N: usize>(
 }
 
 fn nanos(value: Option<f64>) -> String {
-    match value {
-        None => "-".to_owned(),
-        Some(value) if value.abs() < 99.95 => format!("{value:.1}"),
-        Some(value) => format!("{value:.0}"),
-    }
+    value.map_or_else(|| "–".to_owned(), fine)
 }
 
 /// `12.3 (11.9 – 12.8)`.
@@ -124,7 +120,7 @@ fn times(ratio: Option<Ratio>) -> String {
         v => format!("{v:.0}"),
     };
     match ratio {
-        None => "-".to_owned(),
+        None => "–".to_owned(),
         Some(Ratio {
             median,
             low: Some(low),
@@ -153,13 +149,6 @@ mod tests {
             high: None,
             ..ratio
         };
-        assert_eq!((times(Some(few)), times(None)), ("12.3".into(), "-".into()));
-    }
-
-    #[test]
-    fn small_figures_keep_a_digit() {
-        assert_eq!(nanos(Some(-3.14)), "-3.1");
-        assert_eq!(nanos(Some(123.4)), "123");
-        assert_eq!(nanos(None), "-");
+        assert_eq!((times(Some(few)), times(None)), ("12.3".into(), "–".into()));
     }
 }

@@ -7,35 +7,11 @@ use super::judge::{FILTER, Line, Truth, median};
 use super::lane::Lane;
 use super::prober::Slice;
 use super::ratio::{Ratio, paired};
+use crate::stats::Moments;
 
 /// Histograms hold up to ten seconds with three digits.
 const LONGEST: u64 = 10_000_000_000;
 const DIGITS: u8 = 3;
-
-/// Mean and variance of values that come one by one (Welford 1962).
-#[derive(Debug, Clone, Copy, Default)]
-struct Moments {
-    count: u64,
-    mean: f64,
-    squares: f64,
-}
-
-impl Moments {
-    fn add(&mut self, value: f64) {
-        self.count += 1;
-        let delta = value - self.mean;
-        self.mean += delta / self.count as f64;
-        self.squares += delta * (value - self.mean);
-    }
-
-    fn mean(&self) -> Option<f64> {
-        (self.count > 0).then_some(self.mean)
-    }
-
-    fn sigma(&self) -> Option<f64> {
-        (self.count > 1).then(|| (self.squares / (self.count - 1) as f64).sqrt())
-    }
-}
 
 /// Everything known of one lane.
 #[derive(Debug)]
@@ -188,8 +164,8 @@ impl Score {
                 let base = line.offset(exchange.back);
                 let error = exchange.offset() - base;
                 let round_trip = exchange.round_trip();
-                self.offset.add(error);
-                self.given.add(exchange.given_offset_twice as f64 / 2.0);
+                self.offset.push(error);
+                self.given.push(exchange.given_offset_twice as f64 / 2.0);
                 squares += error * error;
                 round_trips.push(round_trip as f64);
                 self.record(ERROR, error.abs());
@@ -204,7 +180,7 @@ impl Score {
                 }
             }
             if let (FILTER, Some((_, error))) = (chunk.len(), best) {
-                self.filtered.add(error);
+                self.filtered.push(error);
                 self.record(FILTERED, error.abs());
             }
         }
@@ -255,10 +231,10 @@ impl Score {
             truth: self.truth,
             counts: self.counts,
             bias_ns: self.offset.mean().filter(|_| same_clock),
-            sigma_ns: self.offset.sigma(),
+            sigma_ns: self.offset.stddev(),
             error: quantiles(ERROR),
-            min_of_8_sigma_ns: self.filtered.sigma(),
-            as_stamped_sigma_ns: self.given.sigma().filter(|_| same_clock),
+            min_of_8_sigma_ns: self.filtered.stddev(),
+            as_stamped_sigma_ns: self.given.stddev().filter(|_| same_clock),
             round_trip: quantiles(ROUND_TRIP),
             forward: quantiles(FORWARD),
             backward: quantiles(BACKWARD),

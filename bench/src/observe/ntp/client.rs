@@ -209,7 +209,9 @@ mod tests {
 
     /// A server on loopback that answers one question as `make` has it, from our packet and the
     /// time of its arrival on the system clock.
-    fn serve(make: impl Fn(&Packet, i64) -> Vec<Vec<u8>> + Send + 'static) -> (SocketAddr, JoinHandle<()>) {
+    fn serve(
+        make: impl Fn(&Packet, i64) -> Vec<Vec<u8>> + Send + 'static,
+    ) -> (SocketAddr, JoinHandle<()>) {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let thread = std::thread::spawn(move || {
@@ -241,7 +243,9 @@ mod tests {
         }
     }
 
-    fn ask(make: impl Fn(&Packet, i64) -> Vec<Vec<u8>> + Send + 'static) -> Result<Answer, NtpError> {
+    fn ask(
+        make: impl Fn(&Packet, i64) -> Vec<Vec<u8>> + Send + 'static,
+    ) -> Result<Answer, NtpError> {
         let (address, thread) = serve(make);
         let answer = Client::new(address).unwrap().ask();
         thread.join().unwrap();
@@ -253,7 +257,10 @@ mod tests {
         for ahead in [0, 37_000_000_000, -3_600_000_000_000, 250] {
             let answer = ask(move |q, now| vec![good(q, now, ahead).to_bytes().to_vec()]).unwrap();
             let error = answer.offset - ahead as f64;
-            assert!(error.abs() <= answer.distance as f64, "{answer:?} for {ahead}");
+            assert!(
+                error.abs() <= answer.distance as f64,
+                "{answer:?} for {ahead}"
+            );
             assert_eq!((answer.stratum, answer.reference_id), (1, *b"TEST"));
             // One unit of root dispersion is 15 µs, the resolution 120 ns.
             assert_eq!(answer.distance, answer.delay / 2 + 15_258 + 120);

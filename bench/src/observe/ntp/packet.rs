@@ -158,7 +158,8 @@ impl Packet {
         if rest.len() % 4 != 0 {
             return Err(PacketError::NotWords(bytes.len()));
         }
-        let word = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let word =
+            |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let time = |at: usize| NtpTime(u64::from(word(at)) << 32 | u64::from(word(at + 4)));
         Ok(Self {
             leap: head[0] >> 6,
@@ -249,7 +250,8 @@ mod tests {
 
     /// An answer of a stratum 2 server, put together by hand after RFC 5905, figure 8.
     const ANSWER: [u8; LENGTH] = [
-        0x24, 0x02, 0x06, 0xec, // leap 0, version 4, mode 4; stratum 2; poll 6; precision −20
+        0x24, 0x02, 0x06,
+        0xec, // leap 0, version 4, mode 4; stratum 2; poll 6; precision −20
         0x00, 0x00, 0x08, 0x00, // root delay 2048/65536 s = 31.25 ms
         0x00, 0x00, 0x01, 0x00, // root dispersion 256/65536 s = 3.90625 ms
         0xc0, 0x00, 0x02, 0x07, // 192.0.2.7
@@ -296,7 +298,10 @@ mod tests {
     #[test]
     fn times_come_back_to_the_nanosecond() {
         for nanos in [0, 1, 999_999_999, 1_700_000_000_123_456_789, -5_000_000_001] {
-            assert_eq!(NtpTime::from_unix(nanos).to_unix(nanos + 7_000_000_000), nanos);
+            assert_eq!(
+                NtpTime::from_unix(nanos).to_unix(nanos + 7_000_000_000),
+                nanos
+            );
         }
     }
 
@@ -315,7 +320,10 @@ mod tests {
             Disbelief::Kiss(*b"RATE"),
         );
         // A kiss by somebody who does not know our question is not believed.
-        is(|p| (p.stratum, p.origin) = (0, NtpTime(1)), Disbelief::Origin);
+        is(
+            |p| (p.stratum, p.origin) = (0, NtpTime(1)),
+            Disbelief::Origin,
+        );
         let unsynchronized = |leap, stratum| Disbelief::Unsynchronized { leap, stratum };
         is(|p| p.leap = 3, unsynchronized(3, 2));
         is(|p| p.stratum = 16, unsynchronized(0, 16));
@@ -323,7 +331,10 @@ mod tests {
         is(|p| p.receive = NtpTime(0), Disbelief::Timestamps);
         is(|p| p.receive.0 += 1 << 32, Disbelief::Timestamps);
         is(|p| p.reference.0 += 100 << 32, Disbelief::Timestamps);
-        is(|p| p.root_dispersion = 16 << 16, Disbelief::Distance(16_015_625_000));
+        is(
+            |p| p.root_dispersion = 16 << 16,
+            Disbelief::Distance(16_015_625_000),
+        );
         assert_eq!(answer().believe(0), Err(Disbelief::Origin));
         let text = Disbelief::Kiss([b'D', b'E', 0, 0xff]).to_string();
         assert!(text.ends_with("kiss code DE.."), "{text}");
@@ -331,10 +342,7 @@ mod tests {
 
     #[test]
     fn too_few_bytes_or_odd_ones_are_no_packet() {
-        assert_eq!(
-            Packet::parse(&ANSWER[..47]),
-            Err(PacketError::TooShort(47))
-        );
+        assert_eq!(Packet::parse(&ANSWER[..47]), Err(PacketError::TooShort(47)));
         let mut long = ANSWER.to_vec();
         long.extend([0; 20]);
         assert_eq!(Packet::parse(&long), Ok(answer()));
