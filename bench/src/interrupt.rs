@@ -35,13 +35,16 @@ pub fn interruptible<T: Send>(work: impl FnOnce(&AtomicBool) -> T + Send) -> io:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::pthread::{pthread_kill, pthread_self};
+    use nix::sys::signal::Signal;
 
     #[test]
     fn the_work_goes_on_until_a_signal_comes() {
+        let waiting = pthread_self();
         let waited = interruptible(|stop| {
             assert!(!stop.load(Ordering::Relaxed));
-            // To this process: blocked in the thread that waits, and in all that it starts.
-            nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT).unwrap();
+            // To the thread that waits: other threads of a test do not expect signals.
+            pthread_kill(waiting, Signal::SIGINT).unwrap();
             while !stop.load(Ordering::Relaxed) {
                 std::thread::yield_now();
             }

@@ -20,8 +20,7 @@ use crate::precision::lane::{LeftOut, Mode, Plan, Selection, Stamps, Transport};
 use crate::precision::responder::Responder;
 use crate::precision::score::LaneReport;
 use crate::precision::{
-    Measured, PORT, Path, PrecisionError, Settings, measure, no_hardware_between_namespaces,
-    no_hardware_on, table,
+    Measured, PORT, Path, Settings, measure, no_hardware_between_namespaces, no_hardware_on, table,
 };
 use crate::progress::Progress;
 use crate::run::{Run, Sample};

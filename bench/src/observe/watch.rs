@@ -123,9 +123,9 @@ pub fn watch<E: Send>(
             }
             ask_all(&mut lines, number);
             let late = Instant::now() + tick.mul_f64(LATE);
-            collect(&mut lines, &answers, late, stop, |reading| {
+            collect(&mut lines, &answers, late, stop, |place, reading| {
                 let time = (reading.at - raw_origin) as f64 / 1e9;
-                History::find(&mut histories, &reading.source).push(time, reading);
+                History::find(&mut histories, place, &reading.source).push(time, reading);
             });
             if stop.load(Ordering::Relaxed) {
                 break;
@@ -134,6 +134,7 @@ pub fn watch<E: Send>(
         }
         // The threads end when nobody can ask them any more.
         drop(lines);
+        histories.sort_by_key(|history| history.place);
         Ok(histories)
     })
 }
@@ -167,14 +168,14 @@ fn collect(
     answers: &Answers,
     late: Instant,
     stop: &AtomicBool,
-    mut each: impl FnMut(&Reading),
+    mut each: impl FnMut(usize, &Reading),
 ) {
     while lines.iter().any(|line| line.busy) && !stop.load(Ordering::Relaxed) {
         let left = late.saturating_duration_since(Instant::now());
         match answers.recv_timeout(left.min(LOOK)) {
             Ok((number, answer)) => {
                 if let Ok(readings) = &answer {
-                    readings.iter().for_each(&mut each);
+                    readings.iter().for_each(|reading| each(number, reading));
                 }
                 let Some(line) = lines.get_mut(number) else {
                     continue;
