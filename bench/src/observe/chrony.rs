@@ -41,7 +41,7 @@ struct Peer {
     state: char,
     name: String,
     stratum: u8,
-    /// The system clock minus the source, now, s.
+    /// The clock that chronyd keeps minus the source, now, s.
     offset: f64,
     /// Half-width of that, s.
     error: f64,
@@ -107,7 +107,7 @@ impl ChronySource {
         let at = Domain::MonotonicRaw.now();
         // Without a sample there is nothing to show.
         let heard = peers.iter().filter(|peer| peer.error > 0.0);
-        readings.extend(heard.map(|peer| of_peer(peer, at)));
+        readings.extend(heard.map(|peer| of_peer(peer, &tracking, at)));
         Ok(readings)
     }
 }
@@ -139,12 +139,12 @@ fn of_tracking(tracking: &Tracking, at: i64) -> Reading {
     }
 }
 
-/// One of chronyd's own sources, as chronyd measured it.
-fn of_peer(peer: &Peer, at: i64) -> Reading {
+/// One of chronyd's own sources, as chronyd measured it: against the clock that it keeps.
+fn of_peer(peer: &Peer, tracking: &Tracking, at: i64) -> Reading {
     Reading {
         source: format!("{NAME}:{}", peer.name),
-        // Chrony has it the other way round: how far the system clock is ahead.
-        offset_ns: -peer.offset * 1e9,
+        // Chrony has it the other way round: how far its clock is ahead of the source.
+        offset_ns: (tracking.correction - peer.offset) * 1e9,
         guaranteed_ns: Some(peer.error * 1e9),
         statistical_ns: None,
         detail: format!(
@@ -251,7 +251,7 @@ mod tests {
     // As chronyc 4.3 printed them of a chronyd that follows one server.
     const TRACKING: &str = "C0000202,192.0.2.2,2,1763841234.123456789,0.049998123,-0.000000321,0.000001500,-12.345,0.001,0.250,0.000120000,0.000034000,16.2,Normal\n";
     const SOURCES: &str = "\
-^,*,192.0.2.2,1,4,377,12,-0.049997000,-0.049996000,0.000083000
+^,*,192.0.2.2,1,4,377,12,-0.000002000,-0.000004000,0.000083000
 ^,?,192.0.2.9,0,6,0,4294967295,0.000000000,0.000000000,0.000000000
 ";
 
@@ -278,12 +278,14 @@ mod tests {
     }
 
     #[test]
-    fn sources_say_how_far_the_system_clock_is_ahead() {
+    fn sources_are_told_against_chronys_own_clock() {
         let peers = peers(SOURCES).unwrap();
         assert_eq!(peers.len(), 2);
-        let reading = of_peer(&peers[0], 0);
+        let tracking = tracking(TRACKING).unwrap();
+        let reading = of_peer(&peers[0], &tracking, 0);
         assert_eq!(reading.source, "chrony:192.0.2.2");
-        assert!((reading.offset_ns - 49_997_000.0).abs() < 1e-3);
+        // Chrony's clock is 49 998 123 ns ahead of the system's, and the source 2 µs ahead of that.
+        assert!((reading.offset_ns - 50_000_123.0).abs() < 1e-3);
         assert!((reading.guaranteed_ns.unwrap() - 83_000.0).abs() < 1e-6);
         assert_eq!(reading.detail, "* stratum 1, heard 12 s ago");
         assert_eq!((peers[1].state, peers[1].error), ('?', 0.0));

@@ -22,7 +22,9 @@ pub fn table(snapshot: &Snapshot) -> String {
         ]);
     }
     let mut text = format!("{}\n", rfc3339_of_unix(snapshot.system_ns));
-    text += &columns(&rows, &[1, 2, 3, 4]);
+    if rows.len() > 1 {
+        text += &columns(&rows, &[1, 2, 3, 4]);
+    }
     for trouble in &snapshot.troubles {
         text += &format!("{}: {}\n", trouble.source, trouble.what);
     }
@@ -85,6 +87,9 @@ pub fn statistics_table(statistics: &[SourceStatistics]) -> String {
                 at.mtie_ns.map_or_else(|| "–".to_owned(), fine),
             ]
         }));
+    }
+    if statistics.is_empty() {
+        return String::new();
     }
     let mut text = columns(&rows, &[1, 2, 3, 4, 5, 6]);
     if stability.len() > 1 {
