@@ -247,6 +247,7 @@ fn whole<T: std::str::FromStr>(field: &str) -> Result<T, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     // As chronyc 4.3 printed them of a chronyd that follows one server.
     const TRACKING: &str = "C0000202,192.0.2.2,2,1763841234.123456789,0.049998123,-0.000000321,0.000001500,-12.345,0.001,0.250,0.000120000,0.000034000,16.2,Normal\n";
@@ -318,5 +319,13 @@ mod tests {
         let mut source = ChronySource::new("false".into(), Some("192.0.2.1".into()));
         let trouble = source.read().unwrap_err();
         assert!(trouble.what.contains("no reason given"), "{trouble:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_chronyc_prints_is_read_or_refused(text in "([-0-9a-zA-Z.^*?]{0,9},){0,15}\n?") {
+            let _ = tracking(&text);
+            let _ = peers(&text);
+        }
     }
 }

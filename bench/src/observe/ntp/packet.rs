@@ -247,6 +247,7 @@ impl Packet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// An answer of a stratum 2 server, put together by hand after RFC 5905, figure 8.
     const ANSWER: [u8; LENGTH] = [
@@ -356,5 +357,25 @@ mod tests {
         assert_eq!(bytes[0], 0x23);
         assert_eq!(bytes[40..], COOKIE.to_be_bytes());
         assert!(bytes[1..40].iter().all(|byte| *byte == 0));
+    }
+
+    proptest! {
+        #[test]
+        fn any_48_bytes_are_a_packet_that_writes_the_same_bytes(bytes: [u8; 32], more: [u8; 16]) {
+            let all = [bytes.as_slice(), more.as_slice()].concat();
+            let packet = Packet::parse(&all).unwrap();
+            prop_assert_eq!(packet.to_bytes().to_vec(), all);
+            prop_assert!(packet.resolution() > 0);
+            // Whatever it says, it is believed or not.
+            let _ = packet.believe(packet.origin.0);
+        }
+
+        #[test]
+        fn any_time_is_within_half_an_era_of_the_pivot(fixed: u64, pivot in 0..i64::MAX / 2) {
+            let away = NtpTime(fixed).to_unix(pivot) - pivot;
+            prop_assert!(away.abs() <= 1 << 31_u32 << 30_u32, "{away}");
+            let back = NtpTime::from_unix(pivot + away).since(NtpTime(fixed));
+            prop_assert!(back.abs() <= 1, "{back}");
+        }
     }
 }
