@@ -12,6 +12,7 @@
 //! - [`observe`]: the time sources of a live host beside each other
 //! - [`precision`]: how good the timestamp paths of this host are
 //! - [`stats`]: moments, quantiles, stability over averaging times
+//! - [`report`]: runs as one page, side by side
 //! - [`cost`]: what a node costs its host
 
 #![forbid(unsafe_code)]
@@ -25,6 +26,7 @@ pub mod observe;
 pub mod output;
 pub mod precision;
 pub mod progress;
+pub mod report;
 pub mod run;
 pub mod stats;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //!
 //! The daemons are those found beside this test's program, on the path, or in the directory that
 //! `PARISYNC_BENCH_DAEMONS` names; what is missing is skipped with a line that says so.
+#![expect(clippy::unwrap_used, reason = "a failing helper is a failing test")]
 
 use std::fs::{self, DirBuilder};
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,5 @@
 //! `parisync-bench precision` as a user runs it: over loopback, between namespaces, with a peer.
+#![expect(clippy::unwrap_used, reason = "a failing helper is a failing test")]
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -18,14 +18,14 @@ impl Histogram {
     /// The limits are a round number that holds at least 99 % of the errors, so that a few wild
     /// ones do not squeeze the rest into a line.
     pub fn of(errors_ns: &[f64]) -> Self {
-        Self::within(errors_ns, Self::limit(errors_ns))
+        Self::within(errors_ns, Self::limit(errors_ns, 0.99))
     }
 
-    /// A limit for these errors, as [`Self::of`] has it.
-    pub fn limit(errors_ns: &[f64]) -> f64 {
+    /// A round number that holds at least this share of the errors, from 0 to 1.
+    pub fn limit(errors_ns: &[f64], share: f64) -> f64 {
         let mut magnitudes: Vec<f64> = errors_ns.iter().map(|ns| ns.abs()).collect();
         magnitudes.sort_unstable_by(f64::total_cmp);
-        round_up(quantile(&magnitudes, 0.99).unwrap_or(0.0).max(10.0))
+        round_up(quantile(&magnitudes, share).unwrap_or(0.0).max(10.0))
     }
 
     /// With a limit that others have, too.

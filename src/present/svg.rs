@@ -112,8 +112,13 @@ impl Axis {
     ) -> Self {
         let logarithms = values.into_iter().map(f64::log10).filter(|v| v.is_finite());
         let (low, high) = logarithms.fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(v), h.max(v)));
-        let low = if low > high { 0.0 } else { low.floor() };
-        let high = high.ceil().max(low + least);
+        // 0.1 is a hair below a decade as often as above.
+        let low = if low > high {
+            0.0
+        } else {
+            (low + 1e-3).floor()
+        };
+        let high = (high - 1e-3).ceil().max(low + least);
         Self {
             inner: (low..high).into(),
             range: low..high,
@@ -208,7 +213,7 @@ pub fn chart<'a, 'b>(area: &'a Area<'b>, x: Axis, y: Axis) -> Result<Chart<'a, '
     let mut chart = ChartBuilder::on(area)
         .margin_right(64)
         .margin_top(16)
-        .x_label_area_size(60 + titled(&x, 36))
+        .x_label_area_size(60 + titled(&x, 28))
         .y_label_area_size(114 + titled(&y, 40))
         .build_cartesian_2d(x, y)?;
     let mut mesh = chart.configure_mesh();
@@ -262,6 +267,7 @@ mod tests {
         assert_eq!(ends(&[150.0, 4e8]), 2.0..9.0);
         assert_eq!(ends(&[1.0, 0.0, -5.0]), 0.0..3.0);
         assert_eq!(ends(&[0.02]), -2.0..1.0);
+        assert_eq!(ends(&[0.099_999, 1000.001]), -1.0..3.0);
         assert_eq!(ends(&[]), 0.0..3.0);
         assert_eq!(Axis::linear(5.0..5.0, "", ns_decade).ends(), 5.0..6.0);
     }

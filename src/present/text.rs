@@ -52,6 +52,24 @@ pub fn fine(ns: f64) -> String {
     }
 }
 
+/// A span of `ns` nanoseconds that is a round number: `10µs`, not `10.0µs`.
+pub fn round(ns: f64) -> String {
+    let text = span(ns);
+    let (number, unit) = text.split_at(
+        text.len()
+            - text
+                .trim_start_matches(|c: char| c.is_ascii_digit() || ".−".contains(c))
+                .len(),
+    );
+    match number.contains('.') {
+        true => format!(
+            "{}{unit}",
+            number.trim_end_matches('0').trim_end_matches('.')
+        ),
+        false => text,
+    }
+}
+
 /// A decade of nanoseconds: `1ns`, `10ns`, `100µs`, `1000s`, `0.01ns`.
 pub fn decade(exponent: i32) -> String {
     let Ok(exponent) = usize::try_from(exponent) else {
@@ -145,6 +163,12 @@ mod tests {
             "1.25µs",
         ];
         assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn round_spans_have_no_digits_for_nothing() {
+        let all = [10_000.0, 100.0, 1_500.0, -2.5e7, 1e9, 0.0].map(round);
+        assert_eq!(all, ["10µs", "100ns", "1.5µs", "−25ms", "1s", "0ns"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod cost;
 mod observe;
 mod precision;
+mod report;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ use crate::cost::CostError;
 use crate::output::Format;
 use crate::precision::PrecisionError;
 use crate::precision::lane::PlanError;
+use crate::report::ReportError;
 use crate::run::RunError;
 
 /// What every subcommand's exit code means; shown by `--help`.
@@ -50,6 +52,8 @@ enum Command {
     Observe(observe::Options),
     /// How good the timestamp paths of this host are, against the same clock or another host
     Precision(precision::Options),
+    /// Show runs as one page: errors over time, distributions, stability, bounds
+    Report(report::Args),
 }
 
 /// Why a subcommand did not do what it was asked; printed as one line.
@@ -73,6 +77,9 @@ pub enum BenchError {
     /// Arguments that do not fit each other or this host.
     #[error("{0}")]
     Usage(String),
+    /// There is no report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// A run folder cannot be written or read.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -85,11 +92,12 @@ impl BenchError {
     /// What the process exits with.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread) | Self::Run(_) => {
-                Exit::Misused
-            }
-            Self::Plan(_) | Self::Usage(_) => Exit::Misused,
-            Self::Precision(PrecisionError::Sched(_)) => Exit::Misused,
+            Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread)
+            | Self::Precision(PrecisionError::Sched(_))
+            | Self::Plan(_)
+            | Self::Usage(_)
+            | Self::Report(_)
+            | Self::Run(_) => Exit::Misused,
             Self::Cost(_) | Self::Precision(_) | Self::Nothing | Self::System(_) => Exit::Failed,
             Self::Output(error) => error.exit(),
         }
@@ -107,6 +115,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Cost(options) => cost::run(&options, cli.output),
         Command::Observe(options) => observe::run(&options, cli.output),
         Command::Precision(options) => precision::run(&options, cli.output),
+        Command::Report(args) => report::run(&args, cli.output),
     };
     let exit = match result {
         Ok(()) => Exit::Done,

@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn nbs_monograph_140_with_9_frequencies() {
-        // In Riley's test suite, too (NIST SP 1065, 12.4).
+        // The small set of NIST SP 1065, 12.4.
         let x = phase(&[
             892.0, 809.0, 823.0, 798.0, 671.0, 644.0, 883.0, 903.0, 677.0,
         ]);
