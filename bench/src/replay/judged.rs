@@ -123,9 +123,13 @@ mod tests {
             if let Some(last) = last {
                 assert_eq!(last.exchange, n as u64 + 1);
                 assert_eq!(last.low_delay, n >= 16 && slow == 0, "{n}");
-                // What is slow on the way out seems half as much ahead.
+                // What is slow on the way out seems half as much ahead; the truth is zero.
                 let seen = slow as f64 / 2.0;
-                assert!((last.residual - seen).abs() < 2_000.0, "{n} {last:?}");
+                let believed = seen - last.residual;
+                assert!(
+                    n < 16 || (-100.0..2_000.0).contains(&believed),
+                    "{n} {last:?}"
+                );
                 assert!(last.sigma > 0.0);
             }
         }
