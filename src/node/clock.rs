@@ -181,7 +181,7 @@ mod tests {
             bound_growth: Rate::from_ppm(2.0),
             statistical,
             statistical_growth: Rate::from_fraction(1e-7),
-            ..Clockwork::new(line, now).view()
+            ..Clockwork::new(line, now, Rate::from_ppm(1.0)).view()
         }
     }
 
