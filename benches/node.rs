@@ -80,6 +80,17 @@ fn links(c: &mut Criterion) {
     group.finish();
 }
 
+fn settled<'a>(readings: &'a [Reading], verdicts: &'a [Verdict]) -> Round<'a> {
+    let now = RawTime::from_nanos(0);
+    Round {
+        readings,
+        verdicts,
+        period: Span::from_secs(1),
+        now,
+        line: VirtualLine::new(now, VirtualTime::from_nanos(0), Rate::ZERO),
+    }
+}
+
 fn some_readings(count: usize) -> Vec<Reading> {
     let mut noise = Noise(2);
     let readings = std::iter::repeat_with(|| {
@@ -111,11 +122,7 @@ fn rounds(c: &mut Criterion) {
                 let readings = black_box(readings.as_slice());
                 judge(readings, &mut verdicts);
                 let target = target(readings, true);
-                let correction = combine.combine(&Round {
-                    readings,
-                    verdicts: &verdicts,
-                    period: Span::from_secs(1),
-                });
+                let correction = combine.combine(&settled(readings, &verdicts));
                 (target, correction, window(readings))
             });
         });
@@ -132,11 +139,7 @@ fn rounds(c: &mut Criterion) {
                 } else {
                     admit(readings, &mut verdicts);
                 }
-                combine.combine(&Round {
-                    readings,
-                    verdicts: &verdicts,
-                    period: Span::from_secs(1),
-                })
+                combine.combine(&settled(readings, &verdicts))
             });
         });
     }

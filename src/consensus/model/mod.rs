@@ -8,6 +8,7 @@ mod byzantine;
 mod networks;
 mod signed;
 
+use super::strategies::CombineKind;
 use super::strategies::tests::{readings, round};
 use super::{Combine, Gain};
 
@@ -16,6 +17,13 @@ const SETTLED: Gain = Gain {
     offset: 0.3,
     rate: 0.1,
 };
+
+/// All that go by the readings of a round; the default goes by single exchanges and is attacked in
+/// `tests/network`.
+fn by_readings() -> impl Iterator<Item = CombineKind> {
+    let all = CombineKind::ALL.into_iter();
+    all.filter(|kind| *kind != CombineKind::Default)
+}
 
 /// A round takes a second.
 const ROUND: f64 = 1e9;

@@ -100,6 +100,10 @@ impl FromStr for CombineKind {
 
 /// Any strategy for many links.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one a node, and nothing here allocates"
+)]
 pub enum AnyCombine {
     /// [`CombineKind::MeanCoupling`].
     MeanCoupling(MeanCoupling),
