@@ -10,7 +10,10 @@ use parisync::consensus::strategies::{AnyCombine, CombineKind};
 use parisync::consensus::{
     Combine, Reading, RobustMean, Round, Verdict, admit, judge, target, window,
 };
-use parisync::link::{Kalman, Link, OneWay, OscillatorSpec};
+use parisync::link::{
+    Allan, AnyEstimator, Direction, EstimatorKind, Exchange, Kalman, Link, LinkEstimator, OneWay,
+    OscillatorSpec, PathNoise,
+};
 use parisync::node::{Event, LinkId, Node, NodeConfig, RawStamp};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::{Candidate, FoundBy, NodeId};
@@ -109,6 +112,51 @@ fn some_readings(count: usize) -> Vec<Reading> {
         }
     });
     readings.take(count).collect()
+}
+
+/// What each estimator costs for an exchange, its two packets included, without the hull.
+fn estimators(c: &mut Criterion) {
+    let mut group = c.benchmark_group("estimator");
+    for kind in EstimatorKind::ALL {
+        let mut estimator = AnyEstimator::new(kind, &OscillatorSpec::default());
+        let (mut noise, mut path, mut at) = (Noise(3), PathNoise::default(), 0.0);
+        let mut exchange = move || {
+            at += 1.0;
+            let mut delay = || 5_000.0 - 1_000.0 * (1.0 - noise.next()).ln();
+            let (out, back) = (delay(), delay());
+            for (forward, offset) in [(true, out), (false, -back)] {
+                estimator.direction(&Direction {
+                    forward,
+                    at,
+                    offset: 1e4 * at + offset,
+                    error: 20.0,
+                });
+            }
+            let half_delay = 0.5 * (out + back);
+            estimator.update(&Exchange {
+                at,
+                offset: 1e4 * at + 0.5 * (out - back),
+                half_delay,
+                stamp_sigma: 10.0,
+                likelihood: path.take(half_delay),
+            });
+            estimator.at(at)
+        };
+        (0..500).for_each(|_| {
+            exchange();
+        });
+        group.bench_function(kind.name(), |b| b.iter(&mut exchange));
+    }
+    let mut allan = Allan::new(4.0);
+    let (mut noise, mut at) = (Noise(4), 0.0);
+    group.bench_function("Allan deviation", |b| {
+        b.iter(|| {
+            at += 1.0;
+            allan.push(at, 1e4 * at + 1_000.0 * noise.next());
+        });
+    });
+    group.bench_function("wander", |b| b.iter(|| black_box(&allan).wander()));
+    group.finish();
 }
 
 fn rounds(c: &mut Criterion) {
@@ -331,5 +379,5 @@ fn nodes(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, links, rounds, nodes);
+criterion_group!(benches, links, estimators, rounds, nodes);
 criterion_main!(benches);

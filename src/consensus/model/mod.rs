@@ -1,7 +1,7 @@
 //! Clocks that meet once a round, to hold the strategies against what is published of them.
 //!
 //! All nodes act at the same instant on what they read; delays are in the readings' errors. That
-//! is the model of the papers. The node itself, with packets, is tested in `tests/network`.
+//! is the model of the papers. The node itself, with packets, is tested in `bench/tests/network`.
 
 mod bounds;
 mod byzantine;
@@ -19,7 +19,7 @@ const SETTLED: Gain = Gain {
 };
 
 /// All that go by the readings of a round; the default goes by single exchanges and is attacked in
-/// `tests/network`.
+/// `bench/tests/network`.
 fn by_readings() -> impl Iterator<Item = CombineKind> {
     let all = CombineKind::ALL.into_iter();
     all.filter(|kind| *kind != CombineKind::Default)

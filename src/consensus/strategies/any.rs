@@ -102,7 +102,7 @@ impl FromStr for CombineKind {
 #[derive(Debug, Clone)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "one a node, and nothing here allocates"
+    reason = "one in a node, and what a box would save is needed for the default"
 )]
 pub enum AnyCombine {
     /// [`CombineKind::MeanCoupling`].

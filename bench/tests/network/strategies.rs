@@ -1,12 +1,14 @@
-//! Every way to combine many links, in real nodes: `cargo test --test network strategies --
-//! --nocapture` prints the figures of `docs/algorithms.md`.
+//! Every way to combine many links, in real nodes: `cargo test -p parisync-bench --test network
+//! strategies -- --nocapture` prints the figures of `docs/algorithms.md`.
 
-use super::all;
-use super::sim::{Figures, Sim, World};
-use parisync::consensus::strategies::CombineKind;
-use parisync::node::Lie;
-use parisync::time::{Rate, Span};
+use super::{all, room};
+use parisync::consensus::strategies::{AnyCombine, CombineKind};
+use parisync::link::OneSided;
 use parisync::wire::ClockState;
+use parisync_bench::sim::{Deceit, Figures, Sim, World};
+use parisync_bench::units::{Fraction, Nanos};
+
+type Network = Sim<OneSided, AnyCombine>;
 
 /// Root mean square and worst skew over a few seeds, ns.
 struct Pooled {
@@ -16,15 +18,21 @@ struct Pooled {
 
 /// Three networks of one kind, observed by `observe`. Whatever the strategy, its gain and whom it
 /// believes: the guaranteed bound holds, as the promise to others limits every correction.
-fn pooled(kind: CombineKind, nodes: usize, observe: impl Fn(&mut Sim) -> Figures) -> Pooled {
+fn pooled(
+    kind: CombineKind,
+    hosts: usize,
+    mut observe: impl FnMut(&mut Network) -> Figures,
+) -> Pooled {
     let (mut squares, mut worst): (f64, f64) = (0.0, 0.0);
     const SEEDS: u64 = 3;
     for seed in 1..=SEEDS {
-        let mut sim = Sim::new(World {
-            combine: kind,
-            nodes,
+        let world = World {
+            hosts,
             seed,
-            ..World::default()
+            ..room()
+        };
+        let mut sim = Sim::with_strategies(world, (), move |node| {
+            AnyCombine::new(kind, node.order_key())
         });
         let figures = observe(&mut sim);
         assert_eq!(figures.violations, 0, "{kind} {seed} {figures:?}");
@@ -60,10 +68,12 @@ fn two_liars_of_eight_move_only_those_without_a_rule_against_them() {
     for kind in CombineKind::ALL {
         let lied_to = pooled(kind, 8, |sim| {
             for liar in [6, 7] {
-                sim.lies[liar] = Lie {
-                    offset: Span::from_micros(5),
-                    drift: Rate::from_fraction(1e-6),
+                let deceit = Deceit {
+                    offset: Nanos(5_000.0),
+                    drift: Fraction(1e-6),
+                    ..Deceit::default()
                 };
+                sim.deceive(liar, deceit);
             }
             sim.run_to(20.0);
             sim.observe(&all(6), 0.1, 60.0)
@@ -79,7 +89,7 @@ fn two_faces_at_the_limit_cost_the_fault_tolerant_rules_least() {
     use CombineKind::{Midpoint, TrimmedMean, WMsr};
     for kind in CombineKind::ALL {
         let shown_two_faces = pooled(kind, 10, |sim| {
-            sim.tamper = Some(Box::new(|passing| {
+            sim.tamper(Box::new(|passing| {
                 if passing.from >= 7 {
                     let side = if passing.to < 3 { -300.0 } else { 300.0 };
                     passing.message.state = ClockState::Synchronized;
