@@ -9,15 +9,23 @@
 //! - [`stats`]: moments, quantiles, stability over averaging times
 //! - [`report`]: runs as one page, side by side
 //! - [`cost`]: what a node costs its host
+//! - [`estimators`]: strategies compared over the scenarios, and held to their limits
+//! - [`scenario`]: networks and what happens to them, in files that people can read and add to
+//! - [`sim`]: networks of real nodes in simulated time, with exact truth
+//! - [`units`]: spans of time and frequencies as people write them
 
 #![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod cost;
+pub mod estimators;
 pub mod output;
 pub mod progress;
 pub mod report;
 pub mod run;
+pub mod scenario;
+pub mod sim;
 pub mod stats;
 #[cfg(test)]
 mod testing;
+pub mod units;

@@ -1,6 +1,7 @@
 //! One file per subcommand; prints; no logic.
 
 mod cost;
+mod estimators;
 mod report;
 
 use std::ffi::OsString;
@@ -13,6 +14,7 @@ use crate::cost::CostError;
 use crate::output::Format;
 use crate::report::ReportError;
 use crate::run::RunError;
+use crate::scenario::ScenarioError;
 
 /// What every subcommand's exit code means; shown by `--help`.
 const EXIT_CODES: &str = "\
@@ -44,6 +46,8 @@ struct Cli {
 enum Command {
     /// Processor time, memory, wake-ups and cold start of one node among others on loopback
     Cost(crate::cost::Options),
+    /// Link estimators and combinations compared in simulated networks with exact truth
+    Estimators(estimators::Options),
     /// Show runs as one page: errors over time, distributions, stability, bounds
     Report(report::Args),
 }
@@ -54,6 +58,15 @@ pub enum BenchError {
     /// `cost` measured nothing.
     #[error(transparent)]
     Cost(#[from] CostError),
+    /// A scenario cannot be read.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// The default strategies are not as good as they have to be.
+    #[error("{count} figures are beyond their limits")]
+    Limits {
+        /// How many.
+        count: usize,
+    },
     /// There is no report.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -71,8 +84,9 @@ impl BenchError {
         match self {
             Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread)
             | Self::Report(_)
+            | Self::Scenario(_)
             | Self::Run(_) => Exit::Misused,
-            Self::Cost(_) => Exit::Failed,
+            Self::Cost(_) | Self::Limits { .. } => Exit::Failed,
             Self::Output(error) => error.exit(),
         }
     }
@@ -87,6 +101,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.command {
         Command::Cost(options) => cost::run(&options, cli.output),
+        Command::Estimators(options) => estimators::run(&options, cli.output),
         Command::Report(args) => report::run(&args, cli.output),
     };
     let exit = match result {
