@@ -94,6 +94,9 @@ pub struct Hull {
     strain: u8,
     /// When the strain last changed, seconds; to a minute or so is enough.
     strained: f32,
+    /// Rates that were possible with the last limit and so still are, for limits only fade; none
+    /// if that has to be found out.
+    rates: Option<(f32, f32)>,
 }
 
 impl Hull {
@@ -105,6 +108,7 @@ impl Hull {
             spec: *spec,
             strain: 0,
             strained: 0.0,
+            rates: None,
         }
     }
 
@@ -129,6 +133,7 @@ impl Hull {
         if self.strain > 0 && at - f64::from(self.strained) > RECOVERY {
             self.strain -= 1;
             self.strained = at as f32;
+            self.rates = None;
         }
     }
 
@@ -137,9 +142,11 @@ impl Hull {
     /// # Errors
     /// [`Inconsistent`] if that contradicts what came before.
     pub fn limit_above(&mut self, at: f64, limit: f64) -> Result<(), Inconsistent> {
-        let rate = self.middle_rate(at);
-        self.above.push(Point { at, limit }, rate, |a, b| a < b);
-        self.check(at)
+        let new = Point { at, limit };
+        self.above.push(new, self.middle_rate(), |a, b| a < b);
+        let mut below = self.below;
+        self.widen(&mut below, at, -1.0);
+        self.check(at, &[new], below.points())
     }
 
     /// The offset at `at` is at least `limit`.
@@ -147,52 +154,71 @@ impl Hull {
     /// # Errors
     /// [`Inconsistent`] if that contradicts what came before.
     pub fn limit_below(&mut self, at: f64, limit: f64) -> Result<(), Inconsistent> {
-        let rate = self.middle_rate(at);
-        self.below.push(Point { at, limit }, rate, |a, b| a > b);
-        self.check(at)
+        let new = Point { at, limit };
+        self.below.push(new, self.middle_rate(), |a, b| a > b);
+        let mut above = self.above;
+        self.widen(&mut above, at, 1.0);
+        self.check(at, above.points(), &[new])
     }
 
     /// What is possible at `at`; `None` without samples in both directions, or if they contradict
     /// each other.
     pub fn interval(&self, at: f64) -> Option<Interval> {
         let (above, below) = self.widened(at);
-        self.lines(&above, &below).interval(at)
+        self.lines(above.points(), below.points()).interval(at)
+    }
+
+    /// The same, and the rates are remembered for checking the limits that follow.
+    pub fn settle(&mut self, at: f64) -> Option<Interval> {
+        let interval = self.interval(at);
+        self.rates = interval.map(|i| (i.rate_lower as f32, i.rate_upper as f32));
+        interval
     }
 
     /// The limits at `at`, each widened by what the clocks may have gathered since.
     fn widened(&self, at: f64) -> (Side, Side) {
         let (mut above, mut below) = (self.above, self.below);
-        for u in &mut above.points[..usize::from(above.len)] {
-            u.limit += self.wander(at - u.at);
-        }
-        for l in &mut below.points[..usize::from(below.len)] {
-            l.limit -= self.wander(at - l.at);
-        }
+        self.widen(&mut above, at, 1.0);
+        self.widen(&mut below, at, -1.0);
         (above, below)
     }
 
-    fn lines<'a>(&self, above: &'a Side, below: &'a Side) -> Lines<'a> {
+    fn widen(&self, side: &mut Side, at: f64, sign: f64) {
+        for point in &mut side.points[..usize::from(side.len)] {
+            point.limit += sign * self.wander(at - point.at);
+        }
+    }
+
+    fn lines<'a>(&self, above: &'a [Point], below: &'a [Point]) -> Lines<'a> {
         Lines {
-            above: above.points(),
-            below: below.points(),
+            above,
+            below,
             max_rate: 2.0 * self.spec.max_drift.as_fraction(),
         }
     }
 
-    fn check(&self, at: f64) -> Result<(), Inconsistent> {
-        let one_sided = self.above.len == 0 || self.below.len == 0;
-        if one_sided || self.interval(at).is_some() {
-            Ok(())
-        } else {
-            Err(Inconsistent)
+    /// Whether any rate is left, with the new limit on one side and all those on the other: of the
+    /// rates that were possible before if they are known, else (or if none is left of them) of all.
+    fn check(&mut self, at: f64, above: &[Point], below: &[Point]) -> Result<(), Inconsistent> {
+        if above.is_empty() || below.is_empty() {
+            return Ok(());
         }
+        let new = self.lines(above, below).rates();
+        let left = self.rates.zip(new).and_then(|((least, most), new)| {
+            let both = (least.max(new.0 as f32), most.min(new.1 as f32));
+            (both.0 <= both.1).then_some(both)
+        });
+        self.rates = left.or_else(|| {
+            let (above, below) = self.widened(at);
+            let all = self.lines(above.points(), below.points()).rates();
+            all.map(|(least, most)| (least as f32, most as f32))
+        });
+        self.rates.map(|_| ()).ok_or(Inconsistent)
     }
 
-    fn middle_rate(&self, at: f64) -> f64 {
-        let (above, below) = self.widened(at);
-        self.lines(&above, &below)
-            .rates()
-            .map_or(0.0, |(least, most)| 0.5 * (least + most))
+    fn middle_rate(&self) -> f64 {
+        let middle = |(least, most)| 0.5 * f64::from(least + most);
+        self.rates.map_or(0.0, middle)
     }
 
     /// Phase that two oscillators may have gathered off their line in `age` seconds, ns.

@@ -73,7 +73,7 @@ const LIMITS: [(EstimatorKind, [f64; 6]); 8] = [
     ),
     (
         EstimatorKind::PacketInterval,
-        [280.0, 370.0, 120.0, 2_100.0, 1_300.0, 1_700.0],
+        [280.0, 370.0, 120.0, 2_100.0, 1_300.0, 3_200.0],
     ),
     (
         EstimatorKind::CodedPairs,
