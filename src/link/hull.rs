@@ -37,8 +37,16 @@ impl Interval {
 pub struct Inconsistent;
 
 /// Time without a contradiction after which a strained link believes in a better oscillator
-/// again, seconds.
-const RECOVERY: f64 = 600.0;
+/// again, minutes.
+const RECOVERY: u16 = 10;
+
+fn middle((least, most): (f64, f64)) -> f32 {
+    (0.5 * (least + most)) as f32
+}
+
+fn minutes(at: f64) -> u16 {
+    (at / 60.0) as i64 as u16
+}
 
 /// One direction's samples, newest first. Of samples close together (relative to their age) only
 /// the tightest stays, so the kept ones reach from now far back: a convex hull in fixed memory.
@@ -92,11 +100,10 @@ pub struct Hull {
     below: Side,
     spec: OscillatorSpec,
     strain: u8,
-    /// When the strain last changed, seconds; to a minute or so is enough.
-    strained: f32,
-    /// Rates that were possible with the last limit and so still are, for limits only fade; none
-    /// if that has to be found out.
-    rates: Option<(f32, f32)>,
+    /// When the strain last changed, in minutes, which wrap.
+    strained: u16,
+    /// A rate that was possible with the last limit; NaN if that has to be found out.
+    rate: f32,
 }
 
 impl Hull {
@@ -107,8 +114,8 @@ impl Hull {
             below: Side::default(),
             spec: *spec,
             strain: 0,
-            strained: 0.0,
-            rates: None,
+            strained: 0,
+            rate: f32::NAN,
         }
     }
 
@@ -122,7 +129,7 @@ impl Hull {
     pub fn relax(&mut self, at: f64) {
         *self = Self {
             strain: (self.strain + 1).min(MOST_STRAIN),
-            strained: at as f32,
+            strained: minutes(at),
             ..Self::new(&self.spec)
         };
     }
@@ -130,10 +137,10 @@ impl Hull {
     /// The samples have been consistent up to `at`: after a while, believe in better oscillators
     /// again.
     pub fn recover(&mut self, at: f64) {
-        if self.strain > 0 && at - f64::from(self.strained) > RECOVERY {
+        if self.strain > 0 && minutes(at).wrapping_sub(self.strained) > RECOVERY {
             self.strain -= 1;
-            self.strained = at as f32;
-            self.rates = None;
+            self.strained = minutes(at);
+            self.rate = f32::NAN;
         }
     }
 
@@ -168,10 +175,10 @@ impl Hull {
         self.lines(above.points(), below.points()).interval(at)
     }
 
-    /// The same, and the rates are remembered for checking the limits that follow.
+    /// The same, and the middle of the rates is remembered for checking the limits that follow.
     pub fn settle(&mut self, at: f64) -> Option<Interval> {
         let interval = self.interval(at);
-        self.rates = interval.map(|i| (i.rate_lower as f32, i.rate_upper as f32));
+        self.rate = interval.map_or(f32::NAN, |i| middle((i.rate_lower, i.rate_upper)));
         interval
     }
 
@@ -197,28 +204,29 @@ impl Hull {
         }
     }
 
-    /// Whether any rate is left, with the new limit on one side and all those on the other: of the
-    /// rates that were possible before if they are known, else (or if none is left of them) of all.
+    /// Whether any rate is left, with the new limit on one side and all those on the other. A rate
+    /// that was possible before still is if the new limit allows it, for limits only fade; else all
+    /// are looked at.
     fn check(&mut self, at: f64, above: &[Point], below: &[Point]) -> Result<(), Inconsistent> {
         if above.is_empty() || below.is_empty() {
             return Ok(());
         }
+        let known = f64::from(self.rate);
         let new = self.lines(above, below).rates();
-        let left = self.rates.zip(new).and_then(|((least, most), new)| {
-            let both = (least.max(new.0 as f32), most.min(new.1 as f32));
-            (both.0 <= both.1).then_some(both)
-        });
-        self.rates = left.or_else(|| {
+        if !new.is_some_and(|(least, most)| least <= known && known <= most) {
             let (above, below) = self.widened(at);
             let all = self.lines(above.points(), below.points()).rates();
-            all.map(|(least, most)| (least as f32, most as f32))
-        });
-        self.rates.map(|_| ()).ok_or(Inconsistent)
+            self.rate = middle(all.ok_or(Inconsistent)?);
+        }
+        Ok(())
     }
 
     fn middle_rate(&self) -> f64 {
-        let middle = |(least, most)| 0.5 * f64::from(least + most);
-        self.rates.map_or(0.0, middle)
+        if self.rate.is_nan() {
+            0.0
+        } else {
+            f64::from(self.rate)
+        }
     }
 
     /// Phase that two oscillators may have gathered off their line in `age` seconds, ns.
