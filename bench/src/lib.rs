@@ -14,13 +14,20 @@
 //! - [`stats`]: moments, quantiles, stability over averaging times
 //! - [`report`]: runs as one page, side by side
 //! - [`cost`]: what a node costs its host
+//! - [`estimators`]: strategies compared over the scenarios, and held to their limits
+//! - [`limit`]: how small the error can be in a scenario, whoever estimates
+//! - [`scenario`]: networks and what happens to them, in files that people can read and add to
+//! - [`sim`]: networks of real nodes in simulated time, with exact truth
+//! - [`units`]: spans of time and frequencies as people write them
 
 #![forbid(unsafe_code)]
 
 pub mod address;
 pub mod cli;
 pub mod cost;
+pub mod estimators;
 pub mod interrupt;
+pub mod limit;
 pub mod netns;
 pub mod observe;
 pub mod output;
@@ -28,6 +35,9 @@ pub mod precision;
 pub mod progress;
 pub mod report;
 pub mod run;
+pub mod scenario;
+pub mod sim;
 pub mod stats;
 #[cfg(test)]
 mod testing;
+pub mod units;

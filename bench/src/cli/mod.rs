@@ -1,6 +1,8 @@
 //! One file per subcommand; prints; no logic.
 
 mod cost;
+mod estimators;
+mod limit;
 mod observe;
 mod precision;
 mod report;
@@ -12,11 +14,13 @@ use clap::{CommandFactory, Parser, Subcommand};
 use parisync::cli::{CliError, Exit, complain, usage};
 
 use crate::cost::CostError;
+use crate::limit::LimitError;
 use crate::output::Format;
 use crate::precision::PrecisionError;
 use crate::precision::lane::PlanError;
 use crate::report::ReportError;
 use crate::run::RunError;
+use crate::scenario::ScenarioError;
 
 /// What every subcommand's exit code means; shown by `--help`.
 const EXIT_CODES: &str = "\
@@ -52,6 +56,10 @@ enum Command {
     Observe(observe::Options),
     /// How good the timestamp paths of this host are, against the same clock or another host
     Precision(precision::Options),
+    /// Link estimators and combinations compared in simulated networks with exact truth
+    Estimators(estimators::Options),
+    /// How small the errors can be: limits of the whole network's estimation problem
+    Limit(limit::Options),
     /// Show runs as one page: errors over time, distributions, stability, bounds
     Report(report::Args),
 }
@@ -77,6 +85,18 @@ pub enum BenchError {
     /// Arguments that do not fit each other or this host.
     #[error("{0}")]
     Usage(String),
+    /// A scenario cannot be read.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// There is no limit to tell.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// The default strategies are not as good as they have to be.
+    #[error("{count} figures are beyond their limits")]
+    Limits {
+        /// How many.
+        count: usize,
+    },
     /// There is no report.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -97,8 +117,14 @@ impl BenchError {
             | Self::Plan(_)
             | Self::Usage(_)
             | Self::Report(_)
+            | Self::Scenario(_)
+            | Self::Limit(_)
             | Self::Run(_) => Exit::Misused,
-            Self::Cost(_) | Self::Precision(_) | Self::Nothing | Self::System(_) => Exit::Failed,
+            Self::Cost(_)
+            | Self::Precision(_)
+            | Self::Nothing
+            | Self::System(_)
+            | Self::Limits { .. } => Exit::Failed,
             Self::Output(error) => error.exit(),
         }
     }
@@ -115,6 +141,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Cost(options) => cost::run(&options, cli.output),
         Command::Observe(options) => observe::run(&options, cli.output),
         Command::Precision(options) => precision::run(&options, cli.output),
+        Command::Estimators(options) => estimators::run(&options, cli.output),
+        Command::Limit(options) => limit::run(&options, cli.output),
         Command::Report(args) => report::run(&args, cli.output),
     };
     let exit = match result {

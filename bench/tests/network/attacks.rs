@@ -3,8 +3,8 @@
 use parisync::time::{Rate, Span};
 use parisync::wire::ClockState;
 
-use super::all;
-use super::sim::{Figures, Passing, Sim, World};
+use super::{all, network, room};
+use parisync_bench::sim::{Figures, Passing, Sim, World};
 
 /// A network of `nodes`, the last `liars` of which change what they send.
 fn attacked(
@@ -12,12 +12,12 @@ fn attacked(
     liars: usize,
     mut lie: impl FnMut(&mut Passing<'_>) + 'static,
 ) -> (Sim, Vec<usize>) {
-    let mut sim = Sim::new(World {
-        nodes,
-        ..World::default()
+    let mut sim = network(World {
+        hosts: nodes,
+        ..room()
     });
     let honest = nodes - liars;
-    sim.tamper = Some(Box::new(move |mut passing| {
+    sim.tamper(Box::new(move |mut passing| {
         if passing.from >= honest {
             lie(&mut passing);
         }
@@ -90,7 +90,7 @@ fn a_slow_pull_together_does_not_widen_the_skew() {
     assert!(figures.worst_skew < 1_000.0, "{figures:?}");
     assert_eq!(figures.violations, 0);
     // They do drag the common clock; the leash to the oscillators says how far at most.
-    let rate = after.1.line.rate() - before.1.line.rate();
+    let rate = after.view.line.rate() - before.view.line.rate();
     println!("dragged to {rate}");
     assert!(rate.abs() < Rate::from_ppm(50.0 + 25.0), "{rate}");
 }
@@ -144,12 +144,9 @@ fn hostile_numbers_do_no_harm() {
 #[test]
 fn packets_held_back_do_not_falsify_the_bound() {
     // Everything that leaves node 1 is a minute old, which for the first minute is nothing at all.
-    let mut sim = Sim::new(World {
-        nodes: 4,
-        ..World::default()
-    });
+    let mut sim = network(World { hosts: 4, ..room() });
     sim.run_to(20.0);
-    sim.access[1].0 = 60e9;
+    sim.paths().lengthen_access(1, 60e9, 0.0);
     let figures = sim.observe(&all(4), 0.5, 150.0);
     println!("{figures:?}");
     assert_eq!(figures.violations, 0);

@@ -4,14 +4,15 @@ use parisync::node::NodeConfig;
 use parisync::time::Span;
 use parisync::wire::ClockState;
 
-use super::all;
-use super::sim::{Sim, World};
+use super::{all, network, paths, room};
+use parisync_bench::sim::{OscillatorModel, PathModel, World};
+use parisync_bench::units::Fraction;
 
 #[test]
 fn nodes_die_and_boot_while_the_others_keep_time() {
-    let mut sim = Sim::new(World {
-        nodes: 12,
-        ..World::default()
+    let mut sim = network(World {
+        hosts: 12,
+        ..room()
     });
     sim.run_to(20.0);
     for round in 0..6 {
@@ -26,7 +27,7 @@ fn nodes_die_and_boot_while_the_others_keep_time() {
         assert_eq!(figures.synchronized, figures.samples);
         sim.boot(a, -4e8);
         sim.run_to(40.0 + 20.0 * f64::from(round as u32));
-        let back = sim.observe(&all(12), 0.1, sim.now as f64 / 1e9 + 0.2);
+        let back = sim.observe(&all(12), 0.1, sim.now() + 0.2);
         assert_eq!(back.synchronized, back.samples, "{back:?}");
         assert!(back.worst_skew < 1_500.0, "{back:?}");
     }
@@ -34,7 +35,7 @@ fn nodes_die_and_boot_while_the_others_keep_time() {
 
 #[test]
 fn a_peer_that_flaps_disturbs_nobody() {
-    let mut sim = Sim::new(World::default());
+    let mut sim = network(room());
     sim.run_to(20.0);
     let others: Vec<usize> = (0..7).collect();
     for k in 0..40 {
@@ -53,7 +54,7 @@ fn a_peer_that_flaps_disturbs_nobody() {
 #[test]
 fn a_host_that_slept_knows_nothing_until_it_measured() {
     for told in [true, false] {
-        let mut sim = Sim::new(World::default());
+        let mut sim = network(room());
         sim.run_to(30.0);
         sim.sleep(0, 100.0);
         let (node, raw) = sim.node(0);
@@ -65,7 +66,7 @@ fn a_host_that_slept_knows_nothing_until_it_measured() {
         let figures = sim.observe(&all(8), 0.01, 135.0);
         // Without that word the others' silence must tell it, as they have given it up by now.
         sim.run_to(if told { 140.0 } else { 180.0 });
-        let back = sim.observe(&all(8), 0.1, sim.now as f64 / 1e9 + 20.0);
+        let back = sim.observe(&all(8), 0.1, sim.now() + 20.0);
         println!("told {told}: {figures:?}");
         if told {
             assert_eq!(figures.violations, 0);
@@ -79,39 +80,38 @@ fn a_host_that_slept_knows_nothing_until_it_measured() {
 
 #[test]
 fn a_clock_that_jumped_and_was_left_alone_claims_no_bound() {
-    let mut sim = Sim::new(World::default());
-    sim.island = vec![0, 1, 1, 1, 1, 1, 1, 1];
-    sim.island[1] = 0;
+    let mut sim = network(room());
+    sim.part(&[0, 0, 1, 1, 1, 1, 1, 1]);
     sim.run_to(20.0);
     // Two were a network of their own. One of them meets the majority, jumps, and is cut off.
-    sim.island[1] = 1;
-    sim.island[0] = 2;
+    sim.isolate(1, 1);
+    sim.isolate(0, 2);
     sim.run_to(20.0);
     let mut at = 20.0;
-    while sim.clock(1).1.state != ClockState::Joining && at < 60.0 {
+    while sim.clock(1).view.state != ClockState::Joining && at < 60.0 {
         at += 0.01;
         sim.run_to(at);
     }
     sim.run_to(at + 0.5);
-    sim.island[1] = 3;
+    sim.isolate(1, 3);
     let mut honest = all(8);
     honest.remove(0);
     let figures = sim.observe(&honest, 0.1, at + 30.0);
     assert_eq!(figures.violations, 0, "{figures:?}");
-    let (_, view, raw) = sim.clock(1);
-    assert_eq!(view.bound_at(raw), None);
+    let left_alone = sim.clock(1);
+    assert_eq!(left_alone.view.bound_at(left_alone.raw), None);
 }
 
 #[test]
 fn rotation_leaves_nobody_without_an_answer() {
-    let mut sim = Sim::new(World {
-        nodes: 24,
-        config: NodeConfig {
+    let mut sim = network(World {
+        hosts: 24,
+        node: NodeConfig {
             neighbours: 8,
             rotate: Span::from_secs(2),
             ..NodeConfig::default()
         },
-        ..World::default()
+        ..room()
     });
     sim.run_to(20.0);
     let figures = sim.observe(&all(24), 0.2, 80.0);
@@ -136,36 +136,36 @@ fn rotation_leaves_nobody_without_an_answer() {
 #[test]
 fn more_askers_than_room_are_served_as_far_as_there_is_room() {
     // Nobody but node 0 is known to anybody, and it answers four at a time.
-    let mut sim = Sim::new(World {
-        nodes: 8,
-        config: NodeConfig {
+    let mut sim = network(World {
+        hosts: 8,
+        node: NodeConfig {
             neighbours: 1,
             inbound: 4,
             ..NodeConfig::default()
         },
-        ..World::default()
+        ..room()
     });
     for n in 1..8 {
         for other in 1..8 {
             let (node, raw) = sim.node(n);
-            node.peer_lost(&super::sim::id(other), raw);
+            node.peer_lost(&parisync_bench::sim::id(other), raw);
         }
     }
     sim.run_to(60.0);
-    let served = (1..8).filter(|&n| sim.clock(n).1.state == ClockState::Synchronized);
+    let served = (1..8).filter(|&n| sim.clock(n).view.state == ClockState::Synchronized);
     let served = served.count();
     assert!(served >= 4, "{served}");
 }
 
 #[test]
 fn no_room_for_strangers_is_no_reason_to_hang() {
-    let mut sim = Sim::new(World {
-        nodes: 4,
-        config: NodeConfig {
+    let mut sim = network(World {
+        hosts: 4,
+        node: NodeConfig {
             inbound: 0,
             ..NodeConfig::default()
         },
-        ..World::default()
+        ..room()
     });
     sim.run_to(10.0);
     let figures = sim.observe(&all(4), 0.1, 15.0);
@@ -174,9 +174,9 @@ fn no_room_for_strangers_is_no_reason_to_hang() {
 
 #[test]
 fn a_hundred_nodes_with_sixteen_neighbours_converge() {
-    let mut sim = Sim::new(World {
-        nodes: 100,
-        ..World::default()
+    let mut sim = network(World {
+        hosts: 100,
+        ..room()
     });
     sim.run_to(12.0);
     let figures = sim.observe(&all(100), 0.5, 40.0);
@@ -191,9 +191,9 @@ fn a_hundred_nodes_with_sixteen_neighbours_converge() {
 
 #[test]
 fn newcomers_do_not_move_a_settled_network() {
-    let mut sim = Sim::new(World {
-        nodes: 14,
-        ..World::default()
+    let mut sim = network(World {
+        hosts: 14,
+        ..room()
     });
     for n in 6..14 {
         sim.kill(n);
@@ -213,9 +213,9 @@ fn newcomers_do_not_move_a_settled_network() {
 
 #[test]
 fn a_jittery_path_does_not_keep_a_network_from_forming() {
-    let mut sim = Sim::new(World {
-        delay: (5e6, 5e6),
-        ..World::default()
+    let mut sim = network(World {
+        paths: paths(5e6, 5e6),
+        ..room()
     });
     sim.run_to(120.0);
     let figures = sim.observe(&all(8), 0.5, 240.0);
@@ -228,9 +228,9 @@ fn a_jittery_path_does_not_keep_a_network_from_forming() {
 #[test]
 fn of_two_or_three_nodes_one_boots_and_finds_back() {
     for nodes in [2, 3] {
-        let mut sim = Sim::new(World {
-            nodes,
-            ..World::default()
+        let mut sim = network(World {
+            hosts: nodes,
+            ..room()
         });
         sim.run_to(20.0);
         sim.boot(0, 3e8);
@@ -245,13 +245,14 @@ fn of_two_or_three_nodes_one_boots_and_finds_back() {
 
 #[test]
 fn four_islands_heal() {
-    let mut sim = Sim::new(World {
-        nodes: 16,
-        ..World::default()
+    let mut sim = network(World {
+        hosts: 16,
+        ..room()
     });
-    sim.island = (0..16).map(|n| n % 4).collect();
+    let quarters: Vec<u8> = (0..16).map(|n| n % 4).collect();
+    sim.part(&quarters);
     sim.run_to(30.0);
-    sim.island = vec![0; 16];
+    sim.part(&[0; 16]);
     sim.run_to(120.0);
     let figures = sim.observe(&all(16), 0.1, 130.0);
     println!("{figures:?}");
@@ -263,13 +264,18 @@ fn four_islands_heal() {
 #[test]
 fn whoever_drew_bad_neighbours_gets_others() {
     // Oscillators as bad as they may be: sixteen of them can all be far from the rest.
-    let mut sim = Sim::new(World {
-        nodes: 48,
-        max_ppm: 100.0,
-        loss: 0.2,
-        delay: (20_000.0, 20_000.0),
-        wander: 3e-9,
-        ..World::default()
+    let mut sim = network(World {
+        hosts: 48,
+        oscillator: OscillatorModel {
+            drift: Fraction(100e-6),
+            wander: Fraction(3e-9),
+            ..OscillatorModel::default()
+        },
+        paths: PathModel {
+            loss: 0.2,
+            ..paths(20_000.0, 20_000.0)
+        },
+        ..room()
     });
     sim.run_to(200.0);
     let figures = sim.observe(&all(48), 0.2, 201.0);
