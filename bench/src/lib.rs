@@ -6,14 +6,17 @@
 //! - [`output`]: results as text, JSON or CSV
 //! - [`progress`]: how far a long measurement is
 //! - [`run`]: the folder that holds all of one run, written and read back
+//! - [`compare`]: PariSync beside chrony, ptp4l and other daemons, with true error
 //! - [`cost`]: what a node costs its host
 
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod compare;
 pub mod cost;
 pub mod output;
 pub mod progress;
 pub mod run;
+mod scratch;
 #[cfg(test)]
 mod testing;

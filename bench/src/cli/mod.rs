@@ -1,5 +1,6 @@
 //! One file per subcommand; prints; no logic.
 
+mod compare;
 mod cost;
 
 use std::ffi::OsString;
@@ -8,6 +9,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use parisync::cli::{CliError, Exit, complain, usage};
 
+use crate::compare::CompareError;
+use crate::compare::links::LinksError;
+use crate::compare::sim::SimError;
 use crate::cost::CostError;
 use crate::output::Format;
 use crate::run::RunError;
@@ -40,6 +44,8 @@ struct Cli {
 /// What to measure.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// PariSync beside chrony, ptp4l and other daemons: the same clocks, links and packets
+    Compare(compare::Options),
     /// Processor time, memory, wake-ups and cold start of one node among others on loopback
     Cost(crate::cost::Options),
 }
@@ -50,6 +56,15 @@ pub enum BenchError {
     /// `cost` measured nothing.
     #[error(transparent)]
     Cost(#[from] CostError),
+    /// `compare` compared nothing.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
+    /// There are no such links.
+    #[error(transparent)]
+    Links(#[from] LinksError),
+    /// There is no simulator.
+    #[error(transparent)]
+    Sim(#[from] SimError),
     /// A run folder cannot be written or read.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -65,7 +80,10 @@ impl BenchError {
             Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread) | Self::Run(_) => {
                 Exit::Misused
             }
-            Self::Cost(_) => Exit::Failed,
+            Self::Links(_) | Self::Sim(SimError::Unnamed | SimError::NoFile { .. }) => {
+                Exit::Misused
+            }
+            Self::Cost(_) | Self::Compare(_) | Self::Sim(_) => Exit::Failed,
             Self::Output(error) => error.exit(),
         }
     }
@@ -79,6 +97,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return usage(&error, &Cli::command()),
     };
     let result = match cli.command {
+        Command::Compare(options) => compare::run(&options, cli.output),
         Command::Cost(options) => cost::run(&options, cli.output),
     };
     let exit = match result {

@@ -1,0 +1,148 @@
+//! `parisync-bench compare`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use parisync::config::DurationText;
+
+use super::BenchError;
+use crate::compare::compare;
+use crate::compare::daemons::{Installed, System};
+use crate::compare::lab::Lab;
+use crate::compare::links::Links;
+use crate::compare::plan::{Plan, Spending, star};
+use crate::compare::sim::Sim;
+use crate::compare::table::{Row, table};
+use crate::output::{Format, show};
+use crate::progress::Progress;
+
+/// Options of `compare`.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// What PariSync is compared with; `parisync` for itself alone
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "chrony,ptp4l,ntpd-rs,ntpsec"
+    )]
+    vs: Vec<System>,
+    /// Number of hosts
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(2..=64))]
+    hosts: u8,
+    /// Links and oscillators: lan (10 µs + exp(1 µs)), dc (10 µs + exp(0.1 µs)),
+    /// wan (1 ms + exp(100 µs)) or a file
+    #[arg(long, default_value = "lan", value_name = "lan|wan|dc|FILE")]
+    links: String,
+    /// How long each run takes; the first third is not judged
+    #[arg(long, default_value = "1000", value_parser = DurationText::parse_or_seconds)]
+    seconds: DurationText,
+    /// Where the daemons run
+    #[arg(long, value_enum, default_value = "sim")]
+    lab: LabName,
+    /// Your copy of clknetsim, for the lab `sim`: a directory with `clknetsim` and `clknetsim.so`
+    #[arg(long, value_name = "DIR")]
+    clknetsim: Option<PathBuf>,
+    /// Packets a second that a host may send; by default those of a star with one exchange a second
+    #[arg(long, value_name = "R")]
+    packets_per_second: Option<f64>,
+    /// Whether each system keeps to that budget, or does as by default, or is run both ways
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "budget")]
+    spending: Vec<Spending>,
+    /// The first seed of oscillators and delays
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many seeds, one after the other
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+    seeds: u8,
+    /// The program of a system, instead of the one in PATH; may be repeated
+    #[arg(long, value_name = "NAME=PATH")]
+    peer_bin: Vec<Named>,
+    /// Folder for the run: configuration, true errors over time, figures
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// Where the daemons run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LabName {
+    /// Simulated clocks and links, in your copy of clknetsim
+    Sim,
+}
+
+/// A system and its program.
+#[derive(Debug, Clone)]
+struct Named {
+    system: System,
+    program: PathBuf,
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, program) = text.split_once('=').ok_or("expected NAME=PATH")?;
+        Ok(Self {
+            system: System::from_str(name, false)?,
+            program: program.into(),
+        })
+    }
+}
+
+/// Compares and prints.
+pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
+    let hosts = usize::from(options.hosts);
+    let plan = Plan {
+        hosts,
+        links: Links::named(&options.links)?,
+        seconds: options.seconds.span().as_secs_f64().round() as u32,
+        seeds: (options.seed..).take(options.seeds.into()).collect(),
+        packets_per_s: options.packets_per_second.unwrap_or(star(hosts, 1.0)),
+        spending: options.spending.clone(),
+    };
+    let LabName::Sim = options.lab;
+    let lab = Sim::new(options.clknetsim.as_deref())?;
+    let programs = programs(options, &lab);
+    let steps = programs.len() * plan.spending.len() * plan.seeds.len();
+    let progress = Progress::new("compare", steps as u64);
+    let outcomes = compare(&plan, &lab, &programs, &progress);
+    progress.finish();
+    let rows: Vec<Row> = outcomes?.iter().filter_map(Row::of).collect();
+    Ok(show(format, &rows, |rows| {
+        format!(
+            "{} hosts, {}; {}; {} s, {} seeds\n\n{}",
+            plan.hosts,
+            plan.links.words(),
+            lab.compares(),
+            plan.seconds,
+            plan.seeds.len(),
+            table(rows)
+        )
+    })?)
+}
+
+/// The programs that are there and can run in `lab`; says which cannot, and why.
+fn programs(options: &Options, lab: &dyn Lab) -> Vec<Installed> {
+    let mut systems = vec![System::Parisync];
+    for system in &options.vs {
+        if !systems.contains(system) {
+            systems.push(*system);
+        }
+    }
+    let mut programs = Vec::new();
+    for system in systems {
+        let named = options.peer_bin.iter().rev().find(|n| n.system == system);
+        let found = Installed::find(system, named.map(|named| named.program.as_path()))
+            .map_err(|missing| missing.to_string())
+            .and_then(|program| match lab.admits(&program) {
+                Ok(()) => Ok(program),
+                Err(reason) => Err(format!("{}: {reason}", system.name())),
+            });
+        match found {
+            Ok(program) => programs.push(program),
+            Err(reason) => eprintln!("parisync-bench: left out {reason}"),
+        }
+    }
+    programs
+}

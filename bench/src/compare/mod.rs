@@ -1,0 +1,20 @@
+//! PariSync beside other clock daemons: the same oscillators, links and packets, true errors.
+//!
+//! - [`daemons`]: the systems, how each is configured
+//! - [`links`]: oscillators and links, and what a seed makes of them
+//! - [`lab`]: what a laboratory is; [`sim`]: that of simulated clocks
+//! - [`measure`]: from true offsets to figures
+//! - [`plan`]: which runs there are, and all of them run
+//! - [`table`]: what they came to
+
+pub mod daemons;
+pub mod lab;
+pub mod links;
+pub mod measure;
+pub mod plan;
+mod process;
+mod sandbox;
+pub mod sim;
+pub mod table;
+
+pub use plan::{CompareError, Plan, compare};
