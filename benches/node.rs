@@ -42,7 +42,7 @@ struct Path {
 impl Path {
     fn new() -> Self {
         let mut path = Self {
-            link: Link::new(OscillatorSpec::default()),
+            link: Link::new((), OscillatorSpec::default()),
             noise: Noise(1),
             at: 0,
         };
@@ -92,6 +92,7 @@ fn rounds(c: &mut Criterion) {
                 rate_sigma: 1e-9,
                 raw_rate: 1e-5 * noise.next(),
                 ready: true,
+                key: 0,
             }
         };
         let readings: Vec<Reading> = (0..count).map(&mut reading).collect();

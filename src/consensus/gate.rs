@@ -64,6 +64,7 @@ pub(super) mod tests {
             rate_sigma: 1e-9,
             raw_rate: 0.0,
             ready: true,
+            key: 0,
         }
     }
 

@@ -6,8 +6,8 @@
 
 mod gate;
 mod join;
-mod robust_mean;
 mod stats;
+pub mod strategies;
 mod window;
 
 pub use gate::judge;
@@ -15,7 +15,7 @@ pub use join::{
     OscillatorCentre, Target, established, majority_within, meeting_point, oscillator_centre,
     target,
 };
-pub use robust_mean::RobustMean;
+pub use strategies::RobustMean;
 pub use window::{Window, tolerated_liars, window};
 
 /// Most neighbours that can take part in one round.
@@ -40,6 +40,8 @@ pub struct Reading {
     pub raw_rate: f64,
     /// It says that it is synchronized.
     pub ready: bool,
+    /// Names the neighbour for as long as it is one, in an order that all nodes agree on.
+    pub key: u64,
 }
 
 /// What a round thinks of a neighbour.
@@ -70,7 +72,7 @@ pub struct Correction {
 
 /// A strategy that combines the readings of one round. Implementations neither allocate nor read
 /// a clock, so that the daemon and the simulator can run them alike.
-pub trait Combine: Clone + Default {
+pub trait Combine: Clone {
     /// The correction that `readings` ask for; only those with [`Verdict::Used`] count.
     fn combine(&mut self, readings: &[Reading], verdicts: &[Verdict]) -> Correction;
 }

@@ -8,13 +8,15 @@
 //! before it was sent. The filter ([`LinkEstimator`]) knows what is likely. The first gives the
 //! interval that holds, the second the value inside it.
 
+pub mod estimators;
 mod hull;
-mod kalman;
 mod sample;
 
+pub use estimators::Kalman;
 pub use hull::{Hull, Inconsistent, Interval};
-pub use kalman::Kalman;
-pub use sample::{Exchange, OneWay};
+pub use sample::{Direction, Exchange, OneWay};
+
+use std::fmt::Debug;
 
 use crate::time::{Rate, RawTime, Span};
 
@@ -56,10 +58,16 @@ pub struct Belief {
 /// Times are seconds since the link's epoch and offsets nanoseconds relative to its reference, so
 /// that an `f64` holds either without loss.
 pub trait LinkEstimator: Clone {
-    /// A fresh estimator that expects oscillators like `spec`.
-    fn new(spec: &OscillatorSpec) -> Self;
+    /// What chooses among several strategies in one type; `()` where there is but one.
+    type Kind: Copy + Default + Debug;
 
-    /// Take in one exchange.
+    /// A fresh estimator that expects oscillators like `spec`.
+    fn new(kind: Self::Kind, spec: &OscillatorSpec) -> Self;
+
+    /// Take in one packet, whichever way it went. Most strategies need only whole exchanges.
+    fn direction(&mut self, _direction: &Direction) {}
+
+    /// Take in one exchange; both its packets went through [`LinkEstimator::direction`] before.
     fn update(&mut self, exchange: &Exchange);
 
     /// What is believed at `at`; `None` before the first exchange.
@@ -85,7 +93,8 @@ const RESTART_AFTER: u8 = 3;
 
 /// One neighbour's estimator state: fixed size, no allocation.
 #[derive(Debug, Clone)]
-pub struct Link<E> {
+pub struct Link<E: LinkEstimator> {
+    kind: E::Kind,
     epoch: RawTime,
     reference: i64,
     started: bool,
@@ -95,15 +104,16 @@ pub struct Link<E> {
 }
 
 impl<E: LinkEstimator> Link<E> {
-    /// A link without samples.
-    pub fn new(spec: OscillatorSpec) -> Self {
+    /// A link without samples, estimated by a strategy of this `kind`.
+    pub fn new(kind: E::Kind, spec: OscillatorSpec) -> Self {
         Self {
+            kind,
             epoch: RawTime::from_nanos(0),
             reference: 0,
             started: false,
             implausible: 0,
             hull: Hull::new(&spec),
-            filter: E::new(&spec),
+            filter: E::new(kind, &spec),
         }
     }
 
@@ -124,6 +134,12 @@ impl<E: LinkEstimator> Link<E> {
             } else {
                 self.hull.recover(at);
             }
+            self.filter.direction(&Direction {
+                forward: sample.forward,
+                at,
+                offset,
+                error,
+            });
         }
     }
 
@@ -180,7 +196,7 @@ impl<E: LinkEstimator> Link<E> {
 
     /// Forget everything.
     pub fn reset(&mut self) {
-        *self = Self::new(*self.hull.spec());
+        *self = Self::new(self.kind, *self.hull.spec());
     }
 
     fn seconds(&self, at: RawTime) -> f64 {
@@ -219,7 +235,7 @@ mod tests {
     /// A link to a peer that is `OFFSET` ahead and 20 ppm fast, over 1 µs paths; one exchange a
     /// second, each direction delayed by `extra(k)` more.
     fn run(exchanges: i64, extra: impl Fn(i64) -> (i64, i64)) -> (Link<Kalman>, RawTime) {
-        let mut link = Link::new(OscillatorSpec::default());
+        let mut link = Link::new((), OscillatorSpec::default());
         let peer = |t: i64| t + OFFSET + t / 50_000;
         let mut now = 0;
         for k in 0..exchanges {

@@ -45,6 +45,19 @@ impl OneWay {
     }
 }
 
+/// One packet in one direction, in the link's coordinates.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Direction {
+    /// From us to the peer; the offset is an upper limit, otherwise a lower one.
+    pub forward: bool,
+    /// When, in seconds since the link's epoch.
+    pub at: f64,
+    /// The peer's stamp minus ours, ns relative to the link's reference.
+    pub offset: f64,
+    /// The two stamps may be off by this much together, ns.
+    pub error: f64,
+}
+
 /// Both directions of one exchange, in the link's coordinates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Exchange {

@@ -102,7 +102,7 @@ const MOST_EVENTS: usize = 64;
 
 /// One node.
 #[derive(Debug, Clone)]
-pub struct Node<E = Kalman, C = RobustMean> {
+pub struct Node<E: LinkEstimator = Kalman, C = RobustMean> {
     config: NodeConfig,
     rng: Rng,
     slots: Vec<Option<Slot<E>>>,
@@ -110,6 +110,7 @@ pub struct Node<E = Kalman, C = RobustMean> {
     events: VecDeque<Event>,
     candidates: Candidates,
     clock: Clockwork,
+    estimator: E::Kind,
     combine: C,
     next_round: RawTime,
     next_census: RawTime,
@@ -121,7 +122,22 @@ pub struct Node<E = Kalman, C = RobustMean> {
 
 impl<E: LinkEstimator, C: Combine> Node<E, C> {
     /// A node whose virtual clock starts as `line`. `seed` decides all its random choices.
-    pub fn new(config: NodeConfig, now: RawTime, line: VirtualLine, seed: u64) -> Self {
+    pub fn new(config: NodeConfig, now: RawTime, line: VirtualLine, seed: u64) -> Self
+    where
+        C: Default,
+    {
+        Self::with_strategies(config, now, line, seed, E::Kind::default(), C::default())
+    }
+
+    /// The same with these strategies for one link and for many.
+    pub fn with_strategies(
+        config: NodeConfig,
+        now: RawTime,
+        line: VirtualLine,
+        seed: u64,
+        estimator: E::Kind,
+        combine: C,
+    ) -> Self {
         let config = config.checked();
         let slots = config.neighbours + config.inbound;
         let mut rng = Rng::new(seed);
@@ -132,7 +148,8 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             events: VecDeque::with_capacity(MOST_EVENTS),
             candidates: Candidates::new(config.candidates),
             clock: Clockwork::new(line, now),
-            combine: C::default(),
+            estimator,
+            combine,
             next_round: now + Span::from_nanos_f64(phase),
             next_census: now,
             next_rotation: now + config.rotate,
@@ -208,7 +225,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
     /// must be by now, to the precision of `span`; everything measured is measured anew.
     pub fn slept(&mut self, now: RawTime, span: Span) {
         for slot in self.slots.iter_mut().flatten() {
-            slot.restart(self.config.oscillator, now, self.rng.next() as u32);
+            slot.restart(now, self.rng.next() as u32);
         }
         self.restart_clock(now, span);
     }

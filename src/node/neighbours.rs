@@ -4,7 +4,7 @@ use super::slot::{SILENT_POLLS, Slot};
 use super::{Event, Node};
 use crate::consensus::{Combine, Verdict};
 use crate::export::status::{Peer, Use};
-use crate::link::LinkEstimator;
+use crate::link::{Link, LinkEstimator};
 use crate::time::{RawTime, Span};
 use crate::topology::{Candidate, FoundBy, NodeId};
 use crate::wire::ClockState;
@@ -277,7 +277,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         if slot.announced.is_none_or(|a| now - a.heard > IDLE) {
             return self.drop_slot(index, now, false);
         }
-        slot.retire(self.config.oscillator);
+        slot.retire();
         let peer = slot.peer;
         self.candidates.release(&peer);
         self.emit(Event::Dropped(peer));
@@ -313,7 +313,8 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         };
         // Any random number serves as the first generation; it only has to change.
         let (generation, first_seq) = (self.rng.next() as u16, self.rng.next() as u32);
-        let slot = Slot::new(peer, generation, &self.config, now, first_seq);
+        let link = Link::new(self.estimator, self.config.oscillator);
+        let slot = Slot::new(peer, generation, link, now, first_seq);
         self.slots[index] = Some(slot);
         Some(index)
     }

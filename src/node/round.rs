@@ -95,6 +95,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             rate_sigma: 0.0,
             raw_rate: 0.0,
             ready: false,
+            key: 0,
         };
         let mut all = Readings {
             readings: [NOTHING; MAX_READINGS],

@@ -2,7 +2,7 @@
 
 use super::ledger::Ledger;
 use crate::consensus::{Reading, Verdict};
-use crate::link::{Estimate, Link, LinkEstimator, OscillatorSpec};
+use crate::link::{Estimate, Link, LinkEstimator};
 use crate::time::{RawTime, Span, VirtualLine};
 use crate::topology::NodeId;
 use crate::wire::{ClockState, Message, StampSource};
@@ -24,7 +24,7 @@ pub(super) struct Announced {
 
 /// One peer.
 #[derive(Debug, Clone)]
-pub(super) struct Slot<E> {
+pub(super) struct Slot<E: LinkEstimator> {
     pub(super) peer: NodeId,
     pub(super) generation: u16,
     /// We chose it; otherwise it chose us and is merely answered.
@@ -57,7 +57,7 @@ impl<E: LinkEstimator> Slot<E> {
     pub(super) fn new(
         peer: NodeId,
         generation: u16,
-        config: &NodeConfig,
+        link: Link<E>,
         now: RawTime,
         first_seq: u32,
     ) -> Self {
@@ -67,7 +67,7 @@ impl<E: LinkEstimator> Slot<E> {
             chosen: false,
             up: false,
             since: now,
-            link: Link::new(config.oscillator),
+            link,
             ledger: Ledger::new(first_seq),
             announced: None,
             verdict: None,
@@ -122,16 +122,16 @@ impl<E: LinkEstimator> Slot<E> {
     }
 
     /// No longer a neighbour, only somebody who is answered.
-    pub(super) fn retire(&mut self, oscillator: OscillatorSpec) {
+    pub(super) fn retire(&mut self) {
         self.chosen = false;
-        self.link = Link::new(oscillator);
+        self.link.reset();
         self.verdict = None;
         self.burst_left = 0;
     }
 
     /// Our raw clock is another one from now on: whatever relates it to the peer's is void.
-    pub(super) fn restart(&mut self, oscillator: OscillatorSpec, now: RawTime, first_seq: u32) {
-        self.link = Link::new(oscillator);
+    pub(super) fn restart(&mut self, now: RawTime, first_seq: u32) {
+        self.link.reset();
         self.ledger = Ledger::new(first_seq);
         self.announced = None;
         self.verdict = None;
@@ -183,6 +183,7 @@ impl<E: LinkEstimator> Slot<E> {
             rate_sigma: belief.rate_sigma,
             raw_rate: belief.rate,
             ready: announced.state == ClockState::Synchronized,
+            key: self.peer.order_key(),
         })
     }
 }

@@ -18,6 +18,12 @@ impl NodeId {
         &self.0
     }
 
+    /// The first eight bytes as a number: the order of identities, but for one pair in 2⁶⁴.
+    pub const fn order_key(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// The first eight digits, enough for people to tell nodes apart.
     pub fn short(&self) -> String {
         self.to_string()[..8].to_owned()

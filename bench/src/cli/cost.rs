@@ -7,5 +7,5 @@ use crate::output::{Format, show};
 /// Measures and prints what one node costs.
 pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
     let reports = cost::run(options)?;
-    Ok(show(format, &reports, |reports| cost::table(reports))?)
+    Ok(show(format, &reports, cost::table)?)
 }

@@ -1,7 +1,7 @@
 //! The default strategy: a weighted mean of those that passed the gate.
 
-use super::stats::Sample;
-use super::{Combine, Correction, Reading, Verdict};
+use crate::consensus::stats::Sample;
+use crate::consensus::{Combine, Correction, Reading, Verdict};
 
 /// No reading weighs more than this many times the median weight.
 const WEIGHT_CAP: f64 = 2.0;
@@ -58,9 +58,9 @@ fn weighted_mean<I: Iterator<Item = (f64, f64)>>(pairs: impl Fn() -> I) -> (f64,
 
 #[cfg(test)]
 mod tests {
-    use super::super::gate::tests::reading;
-    use super::super::judge;
     use super::*;
+    use crate::consensus::gate::tests::reading;
+    use crate::consensus::judge;
 
     fn combine(readings: &[Reading]) -> Correction {
         let mut verdicts = vec![Verdict::Used; readings.len()];

@@ -1,6 +1,6 @@
 //! A two-state Kalman filter over exchanges weighted by their round trip.
 
-use super::{Belief, Exchange, Interval, LinkEstimator, OscillatorSpec};
+use crate::link::{Belief, Exchange, Interval, LinkEstimator, OscillatorSpec};
 
 /// Share of the specified wander that a typical oscillator really shows.
 const TYPICAL_WANDER: f64 = 0.3;
@@ -74,7 +74,9 @@ impl DelayFloor {
 }
 
 impl LinkEstimator for Kalman {
-    fn new(spec: &OscillatorSpec) -> Self {
+    type Kind = ();
+
+    fn new((): (), spec: &OscillatorSpec) -> Self {
         let wander = TYPICAL_WANDER * spec.wander * 1e9;
         let drift = 2.0 * spec.max_drift.as_fraction() * 1e9;
         Self {
@@ -177,7 +179,7 @@ mod tests {
 
     #[test]
     fn slow_exchanges_hardly_count() {
-        let mut filter = Kalman::new(&OscillatorSpec::default());
+        let mut filter = Kalman::new((), &OscillatorSpec::default());
         for k in 0..50 {
             filter.update(&exchange(f64::from(k), 0.0, 1_000.0));
         }
@@ -191,7 +193,7 @@ mod tests {
         // One sample a second, R = 20², q from the specification. The steady posterior of the
         // offset, iterated here as a plain matrix recursion.
         let spec = OscillatorSpec::default();
-        let mut filter = Kalman::new(&spec);
+        let mut filter = Kalman::new((), &spec);
         for k in 0..400 {
             filter.update(&exchange(f64::from(k), 0.0, 1_000.0));
         }
@@ -211,7 +213,7 @@ mod tests {
         fn never_leaves_the_finite(
             samples in prop::collection::vec((-1.0..10.0f64, -1e12..1e12f64, 0.0..1e12f64), 1..100),
         ) {
-            let mut filter = Kalman::new(&OscillatorSpec::default());
+            let mut filter = Kalman::new((), &OscillatorSpec::default());
             let mut at = 0.0;
             for (gap, offset, half_delay) in samples {
                 at += gap;
