@@ -3,6 +3,7 @@
 //! The rooms:
 //!
 //! - [`cli`]: one file per subcommand; prints; no logic
+//! - [`netns`]: network namespaces
 //! - [`output`]: results as text, JSON or CSV
 //! - [`progress`]: how far a long measurement is
 //! - [`run`]: the folder that holds all of one run, written and read back
@@ -14,6 +15,7 @@
 pub mod cli;
 pub mod compare;
 pub mod cost;
+pub mod netns;
 pub mod output;
 pub mod progress;
 pub mod run;

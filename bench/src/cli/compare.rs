@@ -11,15 +11,18 @@ use crate::compare::compare;
 use crate::compare::daemons::{Installed, System};
 use crate::compare::lab::Lab;
 use crate::compare::links::Links;
+use crate::compare::netns::Netns;
 use crate::compare::plan::{Plan, Spending, star};
+use crate::compare::record::record;
 use crate::compare::sim::Sim;
 use crate::compare::table::{Row, table};
 use crate::output::{Format, show};
 use crate::progress::Progress;
+use crate::run::Run;
 
 /// Options of `compare`.
 #[derive(Debug, clap::Args)]
-pub struct Options {
+pub(super) struct Options {
     /// What PariSync is compared with; `parisync` for itself alone
     #[arg(
         long,
@@ -36,8 +39,10 @@ pub struct Options {
     #[arg(long, default_value = "lan", value_name = "lan|wan|dc|FILE")]
     links: String,
     /// How long each run takes; the first third is not judged
-    #[arg(long, default_value = "1000", value_parser = DurationText::parse_or_seconds)]
-    seconds: DurationText,
+    ///
+    /// By default 1000 simulated or 120 real seconds.
+    #[arg(long, value_parser = DurationText::parse_or_seconds)]
+    seconds: Option<DurationText>,
     /// Where the daemons run
     #[arg(long, value_enum, default_value = "sim")]
     lab: LabName,
@@ -54,8 +59,10 @@ pub struct Options {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How many seeds, one after the other
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
-    seeds: u8,
+    ///
+    /// By default 3 in simulation, 1 where nothing is drawn.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..))]
+    seeds: Option<u8>,
     /// The program of a system, instead of the one in PATH; may be repeated
     #[arg(long, value_name = "NAME=PATH")]
     peer_bin: Vec<Named>,
@@ -69,6 +76,25 @@ pub struct Options {
 enum LabName {
     /// Simulated clocks and links, in your copy of clknetsim
     Sim,
+    /// Real packets between namespaces of this host, clock control off; needs root
+    Netns,
+}
+
+impl LabName {
+    /// How long a run takes there unless told otherwise, s, and how many seeds there are.
+    const fn usual(self) -> (u32, u8) {
+        match self {
+            Self::Sim => (1000, 3),
+            Self::Netns => (120, 1),
+        }
+    }
+
+    fn build(self, options: &Options) -> Result<Box<dyn Lab>, BenchError> {
+        Ok(match self {
+            Self::Sim => Box::new(Sim::new(options.clknetsim.as_deref())?),
+            Self::Netns => Box::new(Netns::new()?),
+        })
+    }
 }
 
 /// A system and its program.
@@ -93,22 +119,34 @@ impl FromStr for Named {
 /// Compares and prints.
 pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
     let hosts = usize::from(options.hosts);
+    let (seconds, seeds) = options.lab.usual();
     let plan = Plan {
         hosts,
         links: Links::named(&options.links)?,
-        seconds: options.seconds.span().as_secs_f64().round() as u32,
-        seeds: (options.seed..).take(options.seeds.into()).collect(),
+        seconds: options
+            .seconds
+            .map_or(seconds, |s| s.span().as_secs_f64().round() as u32),
+        seeds: (options.seed..)
+            .take(options.seeds.unwrap_or(seeds).into())
+            .collect(),
         packets_per_s: options.packets_per_second.unwrap_or(star(hosts, 1.0)),
         spending: options.spending.clone(),
     };
-    let LabName::Sim = options.lab;
-    let lab = Sim::new(options.clknetsim.as_deref())?;
-    let programs = programs(options, &lab);
+    let lab = options.lab.build(options)?;
+    let folder = options.out.as_deref();
+    let mut folder = folder
+        .map(|dir| Run::create(dir, "compare", &plan, Some(options.seed)))
+        .transpose()?;
+    let programs = programs(options, lab.as_ref());
     let steps = programs.len() * plan.spending.len() * plan.seeds.len();
     let progress = Progress::new("compare", steps as u64);
-    let outcomes = compare(&plan, &lab, &programs, &progress);
+    let outcomes = compare(&plan, lab.as_ref(), &programs, &progress);
     progress.finish();
-    let rows: Vec<Row> = outcomes?.iter().filter_map(Row::of).collect();
+    let outcomes = outcomes?;
+    let rows: Vec<Row> = outcomes.iter().filter_map(Row::of).collect();
+    if let Some(run) = &mut folder {
+        record(run, &outcomes, &rows)?;
+    }
     Ok(show(format, &rows, |rows| {
         format!(
             "{} hosts, {}; {}; {} s, {} seeds\n\n{}",

@@ -11,6 +11,7 @@ use parisync::cli::{CliError, Exit, complain, usage};
 
 use crate::compare::CompareError;
 use crate::compare::links::LinksError;
+use crate::compare::netns::NetnsLabError;
 use crate::compare::sim::SimError;
 use crate::cost::CostError;
 use crate::output::Format;
@@ -62,6 +63,9 @@ pub enum BenchError {
     /// There are no such links.
     #[error(transparent)]
     Links(#[from] LinksError),
+    /// There are no namespaces.
+    #[error(transparent)]
+    Netns(#[from] NetnsLabError),
     /// There is no simulator.
     #[error(transparent)]
     Sim(#[from] SimError),
@@ -83,7 +87,7 @@ impl BenchError {
             Self::Links(_) | Self::Sim(SimError::Unnamed | SimError::NoFile { .. }) => {
                 Exit::Misused
             }
-            Self::Cost(_) | Self::Compare(_) | Self::Sim(_) => Exit::Failed,
+            Self::Cost(_) | Self::Compare(_) | Self::Sim(_) | Self::Netns(_) => Exit::Failed,
             Self::Output(error) => error.exit(),
         }
     }

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
+use std::time::Duration;
+
 use super::daemons::{Installed, Pace, System};
 use super::links::Links;
 use super::measure::{Cost, LogError, Offsets};
+use super::process::Process;
 
 /// One run of one system.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +49,9 @@ pub trait Lab: Sync {
     /// How many runs may be at work side by side.
     fn at_once(&self) -> usize;
 
+    /// Whether a second takes a second, so that nothing is tried out first.
+    fn in_real_time(&self) -> bool;
+
     /// Runs one system.
     ///
     /// # Errors
@@ -78,6 +84,16 @@ pub enum LabError {
         /// The last words of the first daemon.
         said: String,
     },
+    /// A daemon never said how far off its clock is.
+    #[error("{} of host {host} does not say how far off its clock is; it said: {said}", system.program())]
+    Silent {
+        /// Of this system.
+        system: System,
+        /// Which host, from 1.
+        host: usize,
+        /// Its last words.
+        said: String,
+    },
     /// A tool of the laboratory failed.
     #[error("{} failed: {said}", program.display())]
     Tool {
@@ -92,4 +108,36 @@ pub enum LabError {
     /// The system refused.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl LabError {
+    /// The daemon of host `index` (from 0) has ended.
+    pub(super) fn ended(
+        system: System,
+        index: usize,
+        process: &mut Process,
+    ) -> std::io::Result<Self> {
+        Ok(Self::Ended {
+            system,
+            host: index + 1,
+            status: process.end(Duration::ZERO)?,
+            said: process.last_words(),
+        })
+    }
+}
+
+/// What the daemons cost in so many seconds of their clocks, when they had used `before` at the start.
+pub(super) fn cost<'a>(
+    daemons: impl ExactSizeIterator<Item = &'a Process> + Clone,
+    before: Duration,
+    seconds: f64,
+) -> Cost {
+    let hosts = daemons.len() as f64;
+    let cpu: Duration = daemons.clone().map(Process::cpu).sum();
+    let cpu = cpu.saturating_sub(before).as_secs_f64();
+    let peaks = daemons.map(Process::peak_kib);
+    Cost {
+        cpu_us_per_s: 1e6 * cpu / seconds / hosts,
+        peak_kib: peaks.max().unwrap_or_default(),
+    }
 }

@@ -10,7 +10,7 @@ pub const SETTLED_S: f64 = 10e-6;
 pub struct Offsets {
     /// From one row to the next, s.
     pub interval_s: f64,
-    /// Each clock's offset at one instant, s, from any time common to them.
+    /// Each clock's offset at one instant, s, from any time common to them; infinite if unknown.
     pub rows: Vec<Vec<f64>>,
 }
 
@@ -90,9 +90,31 @@ impl Offsets {
         &self.rows[self.rows.len() / 3..]
     }
 
+    /// The deviation of each clock from the mean of all over time, s, where all are known.
+    pub fn errors(&self) -> impl Iterator<Item = (f64, impl Iterator<Item = f64>)> {
+        let known = |(_, row): &(usize, &Vec<f64>)| row.iter().all(|x| x.is_finite());
+        let rows = self.rows.iter().enumerate().filter(known);
+        rows.map(|(index, row)| {
+            let mean = row.iter().sum::<f64>() / row.len() as f64;
+            let errors = row.iter().map(move |x| x - mean);
+            (index as f64 * self.interval_s, errors)
+        })
+    }
+
+    /// The largest offset minus the smallest at each instant that is judged, s.
+    pub fn worst_pairs(&self) -> impl Iterator<Item = f64> {
+        self.judged().iter().map(|row| spread(row))
+    }
+
     /// The instant from which on rows are judged, s from the start.
     pub fn judged_from_s(&self) -> f64 {
         (self.rows.len() / 3) as f64 * self.interval_s
+    }
+
+    /// A clock of which nothing is known at a time that is judged.
+    pub fn silent(&self) -> Option<usize> {
+        let first = |row: &Vec<f64>| row.iter().position(|offset| !offset.is_finite());
+        self.judged().iter().find_map(first)
     }
 
     /// How long all of it takes, s.
@@ -103,14 +125,16 @@ impl Offsets {
     /// The figures; `packets` are those sent by all hosts while it was judged.
     pub fn figures(&self, packets: Option<u64>, cost: Cost) -> Figures {
         let worst: Vec<f64> = self.rows.iter().map(|row| spread(row)).collect();
-        let mut judged: Vec<f64> = worst[self.rows.len() / 3..].to_vec();
+        let mut judged: Vec<f64> = self.worst_pairs().collect();
         judged.sort_by(f64::total_cmp);
+        let from_s = self.judged_from_s();
+        let errors = self.errors().filter(|(time_s, _)| *time_s >= from_s);
         let (mut square, mut from_first, mut count) = (0.0, 0.0, 0_usize);
-        for row in self.judged() {
-            let mean = row.iter().sum::<f64>() / row.len() as f64;
-            square += row.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
-            from_first += row.iter().map(|x| (x - row[0]).powi(2)).sum::<f64>();
-            count += row.len();
+        for (_, errors) in errors {
+            let errors: Vec<f64> = errors.collect();
+            square += errors.iter().map(|x| x.powi(2)).sum::<f64>();
+            from_first += errors.iter().map(|x| (x - errors[0]).powi(2)).sum::<f64>();
+            count += errors.len();
         }
         let hosts = self.rows[0].len();
         let others = count / hosts * (hosts - 1);
@@ -130,8 +154,11 @@ impl Offsets {
     }
 }
 
-/// The largest minus the smallest.
+/// The largest minus the smallest; infinite if one is unknown.
 fn spread(row: &[f64]) -> f64 {
+    if row.iter().any(|x| !x.is_finite()) {
+        return f64::INFINITY;
+    }
     let (least, most) = row
         .iter()
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), x| {
@@ -212,6 +239,17 @@ mod tests {
         assert_eq!((figures.settled_s, figures.packets_per_s), (None, None));
         let quiet = Offsets::parse("0 0\n0 0\n0 0\n", 2, 0.5).unwrap();
         assert_eq!(quiet.figures(None, Cost::default()).settled_s, Some(0.0));
+    }
+
+    #[test]
+    fn a_clock_of_which_nothing_is_known_has_not_settled() {
+        let mut offsets = Offsets::parse("0 0\n0 0\n0 0\n0 0\n", 2, 1.0).unwrap();
+        offsets.rows[0][1] = f64::INFINITY;
+        assert_eq!(offsets.silent(), None);
+        let figures = offsets.figures(None, Cost::default());
+        assert_eq!((figures.settled_s, figures.rms_ns), (Some(1.0), 0.0));
+        offsets.rows[2][1] = f64::INFINITY;
+        assert_eq!(offsets.silent(), Some(1));
     }
 
     #[test]

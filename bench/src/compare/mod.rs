@@ -2,17 +2,19 @@
 //!
 //! - [`daemons`]: the systems, how each is configured
 //! - [`links`]: oscillators and links, and what a seed makes of them
-//! - [`lab`]: what a laboratory is; [`sim`]: that of simulated clocks
+//! - [`lab`]: what a laboratory is; [`sim`]: that of simulated clocks, [`netns`]: of real packets
 //! - [`measure`]: from true offsets to figures
 //! - [`plan`]: which runs there are, and all of them run
-//! - [`table`]: what they came to
+//! - [`table`]: what they came to; [`record`]: the same in a run folder
 
 pub mod daemons;
 pub mod lab;
 pub mod links;
 pub mod measure;
+pub mod netns;
 pub mod plan;
 mod process;
+pub mod record;
 mod sandbox;
 pub mod sim;
 pub mod table;

@@ -158,6 +158,9 @@ impl Plan {
         let links = chosen * (2.0 - chosen / others);
         // Bursts of two, two packets an exchange, the pair takes turns.
         let guess = 2.0 * links / self.packets_per_s;
+        if lab.in_real_time() {
+            return Pace::Every(guess);
+        }
         let seconds = (POLLS * guess).clamp(100.0, 1000.0) as u32;
         let seed = self.seeds.first().copied().unwrap_or_default();
         let observed = lab.run(program, &self.job(seed, Pace::Every(guess), seconds));

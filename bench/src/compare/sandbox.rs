@@ -8,7 +8,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::process::Command;
 
 use super::daemons::find;
@@ -20,7 +21,9 @@ const NOBODY: u32 = 65534;
 /// A way to run programs without privilege.
 #[derive(Debug, Clone)]
 pub(crate) struct Sandbox {
-    /// What stands before a program's name.
+    /// What stands before a program's name to give it a network of its own.
+    network: Vec<OsString>,
+    /// What stands there to take privileges away.
     prefix: Vec<OsString>,
     /// The user it becomes, if we are root.
     user: Option<u32>,
@@ -50,26 +53,21 @@ impl Sandbox {
     pub(crate) fn new() -> Result<Self, SandboxError> {
         let tool = |name| find(name).ok_or(SandboxError::Tool(name));
         let status = fs::read_to_string("/proc/self/status")?;
-        let mut prefix: Vec<OsString> = Vec::new();
-        let mut add = |tool: PathBuf, options: &[&str]| {
-            prefix.push(tool.into());
-            prefix.extend(options.iter().map(OsString::from));
-        };
         let is_root = uids(&status).contains(&"0");
         let setpriv = tool("setpriv")?;
-        if is_root {
-            add(tool("unshare")?, &["--net", "--"]);
-            let user = format!("--reuid={NOBODY}");
-            let group = format!("--regid={NOBODY}");
-            add(
-                setpriv,
-                &[&user, &group, "--clear-groups", "--inh-caps=-all"],
-            );
-            prefix.extend(["--bounding-set=-all", "--no-new-privs", "--"].map(Into::into));
+        let user = format!("--reuid={NOBODY}");
+        let group = format!("--regid={NOBODY}");
+        let (network, prefix) = if is_root {
+            let mut all = vec![&*user, &*group, "--clear-groups", "--inh-caps=-all"];
+            all.extend(["--bounding-set=-all", "--no-new-privs", "--"]);
+            let network = words(&tool("unshare")?, &["--net", "--"]);
+            (network, words(&setpriv, &all))
         } else {
-            add(setpriv, &["--inh-caps=-all", "--no-new-privs", "--"]);
-        }
+            let all = ["--inh-caps=-all", "--no-new-privs", "--"];
+            (Vec::new(), words(&setpriv, &all))
+        };
         let sandbox = Self {
+            network,
             prefix,
             user: is_root.then_some(NOBODY),
         };
@@ -88,29 +86,50 @@ impl Sandbox {
         }
     }
 
-    /// A command in the sandbox, with no environment but this one.
+    /// A command without privilege and network, with no environment but this one.
     pub(crate) fn command(&self, program: &Path, environment: &[(&str, &OsStr)]) -> Command {
-        // A library to be loaded first must not be loaded into the tools that come before.
-        let mut words = self.prefix.iter();
-        let mut command = Command::new(words.next().map_or(OsStr::new("env"), |word| word));
-        command
-            .args(words)
-            .args(["env", "-i", "PATH=/usr/bin:/bin"]);
-        for (name, value) in environment {
-            let mut setting = OsString::from(name);
-            setting.push("=");
-            setting.push(value);
-            command.arg(setting);
-        }
-        command.arg(program);
-        command
+        let words = self.network.iter().chain(&self.prefix);
+        start(words, program, environment)
     }
 
-    /// Makes a directory that a program in the sandbox can write to.
+    /// A command without privilege in the network of the calling thread.
+    pub(crate) fn here(&self, program: &Path) -> Command {
+        start(self.prefix.iter(), program, &[])
+    }
+
+    /// Makes a directory of a program in the sandbox.
     pub(crate) fn make_dir(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir(path)?;
+        // Some refuse a directory that others can read.
+        fs::DirBuilder::new().mode(0o700).create(path)?;
         std::os::unix::fs::chown(path, self.user, self.user)
     }
+}
+
+/// A tool with its options.
+fn words(tool: &Path, options: &[&str]) -> Vec<OsString> {
+    let options = options.iter().map(OsString::from);
+    std::iter::once(tool.into()).chain(options).collect()
+}
+
+/// A command that becomes `program` by way of the tools in `words`.
+fn start<'a>(
+    words: impl Iterator<Item = &'a OsString>,
+    program: &Path,
+    environment: &[(&str, &OsStr)],
+) -> Command {
+    // A library to be loaded first must not be loaded into the tools that come before.
+    let mut command = Command::new("/usr/bin/env");
+    command
+        .args(words)
+        .args(["env", "-i", "PATH=/usr/bin:/bin"]);
+    for (name, value) in environment {
+        let mut setting = OsString::from(name);
+        setting.push("=");
+        setting.push(value);
+        command.arg(setting);
+    }
+    command.arg(program);
+    command
 }
 
 /// The four user ids in `/proc/PID/status`.

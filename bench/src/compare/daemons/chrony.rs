@@ -14,22 +14,27 @@ pub(super) fn launch(host: &Host<'_>) -> Launch {
             host.addresses[0]
         )
     };
+    let socket = match host.task {
+        // The simulator has none.
+        Task::Steer => "/".to_owned(),
+        Task::Observe => format!("{dir}/chronyd.sock"),
+    };
     let text = format!(
         "{role}\
          allow\n\
          hwtimestamp *\n\
          makestep 1e-3 3\n\
          cmdport 0\n\
-         bindcmdaddress /\n\
+         bindcmdaddress {socket}\n\
          pidfile {dir}/pid\n\
          driftfile {dir}/drift\n\
-         logdir {dir}\n\
-         log statistics\n"
+         logdir {dir}\n"
     );
     let file = host.dir.join("chrony.conf");
     let mut arguments = vec!["-d".into(), "-f".into(), file.clone().into()];
     if host.task == Task::Observe {
-        arguments.push("-x".into());
+        // Not the clock, not as root, and not as the user it was built for.
+        arguments.extend(["-x", "-U", "-u", "nobody"].map(Into::into));
     }
     Launch {
         file,

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::daemons::{Host, Installed, System, Task};
-use super::lab::{Job, Lab, LabError, Observed};
-use super::measure::{Cost, Offsets, count_packets};
+use super::lab::{Job, Lab, LabError, Observed, cost};
+use super::measure::{Offsets, count_packets};
 use super::process::Process;
 use super::sandbox::{Sandbox, SandboxError};
 use crate::scratch::Scratch;
@@ -217,6 +217,10 @@ impl Lab for Sim {
         std::thread::available_parallelism().map_or(1, Into::into)
     }
 
+    fn in_real_time(&self) -> bool {
+        false
+    }
+
     fn run(&self, program: &Installed, job: &Job) -> Result<Observed, LabError> {
         let dir = self.dir()?;
         fs::write(
@@ -243,20 +247,10 @@ impl Lab for Sim {
         let packets = count_packets(&packets, since, program.system.multicasts())?;
         fs::remove_dir_all(&dir)?;
         Ok(Observed {
-            cost: cost(&daemons, offsets.length_s()),
+            cost: cost(daemons.iter(), Duration::ZERO, offsets.length_s()),
             offsets,
             packets: Some(packets),
         })
-    }
-}
-
-/// What the daemons cost in so many simulated seconds.
-fn cost(daemons: &[Process], seconds: f64) -> Cost {
-    let cpu: f64 = daemons.iter().map(|d| d.cpu().as_secs_f64()).sum();
-    let peaks = daemons.iter().map(Process::peak_kib);
-    Cost {
-        cpu_us_per_s: 1e6 * cpu / seconds / daemons.len() as f64,
-        peak_kib: peaks.max().unwrap_or_default(),
     }
 }
 
@@ -285,13 +279,7 @@ fn supervise(
         match first_end {
             // In the end the daemons go first.
             Some((index, when)) if when.elapsed() > GRACE => {
-                let status = daemons[index].end(Duration::ZERO)?;
-                return Err(LabError::Ended {
-                    system,
-                    host: index + 1,
-                    status,
-                    said: daemons[index].last_words(),
-                });
+                return Err(LabError::ended(system, index, &mut daemons[index])?);
             }
             _ => {}
         }
