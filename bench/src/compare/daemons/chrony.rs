@@ -3,6 +3,11 @@
 
 use super::{Host, Launch, Task, power_of_two};
 
+/// Samples it holds at least. Found by trying in the simulator: with oscillators that wander by
+/// 1e-9/√s it is some 5 % better than what it chooses by itself. `iburst` was left out since with it
+/// a host stayed 0.2 ms off for ever now and then (1 ms + exp(100 µs)).
+const SAMPLES: u32 = 32;
+
 pub(super) fn launch(host: &Host<'_>) -> Launch {
     let dir = host.dir.display();
     let poll = power_of_two(host.pace);
@@ -10,7 +15,7 @@ pub(super) fn launch(host: &Host<'_>) -> Launch {
         "local stratum 1\n".to_owned()
     } else {
         format!(
-            "server {} minpoll {poll} maxpoll {poll} iburst xleave\n",
+            "server {} minpoll {poll} maxpoll {poll} xleave minsamples {SAMPLES}\n",
             host.addresses[0]
         )
     };
