@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use parisync::cli::complain;
 use parisync::config::DurationText;
 
 use super::BenchError;
-use crate::compare::compare;
-use crate::compare::daemons::{Installed, System};
-use crate::compare::lab::Lab;
+use crate::compare::CompareError;
+use crate::compare::daemons::System;
+use crate::compare::lab::{Lab, admitted};
 use crate::compare::links::Links;
 use crate::compare::netns::Netns;
 use crate::compare::plan::{Plan, Spending, star};
@@ -89,7 +90,7 @@ impl LabName {
         }
     }
 
-    fn build(self, options: &Options) -> Result<Box<dyn Lab>, BenchError> {
+    fn build(self, options: &Options) -> Result<Box<dyn Lab>, CompareError> {
         Ok(match self {
             Self::Sim => Box::new(Sim::new(options.clknetsim.as_deref())?),
             Self::Netns => Box::new(Netns::new()?),
@@ -120,12 +121,11 @@ impl FromStr for Named {
 pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
     let hosts = usize::from(options.hosts);
     let (seconds, seeds) = options.lab.usual();
+    let given = options.seconds.map(|s| s.span().as_secs_f64().round());
     let plan = Plan {
         hosts,
-        links: Links::named(&options.links)?,
-        seconds: options
-            .seconds
-            .map_or(seconds, |s| s.span().as_secs_f64().round() as u32),
+        links: Links::named(&options.links).map_err(CompareError::from)?,
+        seconds: given.map_or(seconds, |seconds| seconds as u32),
         seeds: (options.seed..)
             .take(options.seeds.unwrap_or(seeds).into())
             .collect(),
@@ -137,50 +137,46 @@ pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
     let mut folder = folder
         .map(|dir| Run::create(dir, "compare", &plan, Some(options.seed)))
         .transpose()?;
-    let programs = programs(options, lab.as_ref());
+    let mut systems = vec![System::Parisync];
+    systems.extend(
+        options
+            .vs
+            .iter()
+            .filter(|system| **system != System::Parisync),
+    );
+    let (programs, left_out) = admitted(lab.as_ref(), &systems, |system| {
+        let named = options.peer_bin.iter().rev().find(|n| n.system == system);
+        named.map(|named| named.program.as_path())
+    });
+    let say = |what: String| complain("parisync-bench", &what);
+    for reason in left_out {
+        say(format!("left out {reason}"));
+    }
     let steps = programs.len() * plan.spending.len() * plan.seeds.len();
     let progress = Progress::new("compare", steps as u64);
-    let outcomes = compare(&plan, lab.as_ref(), &programs, &progress);
+    let outcomes = plan.run(lab.as_ref(), &programs, &progress);
     progress.finish();
-    let outcomes = outcomes?;
+    for outcome in &outcomes {
+        for (seed, error) in &outcome.failures {
+            say(format!(
+                "{}, seed {seed}: {error}",
+                outcome.entry.program.version
+            ));
+        }
+    }
     let rows: Vec<Row> = outcomes.iter().filter_map(Row::of).collect();
+    if rows.is_empty() {
+        return Err(CompareError::Nothing.into());
+    }
     if let Some(run) = &mut folder {
         record(run, &outcomes, &rows)?;
     }
     Ok(show(format, &rows, |rows| {
+        let (seconds, seeds) = (plan.seconds, plan.seeds.len());
         format!(
-            "{} hosts, {}; {}; {} s, {} seeds\n\n{}",
-            plan.hosts,
-            plan.links.words(),
-            lab.compares(),
-            plan.seconds,
-            plan.seeds.len(),
+            "{hosts} hosts, {seconds} s, seeds: {seeds}; {}\n\n{}",
+            lab.compares(&plan.links),
             table(rows)
         )
     })?)
-}
-
-/// The programs that are there and can run in `lab`; says which cannot, and why.
-fn programs(options: &Options, lab: &dyn Lab) -> Vec<Installed> {
-    let mut systems = vec![System::Parisync];
-    for system in &options.vs {
-        if !systems.contains(system) {
-            systems.push(*system);
-        }
-    }
-    let mut programs = Vec::new();
-    for system in systems {
-        let named = options.peer_bin.iter().rev().find(|n| n.system == system);
-        let found = Installed::find(system, named.map(|named| named.program.as_path()))
-            .map_err(|missing| missing.to_string())
-            .and_then(|program| match lab.admits(&program) {
-                Ok(()) => Ok(program),
-                Err(reason) => Err(format!("{}: {reason}", system.name())),
-            });
-        match found {
-            Ok(program) => programs.push(program),
-            Err(reason) => eprintln!("parisync-bench: left out {reason}"),
-        }
-    }
-    programs
 }

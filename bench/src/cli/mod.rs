@@ -2,6 +2,7 @@
 
 mod compare;
 mod cost;
+mod report;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -10,11 +11,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 use parisync::cli::{CliError, Exit, complain, usage};
 
 use crate::compare::CompareError;
-use crate::compare::links::LinksError;
-use crate::compare::netns::NetnsLabError;
-use crate::compare::sim::SimError;
 use crate::cost::CostError;
 use crate::output::Format;
+use crate::report::ReportError;
 use crate::run::RunError;
 
 /// What every subcommand's exit code means; shown by `--help`.
@@ -49,6 +48,8 @@ enum Command {
     Compare(compare::Options),
     /// Processor time, memory, wake-ups and cold start of one node among others on loopback
     Cost(crate::cost::Options),
+    /// Show runs as one page: errors over time, distributions, stability, bounds
+    Report(report::Args),
 }
 
 /// Why a subcommand did not do what it was asked; printed as one line.
@@ -60,15 +61,9 @@ pub enum BenchError {
     /// `compare` compared nothing.
     #[error(transparent)]
     Compare(#[from] CompareError),
-    /// There are no such links.
+    /// There is no report.
     #[error(transparent)]
-    Links(#[from] LinksError),
-    /// There are no namespaces.
-    #[error(transparent)]
-    Netns(#[from] NetnsLabError),
-    /// There is no simulator.
-    #[error(transparent)]
-    Sim(#[from] SimError),
+    Report(#[from] ReportError),
     /// A run folder cannot be written or read.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -81,13 +76,11 @@ impl BenchError {
     /// What the process exits with.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread) | Self::Run(_) => {
-                Exit::Misused
-            }
-            Self::Links(_) | Self::Sim(SimError::Unnamed | SimError::NoFile { .. }) => {
-                Exit::Misused
-            }
-            Self::Cost(_) | Self::Compare(_) | Self::Sim(_) | Self::Netns(_) => Exit::Failed,
+            Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread)
+            | Self::Report(_)
+            | Self::Run(_) => Exit::Misused,
+            Self::Compare(error) if error.is_misuse() => Exit::Misused,
+            Self::Compare(_) | Self::Cost(_) => Exit::Failed,
             Self::Output(error) => error.exit(),
         }
     }
@@ -103,6 +96,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Compare(options) => compare::run(&options, cli.output),
         Command::Cost(options) => cost::run(&options, cli.output),
+        Command::Report(args) => report::run(&args, cli.output),
     };
     let exit = match result {
         Ok(()) => Exit::Done,

@@ -1,6 +1,6 @@
 //! What a laboratory is: a place where daemons run on clocks whose true error is known.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub struct Observed {
 /// A place where daemons run on clocks whose true error is known.
 pub trait Lab: Sync {
     /// What is compared in it, in a sentence.
-    fn compares(&self) -> &'static str;
+    fn compares(&self, links: &Links) -> String;
 
     /// Whether `program` can run in it; if not, why.
     ///
@@ -57,6 +57,29 @@ pub trait Lab: Sync {
     /// # Errors
     /// A daemon ended or time stood still.
     fn run(&self, program: &Installed, job: &Job) -> Result<Observed, LabError>;
+}
+
+/// The programs of these systems that are there and can run in `lab`, and why the others are left out.
+///
+/// `named` tells the program of a system, if the user did.
+pub fn admitted<'a>(
+    lab: &dyn Lab,
+    systems: &[System],
+    named: impl Fn(System) -> Option<&'a Path>,
+) -> (Vec<Installed>, Vec<String>) {
+    let (mut programs, mut reasons) = (Vec::new(), Vec::new());
+    for system in systems {
+        let found = Installed::find(*system, named(*system)).map_err(|missing| missing.to_string());
+        let admitted = found.and_then(|program| match lab.admits(&program) {
+            Ok(()) => Ok(program),
+            Err(reason) => Err(format!("{}: {reason}", system.name())),
+        });
+        match admitted {
+            Ok(program) => programs.push(program),
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    (programs, reasons)
 }
 
 /// Why a run came to nothing.

@@ -8,6 +8,7 @@
 //! - [`table`]: what they came to; [`record`]: the same in a run folder
 
 pub mod daemons;
+mod error;
 pub mod lab;
 pub mod links;
 pub mod measure;
@@ -19,4 +20,4 @@ mod sandbox;
 pub mod sim;
 pub mod table;
 
-pub use plan::{CompareError, Plan, compare};
+pub use error::CompareError;

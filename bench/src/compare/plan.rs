@@ -38,14 +38,6 @@ pub struct Plan {
     pub spending: Vec<Spending>,
 }
 
-/// Why nothing was compared.
-#[derive(Debug, thiserror::Error)]
-pub enum CompareError {
-    /// Every run failed; the reasons were told one by one.
-    #[error("nothing could be compared")]
-    Nothing,
-}
-
 /// A system as it is run: which program, at which pace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
@@ -181,27 +173,4 @@ impl Outcome {
             failures: Vec::new(),
         }
     }
-}
-
-/// Runs the plan; an error if nothing came of it.
-///
-/// # Errors
-/// [`CompareError::Nothing`] if every run failed.
-pub fn compare(
-    plan: &Plan,
-    lab: &dyn Lab,
-    programs: &[Installed],
-    progress: &Progress,
-) -> Result<Vec<Outcome>, CompareError> {
-    let outcomes = plan.run(lab, programs, progress);
-    for outcome in &outcomes {
-        for (seed, error) in &outcome.failures {
-            let version = &outcome.entry.program.version;
-            eprintln!("parisync-bench: {version}, seed {seed}: {error}");
-        }
-    }
-    if outcomes.iter().all(|outcome| outcome.runs.is_empty()) {
-        return Err(CompareError::Nothing);
-    }
-    Ok(outcomes)
 }

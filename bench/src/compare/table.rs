@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::daemons::Pace;
 use super::measure::Figures;
 use super::plan::{Outcome, Spending};
+use crate::stats::Moments;
 
 /// A figure over several seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -62,16 +63,13 @@ pub struct Seed {
 
 impl Spread {
     fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
-        let (mut count, mut sum) = (0, 0.0);
-        let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
-        for value in values {
-            count += 1;
-            sum += value;
-            min = min.min(value);
-            max = max.max(value);
-        }
-        let mean = sum / f64::from(count);
-        (count > 0).then_some(Self { mean, min, max })
+        let mut moments = Moments::default();
+        values.for_each(|value| moments.push(value));
+        Some(Self {
+            mean: moments.mean()?,
+            min: moments.min()?,
+            max: moments.max()?,
+        })
     }
 
     /// `mean` or `mean (min–max)`, in units of `unit`.
@@ -180,4 +178,74 @@ pub fn table(rows: &[Row]) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::daemons::{Installed, System};
+    use crate::compare::measure::{Cost, Offsets};
+    use crate::compare::plan::Entry;
+
+    fn outcome(offsets: &[&str]) -> Outcome {
+        let cost = Cost {
+            cpu_us_per_s: 120.0,
+            peak_kib: 5120,
+        };
+        let runs = offsets.iter().enumerate().map(|(index, text)| {
+            let offsets = Offsets::parse(text, 2, 1.0).unwrap();
+            let figures = offsets.figures(Some(14), cost);
+            (index as u64 + 1, figures, offsets)
+        });
+        Outcome {
+            entry: Entry {
+                program: Installed {
+                    system: System::Chrony,
+                    program: "chronyd".into(),
+                    version: "chrony 4.3".to_owned(),
+                },
+                spending: Spending::Budget,
+                pace: Pace::Every(1.0),
+            },
+            runs: runs.collect(),
+            failures: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_row_is_the_mean_of_its_seeds_with_their_spread() {
+        // 20 and 40 ns apart all the time: 10 and 20 ns from the mean.
+        let near = "0.00000002 0\n".repeat(3);
+        let far = "0.00000004 0\n".repeat(3);
+        let row = Row::of(&outcome(&[&near, &far])).unwrap();
+        assert_eq!(row.runs, 2);
+        let text = table(&[row]);
+        let cells: Vec<&str> = text.lines().nth(1).unwrap().split("  ").collect();
+        let cells: Vec<&str> = cells
+            .iter()
+            .map(|c| c.trim())
+            .filter(|c| !c.is_empty())
+            .collect();
+        let expected = [
+            "chrony 4.3",
+            "3.50",
+            "15 (10–20)",
+            "30 (20–40)",
+            "30",
+            "30 (20–40)",
+            "40",
+            "0",
+            "120; 5.0",
+        ];
+        assert_eq!(cells, expected);
+    }
+
+    #[test]
+    fn what_did_not_settle_once_has_not_settled() {
+        let good = "0 0\n".repeat(3);
+        let row = Row::of(&outcome(&[&good, "0 0\n0 0\n0 1\n"])).unwrap();
+        assert_eq!(row.settled_s, None);
+        assert!(table(&[row]).contains("  not  "));
+        assert_eq!(Row::of(&outcome(&[])), None);
+    }
 }

@@ -3,8 +3,6 @@
 //! The swarm itself is behind [`Swarm`]; here are its options, the live view, the statistics
 //! against the truth, and the report.
 
-mod figure;
-mod histogram;
 mod ink;
 mod live;
 mod nodes;

@@ -1,6 +1,7 @@
 //! The statistics of one node in a run.
 
-use super::summary::{Record, percentile};
+use super::summary::Record;
+use crate::present::histogram::quantile;
 use crate::wire::ClockState;
 
 /// What one node did, against the truth.
@@ -42,7 +43,7 @@ impl NodeStats {
                 .map(|(_, truth)| truth.at_s),
             rms_ns: (count > 0).then(|| (squares / count as f64).sqrt()),
             worst_ns: errors().max_by(|a, b| a.abs().total_cmp(&b.abs())),
-            bound_ns: percentile(&bounds, 50),
+            bound_ns: quantile(&bounds, 0.5),
             violations: broken.count() as u64,
         }
     }

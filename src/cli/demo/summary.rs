@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::swarm::{NodeInfo, Sample, Stamps, Totals};
 use super::truth::Truth;
+use crate::present::histogram::quantile;
 
 /// The worst pair has to stay closer than this for a swarm to count as converged, nanoseconds.
 pub(super) const CONVERGED_NS: i64 = 10_000;
@@ -143,14 +144,14 @@ impl Record {
             seconds: rounded(self.seconds(), 1e3),
             converged_s: self.converged_s().map(|s| rounded(s, 1e3)),
             skew_ns: SkewStats {
-                p50: percentile(&skews, 50),
-                p99: percentile(&skews, 99),
+                p50: quantile(&skews, 0.5),
+                p99: quantile(&skews, 0.99),
                 max: skews.last().copied(),
             },
             rms_ns: self.rms_ns().map(|ns| rounded(ns, 10.0)),
             bound_ns: BoundStats {
-                p50: percentile(&bounds, 50),
-                p99: percentile(&bounds, 99),
+                p50: quantile(&bounds, 0.5),
+                p99: quantile(&bounds, 0.99),
             },
             bound_violations: self.violations(),
             exchanges: totals.exchanges,
@@ -183,13 +184,6 @@ impl Record {
         errors.sort_unstable_by(f64::total_cmp);
         errors
     }
-}
-
-/// The smallest of the sorted values that at least `percent` of them do not exceed
-/// (nearest rank).
-pub(super) fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).copied()
 }
 
 fn rounded(value: f64, per_unit: f64) -> f64 {
@@ -311,16 +305,6 @@ mod tests {
         assert_eq!(summary.bound_ns.p50, None);
         assert_eq!(summary.converged_s, Some(0.0));
         assert_eq!(record.settled_errors_ns(), [-5.0, 5.0]);
-    }
-
-    #[test]
-    fn percentiles_are_nearest_rank() {
-        let values: Vec<i64> = (1..=200).collect();
-        assert_eq!(percentile(&values, 50), Some(100));
-        assert_eq!(percentile(&values, 99), Some(198));
-        assert_eq!(percentile(&values, 0), Some(1));
-        assert_eq!(percentile(&[7], 99), Some(7));
-        assert_eq!(percentile::<i64>(&[], 50), None);
     }
 
     #[test]

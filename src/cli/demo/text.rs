@@ -1,49 +1,6 @@
 //! Numbers as people read them, and pictures made of characters.
 
-use crate::time::Span;
-
-/// A span of `ns` nanoseconds with the unit that fits: `1.25µs`.
-pub(super) fn span(ns: f64) -> String {
-    minus(&Span::from_nanos_f64(ns).to_string())
-}
-
-/// The same with its sign: `+1.25µs`, `−42ns`.
-pub(super) fn signed(ns: f64) -> String {
-    let sign = if ns.round() > 0.0 { "+" } else { "" };
-    format!("{sign}{}", span(ns))
-}
-
-/// Parts per million with their sign: `−41.2ppm`.
-pub(super) fn ppm(value: f64) -> String {
-    minus(&format!("{value:+.1}ppm"))
-}
-
-/// A span that may be unknown.
-pub(super) fn maybe(ns: Option<impl Into<f64>>) -> String {
-    ns.map_or_else(|| "–".to_owned(), |ns| span(ns.into()))
-}
-
-/// A count with its thousands apart: `29,680`.
-pub(super) fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 node`, `2 nodes`.
-pub(super) fn plural(n: u64, one: &str) -> String {
-    format!("{} {one}{}", count(n), if n == 1 { "" } else { "s" })
-}
-
-fn minus(text: &str) -> String {
-    text.replace('-', "−")
-}
+pub(super) use crate::present::text::{count, maybe, plural, ppm, signed, span};
 
 /// Decades that the bars of the table span, from 1 ns to 1 s.
 const BAR_DECADES: f64 = 9.0;
@@ -123,20 +80,6 @@ pub(super) fn width(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!(signed(-1250.0), "−1.25µs");
-        assert_eq!(signed(42.4), "+42ns");
-        assert_eq!(signed(0.2), "0ns");
-        assert_eq!(ppm(-41.23), "−41.2ppm");
-        assert_eq!(maybe(None::<f64>), "–");
-        assert_eq!(count(0), "0");
-        assert_eq!(count(999), "999");
-        assert_eq!(count(1_234_567), "1,234,567");
-        assert_eq!(plural(1, "violation"), "1 violation");
-        assert_eq!(plural(0, "violation"), "0 violations");
-    }
 
     fn drawn(error: Option<f64>, bound: Option<f64>, cells: usize) -> String {
         bar(error, bound, cells)

@@ -1,6 +1,6 @@
 //! `ntpd` of NTPsec: a star around host 1.
 
-use super::{Host, Launch, Task, power_of_two};
+use super::{Host, Launch, power_of_two};
 
 pub(super) fn launch(host: &Host<'_>) -> Launch {
     let dir = host.dir.display();
@@ -13,18 +13,10 @@ pub(super) fn launch(host: &Host<'_>) -> Launch {
             host.addresses[0]
         )
     };
-    let steering = match host.task {
-        Task::Steer => "",
-        Task::Observe => "disable ntp\n",
-    };
     let text = format!(
         "{role}\
-         {steering}\
          restrict default\n\
-         driftfile {dir}/drift\n\
-         statsdir {dir}/\n\
-         statistics peerstats\n\
-         filegen peerstats file peerstats type none enable\n"
+         driftfile {dir}/drift\n"
     );
     let file = host.dir.join("ntp.conf");
     let pid = host.dir.join("pid");

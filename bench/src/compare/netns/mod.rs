@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::daemons::{Host, Installed, System, Task};
 use super::lab::{Job, Lab, LabError, Observed, cost};
+use super::links::Links;
 use super::measure::Offsets;
 use super::process::Process;
 use super::sandbox::{Sandbox, SandboxError};
@@ -119,17 +120,20 @@ fn wiring(error: NetnsError) -> LabError {
 }
 
 impl Lab for Netns {
-    fn compares(&self) -> &'static str {
-        "stamps, paths and filters, no clock steered: how far off each daemon says its clock is, \
-         where none is (PariSync: its virtual clock; chronyd -x: its `System time`; ptp4l \
-         free_running: each `master offset`; ntpd: each sample in peerstats)"
+    fn compares(&self, _links: &Links) -> String {
+        // The links are those of this host, whatever was asked for.
+        "links of this host; no clock is steered.\n\
+         What counts as error is how far off each daemon says its clock is, where none is:\n\
+         PariSync's virtual clock, chronyd's `System time`, each `master offset` of ptp4l"
+            .to_owned()
     }
 
     fn admits(&self, program: &Installed) -> Result<(), String> {
         match program.system {
             System::NtpdRs => Err("it cannot be told to leave the clock alone".to_owned()),
             System::Chrony => voice::chronyc(program).map(drop),
-            System::Parisync | System::Ptp4l | System::Ntpsec => Ok(()),
+            System::Ntpsec => Err("its ntpd insists on running as root".to_owned()),
+            System::Parisync | System::Ptp4l => Ok(()),
         }
     }
 

@@ -28,13 +28,8 @@ pub(super) enum Voice {
         /// The socket.
         socket: PathBuf,
     },
-    /// A daemon that writes lines into a file.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Finds the offset in a line, s.
-        parse: fn(&str) -> Option<f64>,
-    },
+    /// `ptp4l`, which logs to this file.
+    Ptp4l(PathBuf),
 }
 
 /// The program that asks `chronyd`: beside it, or in PATH.
@@ -62,14 +57,7 @@ impl Voice {
                 chronyc: chronyc(),
                 socket: host.dir.join("chronyd.sock"),
             },
-            System::Ntpsec => Self::File {
-                path: host.dir.join("peerstats"),
-                parse: ntpd_offset,
-            },
-            System::Ptp4l | System::NtpdRs => Self::File {
-                path: log.to_owned(),
-                parse: ptp4l_offset,
-            },
+            System::Ptp4l | System::Ntpsec | System::NtpdRs => Self::Ptp4l(log.to_owned()),
         }
     }
 
@@ -96,9 +84,9 @@ impl Voice {
                     .ok()?;
                 chrony_offset(&String::from_utf8_lossy(&answer.stdout))
             }
-            Self::File { path, parse } => {
-                let text = fs::read_to_string(path).ok()?;
-                text.lines().rev().find_map(parse)
+            Self::Ptp4l(log) => {
+                let text = fs::read_to_string(log).ok()?;
+                text.lines().rev().find_map(ptp4l_offset)
             }
         }
     }
@@ -131,12 +119,6 @@ fn ptp4l_offset(line: &str) -> Option<f64> {
     Some(nanos * 1e-9)
 }
 
-/// The offset in a line of `peerstats` (ntpd's monitoring documentation): day, second, address,
-/// status, offset in s, …
-fn ntpd_offset(line: &str) -> Option<f64> {
-    line.split_whitespace().nth(4)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,8 +134,5 @@ mod tests {
         let ptp = "ptp4l[12.345]: master offset        -42 s0 freq      +0 path delay       900";
         assert_eq!(ptp4l_offset(ptp), Some(-42.0 * 1e-9));
         assert_eq!(ptp4l_offset("ptp4l[1.2]: port 1: LISTENING to SLAVE"), None);
-        let ntp = "59000 3600.123 10.78.0.1 961a -0.000000042 0.000100 0.0005 0.0000012";
-        assert_eq!(ntpd_offset(ntp), Some(-42e-9));
-        assert_eq!(ntpd_offset("59000 3600.123"), None);
     }
 }

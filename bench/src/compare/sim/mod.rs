@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::daemons::{Host, Installed, System, Task};
 use super::lab::{Job, Lab, LabError, Observed, cost};
+use super::links::Links;
 use super::measure::{Offsets, count_packets};
 use super::process::Process;
 use super::sandbox::{Sandbox, SandboxError};
@@ -194,8 +195,9 @@ impl Sim {
 }
 
 impl Lab for Sim {
-    fn compares(&self) -> &'static str {
-        "true errors of the clocks that the daemons steer, in clknetsim"
+    fn compares(&self, links: &Links) -> String {
+        let links = links.words();
+        format!("links of {links}; true errors of the clocks that the daemons steer, in clknetsim")
     }
 
     fn admits(&self, program: &Installed) -> Result<(), String> {
