@@ -6,12 +6,12 @@ use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use parisync::consensus::{Combine, Reading, RobustMean, Verdict, judge, target, window};
+use parisync::consensus::{Combine, Reading, RobustMean, Round, Verdict, judge, target, window};
 use parisync::link::{Kalman, Link, OneWay, OscillatorSpec};
 use parisync::node::{Event, LinkId, Node, NodeConfig, RawStamp};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::{Candidate, FoundBy, NodeId};
-use parisync::wire::{ClockState, Message, StampSource};
+use parisync::wire::{ClockState, Message, StampSource, Tier};
 
 const SECOND: i64 = 1_000_000_000;
 const NEIGHBOURS: usize = 16;
@@ -93,6 +93,7 @@ fn rounds(c: &mut Criterion) {
                 raw_rate: 1e-5 * noise.next(),
                 ready: true,
                 key: 0,
+                tier: Tier::NONE,
             }
         };
         let readings: Vec<Reading> = (0..count).map(&mut reading).collect();
@@ -103,7 +104,11 @@ fn rounds(c: &mut Criterion) {
                 let readings = black_box(readings.as_slice());
                 judge(readings, &mut verdicts);
                 let target = target(readings, true);
-                let correction = combine.combine(readings, &verdicts);
+                let correction = combine.combine(&Round {
+                    readings,
+                    verdicts: &verdicts,
+                    period: Span::from_secs(1),
+                });
                 (target, correction, window(readings))
             });
         });

@@ -10,7 +10,7 @@ use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::NodeId;
 use parisync::wire::{
     ClockState, MAX_DATAGRAM, MESSAGE_LEN, Message, NetworkId, Packet, PacketStamp, StampSource,
-    TIME_DATAGRAM_LEN, decode, encode,
+    TIME_DATAGRAM_LEN, Tier, decode, encode,
 };
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -39,6 +39,7 @@ fn message() -> Message {
             Rate::from_ppm(12.5),
         ),
         bound: Span::from_micros(12),
+        tier: Tier::NONE,
     }
 }
 

@@ -49,9 +49,24 @@ pub fn judge(readings: &[Reading], verdicts: &mut [Verdict]) {
     }
 }
 
+/// Believe every reading of a clock that says it is synchronized, for strategies with a rule of
+/// their own against liars.
+///
+/// `verdicts` gets one entry for each of `readings`.
+pub fn admit(readings: &[Reading], verdicts: &mut [Verdict]) {
+    for (reading, verdict) in readings.iter().zip(verdicts) {
+        *verdict = if reading.ready {
+            Verdict::Used
+        } else {
+            Verdict::NotReady
+        };
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::wire::Tier;
 
     /// A ready reading with a sigma of 20 ns and a half width of 1 µs.
     pub(in crate::consensus) fn reading(offset: f64) -> Reading {
@@ -65,6 +80,7 @@ pub(super) mod tests {
             raw_rate: 0.0,
             ready: true,
             key: 0,
+            tier: Tier::NONE,
         }
     }
 

@@ -54,12 +54,30 @@ impl Sample {
         Some(0.5 * (least + largest))
     }
 
+    /// The median; of two middle values their mean.
+    pub(super) fn median(&mut self) -> Option<f64> {
+        let lower = self.rank(self.len.checked_sub(1)? / 2)?;
+        Some(0.5 * (lower + self.rank(self.len / 2)?))
+    }
+
+    /// The mean without the `low` smallest and the `high` largest values.
+    pub(super) fn mean_without(&mut self, low: usize, high: usize) -> Option<f64> {
+        let end = self.len.checked_sub(high)?;
+        self.values[..self.len].sort_unstable_by(f64::total_cmp);
+        let rest = self.values[..end].get(low..)?;
+        (!rest.is_empty()).then(|| rest.iter().sum::<f64>() / rest.len() as f64)
+    }
+
+    pub(super) fn values(&self) -> &[f64] {
+        &self.values[..self.len]
+    }
+
     /// Robust standard deviation about `centre`: the scaled median absolute deviation.
     pub(super) fn spread(&self, centre: f64) -> f64 {
         /// Makes it agree with the standard deviation of a Gaussian: 1/Φ⁻¹(¾).
         const GAUSSIAN: f64 = 1.4826;
         let mut deviations = Self::new();
-        for value in &self.values[..self.len] {
+        for value in self.values() {
             deviations.push((value - centre).abs());
         }
         let middle = deviations.len / 2;
@@ -108,6 +126,17 @@ mod tests {
         );
         assert_eq!((low, high), (Some(4.0), Some(8.0)));
         assert_eq!(Sample::new().midpoint_without(0), None);
+    }
+
+    #[test]
+    fn centres_by_hand() {
+        let sample = |values: &[f64]| values.iter().copied().collect::<Sample>();
+        assert_eq!(sample(&[4.0, 1.0, 2.0]).median(), Some(2.0));
+        assert_eq!(sample(&[4.0, 1.0, 2.0, 8.0]).median(), Some(3.0));
+        assert_eq!(Sample::new().median(), None);
+        assert_eq!(sample(&[9.0, 1.0, 2.0, 3.0]).mean_without(1, 1), Some(2.5));
+        assert_eq!(sample(&[9.0, 1.0, 2.0]).mean_without(2, 1), None);
+        assert_eq!(sample(&[9.0]).mean_without(1, 1), None);
     }
 
     #[test]

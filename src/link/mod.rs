@@ -10,11 +10,17 @@
 
 pub mod estimators;
 mod hull;
+mod noise;
+mod phase;
 mod sample;
+mod wander;
 
-pub use estimators::Kalman;
+pub use estimators::{Kalman, OneSided};
 pub use hull::{Hull, Inconsistent, Interval};
+pub use noise::{Floor, Likelihood, PathNoise, Posterior};
+pub use phase::PhaseFilter;
 pub use sample::{Direction, Exchange, OneWay};
+pub use wander::WanderMeter;
 
 use std::fmt::Debug;
 
@@ -100,7 +106,25 @@ pub struct Link<E: LinkEstimator> {
     started: bool,
     implausible: u8,
     hull: Hull,
+    noise: PathNoise,
     filter: E,
+}
+
+/// One exchange as it went into a link.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measured {
+    /// Half-way between the two packets, on our raw clock.
+    pub at: RawTime,
+    /// Peer's raw clock minus ours then if both directions took equally long, whole nanoseconds.
+    pub reference: i64,
+    /// The rest of it, ns.
+    pub offset: f64,
+    /// Round trip without the time between the two packets.
+    pub round_trip: Span,
+    /// One sigma of the noise of the stamps, ns.
+    pub stamp_sigma: f64,
+    /// What the delays leave possible.
+    pub likelihood: Likelihood,
 }
 
 impl<E: LinkEstimator> Link<E> {
@@ -113,6 +137,7 @@ impl<E: LinkEstimator> Link<E> {
             started: false,
             implausible: 0,
             hull: Hull::new(&spec),
+            noise: PathNoise::default(),
             filter: E::new(kind, &spec),
         }
     }
@@ -143,9 +168,8 @@ impl<E: LinkEstimator> Link<E> {
         }
     }
 
-    /// Take in both directions of one exchange, after each went through [`Link::limit`]. Returns
-    /// its round trip without the time between the two packets.
-    pub fn exchange(&mut self, forward: &OneWay, reverse: &OneWay) -> Option<Span> {
+    /// Take in both directions of one exchange, after each went through [`Link::limit`].
+    pub fn exchange(&mut self, forward: &OneWay, reverse: &OneWay) -> Option<Measured> {
         let (Some((sent, above)), Some((received, below))) = (
             self.place(forward.at, forward.offset),
             self.place(reverse.at, reverse.offset),
@@ -157,7 +181,8 @@ impl<E: LinkEstimator> Link<E> {
         // our last answer). The offset in the middle is right for any rate; the delay is not, nor
         // may the pair count for more than the rate is known.
         let apart = received - sent;
-        let (rate, rate_sigma) = self.filter.at(at).map_or(
+        let belief = self.filter.at(at);
+        let (rate, rate_sigma) = belief.map_or(
             (0.0, 2.0 * self.hull.spec().max_drift.as_fraction()),
             |belief| (belief.rate, belief.rate_sigma),
         );
@@ -166,17 +191,38 @@ impl<E: LinkEstimator> Link<E> {
             .as_nanos_f64()
             .hypot(reverse.error.as_nanos_f64())
             / 12f64.sqrt();
+        let offset = 0.5 * (above + below);
         let half_delay = 0.5 * (above - below + rate * 1e9 * apart);
+        let stamp_sigma = noise.hypot(0.5 * rate_sigma * 1e9 * apart);
+        let likelihood = self.noise.take(half_delay);
+        if let Some(belief) = belief {
+            let variance = belief.offset_sigma.powi(2) + stamp_sigma * stamp_sigma;
+            let told = likelihood.posterior(offset - belief.offset, variance.max(1.0));
+            self.noise.learn(&told);
+        }
         self.filter.update(&Exchange {
             at,
-            offset: 0.5 * (above + below),
+            offset,
             half_delay,
-            stamp_sigma: noise.hypot(0.5 * rate_sigma * 1e9 * apart),
+            stamp_sigma,
+            likelihood,
         });
         if let Some(interval) = self.hull.interval(at) {
             self.filter.confine(at, &interval);
         }
-        Some(Span::from_nanos_f64(2.0 * half_delay))
+        Some(Measured {
+            at: self.epoch + Span::from_nanos_f64(1e9 * at),
+            reference: self.reference,
+            offset,
+            round_trip: Span::from_nanos_f64(2.0 * half_delay),
+            stamp_sigma,
+            likelihood,
+        })
+    }
+
+    /// How much half the round trip scatters, one sigma in ns.
+    pub fn jitter(&self) -> f64 {
+        self.noise.jitter()
     }
 
     /// The state at `now`; `None` until both directions have been sampled.

@@ -1,5 +1,6 @@
 //! What a packet says about the offset between two raw clocks.
 
+use super::noise::Likelihood;
 use crate::time::{RawTime, Span};
 
 /// One packet in one direction: a limit on the offset, since nothing arrives before it was sent.
@@ -69,4 +70,6 @@ pub struct Exchange {
     pub half_delay: f64,
     /// One sigma of the noise of the stamps themselves, ns.
     pub stamp_sigma: f64,
+    /// What the delays leave possible, as far as they are known.
+    pub likelihood: Likelihood,
 }

@@ -47,6 +47,8 @@ pub(super) struct Clockwork {
     pub(super) streak: u8,
     /// Rounds since the clock became synchronized.
     pub(super) settled_rounds: u32,
+    /// How well it was known then: ns, and as a fraction.
+    pub(super) entered_with: (f64, f64),
     /// When the first neighbour of this join was heard.
     pub(super) joining_since: Option<RawTime>,
     /// Where the frequency's leash is tied: the typical oscillator around us, against ours.
@@ -74,6 +76,7 @@ impl Clockwork {
             },
             streak: 0,
             settled_rounds: 0,
+            entered_with: (0.0, 0.0),
             joining_since: None,
             leash: None,
             last_fresh: now,

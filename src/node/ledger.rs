@@ -26,29 +26,69 @@ impl From<ShortError> for Span {
     }
 }
 
+/// A packet of ours or of the peer's, and what became of it.
 #[derive(Debug, Clone, Copy)]
-struct Sent {
+struct Passed {
     seq: u32,
+    /// Half-width of our stamp.
     error: ShortError,
+    /// Our stamp, once `source` says where it was taken.
     at: RawTime,
-    /// Where it was stamped, once it is.
     source: Option<StampSource>,
-    /// The forward sample of this packet has been given out.
+    /// The peer's stamp of the same packet, once `peer_knows` it; until then, of a packet of its
+    /// own, when it was made.
+    there: RawTime,
+    there_error: ShortError,
+    peer_knows: bool,
+    /// Its sample has been given out.
     used: bool,
+    /// It has been given out as part of an exchange.
+    paired: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Received {
-    seq: u32,
-    error: ShortError,
-    at: RawTime,
-    source: StampSource,
-    /// Our packet that the peer had received when it sent this one, and when it had.
-    answers: Option<u32>,
-    answers_error: ShortError,
-    answers_at: RawTime,
-    /// The reverse sample of this packet has been given out.
-    used: bool,
+impl Passed {
+    fn new(seq: u32, at: RawTime, error: Span, source: Option<StampSource>) -> Self {
+        Self {
+            seq,
+            error: error.into(),
+            at,
+            source,
+            there: at,
+            there_error: ShortError(0),
+            peer_knows: false,
+            used: false,
+            paired: false,
+        }
+    }
+
+    /// Both ends have stamped it, the sender perhaps only by when it was made.
+    const fn pairable(&self, made_is_sent: bool) -> bool {
+        !self.paired && (self.used || (made_is_sent && self.source.is_some()))
+    }
+
+    /// Both ends have stamped it.
+    const fn complete(&self) -> bool {
+        self.source.is_some() && self.peer_knows
+    }
+
+    fn stamped_there(&mut self, stamp: &PacketStamp) {
+        if !self.peer_knows {
+            (self.there, self.there_error) = (stamp.at, stamp.error.into());
+            self.peer_knows = true;
+        }
+    }
+
+    fn error(&self) -> Span {
+        Span::from(self.error) + Span::from(self.there_error)
+    }
+
+    fn forward(&self) -> OneWay {
+        OneWay::forward(self.at, self.there, self.error())
+    }
+
+    fn reverse(&self) -> OneWay {
+        OneWay::reverse(self.there, self.at, self.error())
+    }
 }
 
 /// The samples that one packet completes.
@@ -56,10 +96,43 @@ struct Received {
 pub(super) struct Samples {
     /// A packet of ours reached the peer.
     pub(super) forward: Option<OneWay>,
-    /// A packet of the peer reached us, its own and the one before it that it answered.
+    /// A packet of the peer reached us.
     pub(super) reverse: Option<OneWay>,
-    /// Both directions of the exchange that `reverse` ends.
+    /// Two packets, one each way, as close together as there are.
     pub(super) exchange: Option<(OneWay, OneWay)>,
+}
+
+/// How long after it was made a packet of the peer's leaves. A transmit stamp comes with the next
+/// packet, seconds later if polls are rare; where packets leave as soon as they are made, when they
+/// were made says almost as much at once.
+#[derive(Debug, Clone, Copy, Default)]
+struct Latency {
+    /// ns.
+    mean: f32,
+    variance: f32,
+    counted: u8,
+}
+
+impl Latency {
+    /// So many of the last ones are averaged.
+    const MEMORY: u8 = 32;
+
+    /// Fewer say nothing.
+    const ENOUGH: u8 = 8;
+
+    fn learn(&mut self, latency: Span) {
+        self.counted = (self.counted + 1).min(Self::MEMORY);
+        let weight = 1.0 / f32::from(self.counted);
+        let deviation = latency.as_nanos_f64() as f32 - self.mean;
+        self.mean += weight * deviation;
+        self.variance += weight * ((1.0 - weight) * deviation * deviation - self.variance);
+    }
+
+    /// Whether it varies by less than `tolerance` (one sigma, ns).
+    fn steady(&self, tolerance: f64) -> bool {
+        let sigma = f64::from(self.variance).sqrt();
+        self.counted >= Self::ENOUGH && sigma <= tolerance
+    }
 }
 
 /// Remembers the last few packets of a link in both directions.
@@ -68,8 +141,9 @@ pub(super) struct Ledger {
     next_seq: u32,
     last_stamped: u32,
     last_received: u32,
-    sent: [Option<Sent>; REMEMBERED],
-    received: [Option<Received>; REMEMBERED],
+    sent: [Option<Passed>; REMEMBERED],
+    received: [Option<Passed>; REMEMBERED],
+    latency: Latency,
 }
 
 impl Ledger {
@@ -81,6 +155,11 @@ impl Ledger {
             last_received: 0,
             sent: [None; REMEMBERED],
             received: [None; REMEMBERED],
+            latency: Latency {
+                mean: 0.0,
+                variance: 0.0,
+                counted: 0,
+            },
         }
     }
 
@@ -88,13 +167,7 @@ impl Ledger {
     pub(super) fn send(&mut self) -> u32 {
         let seq = self.next_seq;
         self.next_seq = seq.wrapping_add(1);
-        self.sent[place(seq)] = Some(Sent {
-            seq,
-            error: ShortError(0),
-            at: RawTime::from_nanos(0),
-            source: None,
-            used: false,
-        });
+        self.sent[place(seq)] = Some(Passed::new(seq, RawTime::from_nanos(0), Span::ZERO, None));
         seq
     }
 
@@ -126,83 +199,97 @@ impl Ledger {
             seq: received.seq,
             at: received.at,
             error: received.error.into(),
-            source: received.source,
+            source: received.source?,
         })
     }
 
-    /// A packet arrived: remember it, and tell which samples it completes.
+    /// A packet arrived: remember it, and tell which samples it completes. An exchange may rest on
+    /// when a packet was made if that is when it left to within `tolerance` (one sigma, ns).
     pub(super) fn receive(
         &mut self,
         message: &Message,
         at: RawTime,
         error: Span,
         source: StampSource,
+        tolerance: f64,
     ) -> Samples {
         let mut samples = Samples::default();
-        if let Some(rx) = message.last_rx
-            && let Some(sent) = self.sent_packet(rx.seq)
-            && !sent.used
+        if let Some(rx) = &message.last_rx
+            && let Some(sent) = find(&mut self.sent, rx.seq)
         {
-            sent.used = true;
-            samples.forward = Some(forward(sent, rx.at, rx.error));
+            sent.stamped_there(rx);
         }
-        if let Some(tx) = message.last_tx
-            && let Some(received) = self.received[place(tx.seq)].as_mut()
-            && received.seq == tx.seq
-            && !received.used
+        if let Some(tx) = &message.last_tx
+            && let Some(received) = find(&mut self.received, tx.seq)
+            && !received.peer_knows
         {
-            received.used = true;
-            let received = *received;
-            let error = tx.error + received.error.into();
-            let reverse = OneWay::reverse(tx.at, received.at, error);
-            samples.reverse = Some(reverse);
-            // The stamp of our packet may have come only after the answer to it.
-            if let Some(answered) = received.answers
-                && let Some(sent) = self.sent_packet(answered)
-            {
-                let error = received.answers_error.into();
-                let forward = forward(sent, received.answers_at, error);
-                if !sent.used && samples.forward.is_none() {
-                    sent.used = true;
-                    samples.forward = Some(forward);
-                }
-                samples.exchange = Some((forward, reverse));
-            }
+            self.latency.learn(tx.at - received.there);
+            received.stamped_there(tx);
         }
-        let answers = message.last_rx;
+        // A transmit stamp may have come only after the answer, so look at all.
+        samples.forward = fresh(&mut self.sent).map(|sent| sent.forward());
+        samples.reverse = fresh(&mut self.received).map(|received| received.reverse());
         self.last_received = message.seq;
-        self.received[place(message.seq)] = Some(Received {
-            seq: message.seq,
-            error: error.into(),
-            at,
-            source,
-            answers: answers.map(|rx| rx.seq),
-            answers_error: answers.map_or(Span::ZERO, |rx| rx.error).into(),
-            answers_at: answers.map_or(at, |rx| rx.at),
-            used: false,
-        });
+        let mut received = Passed::new(message.seq, at, error, Some(source));
+        (received.there, ..) = message.line.origin();
+        self.received[place(message.seq)] = Some(received);
+        samples.exchange = self.pair(self.latency.steady(tolerance));
         samples
     }
 
-    fn sent_packet(&mut self, seq: u32) -> Option<&mut Sent> {
-        let sent = self.sent[place(seq)].as_mut()?;
-        (sent.seq == seq && sent.source.is_some()).then_some(sent)
+    /// Of the packets not yet part of an exchange the two, one each way, that are closest: what
+    /// the clocks do between them adds to the noise.
+    fn pair(&mut self, made_is_sent: bool) -> Option<(OneWay, OneWay)> {
+        let mut closest: Option<(Span, usize, usize)> = None;
+        for (i, sent) in self.sent.iter().enumerate() {
+            let Some(sent) = sent.filter(|p| p.pairable(false)) else {
+                continue;
+            };
+            for (j, received) in self.received.iter().enumerate() {
+                let Some(received) = received.filter(|p| p.pairable(made_is_sent)) else {
+                    continue;
+                };
+                let apart = (received.at - sent.at).abs();
+                if closest.is_none_or(|(least, ..)| apart < least) {
+                    closest = Some((apart, i, j));
+                }
+            }
+        }
+        let (_, i, j) = closest?;
+        let (sent, received) = (self.sent[i].as_mut()?, self.received[j].as_mut()?);
+        (sent.paired, received.paired) = (true, true);
+        let mut reverse = received.reverse();
+        if !received.peer_knows {
+            // Evenly spread over ± this is one sigma of what the latency varies by.
+            let spread = f64::from(self.latency.variance * 12.0).sqrt();
+            reverse.offset += self.latency.mean.round() as i64;
+            reverse.error += Span::from_nanos_f64(spread);
+        }
+        Some((sent.forward(), reverse))
     }
+}
+
+fn find(passed: &mut [Option<Passed>; REMEMBERED], seq: u32) -> Option<&mut Passed> {
+    passed[place(seq)].as_mut().filter(|p| p.seq == seq)
+}
+
+/// One that both ends have stamped and that was not given out yet.
+fn fresh(passed: &mut [Option<Passed>; REMEMBERED]) -> Option<&Passed> {
+    let mut all = passed.iter_mut().flatten();
+    let found = all.find(|p| p.complete() && !p.used)?;
+    found.used = true;
+    Some(found)
 }
 
 const fn place(seq: u32) -> usize {
     seq as usize % REMEMBERED
 }
 
-fn forward(sent: &Sent, received: RawTime, error: Span) -> OneWay {
-    OneWay::forward(sent.at, received, Span::from(sent.error) + error)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::time::{Rate, VirtualLine, VirtualTime};
-    use crate::wire::ClockState;
+    use crate::wire::{ClockState, Tier};
 
     fn stamp(seq: u32, at: i64) -> PacketStamp {
         PacketStamp {
@@ -226,6 +313,7 @@ mod tests {
                 Rate::ZERO,
             ),
             bound: Span::MAX,
+            tier: Tier::NONE,
         }
     }
 
@@ -244,6 +332,7 @@ mod tests {
             at(300),
             Span::ZERO,
             StampSource::Kernel,
+            0.0,
         );
         assert_eq!(
             s.forward,
@@ -254,7 +343,7 @@ mod tests {
         assert_eq!(second, 0);
         ledger.stamp(second, at(900), Span::ZERO, StampSource::Kernel);
         let reply = message(8, Some(stamp(7, 1_250)), Some(stamp(second, 1_950)));
-        let s = ledger.receive(&reply, at(1_100), Span::ZERO, StampSource::Kernel);
+        let s = ledger.receive(&reply, at(1_100), Span::ZERO, StampSource::Kernel, 0.0);
         let reverse = OneWay::reverse(at(1_250), at(300), Span::ZERO);
         assert_eq!(s.reverse, Some(reverse));
         assert_eq!(
@@ -272,6 +361,7 @@ mod tests {
             at(300),
             Span::ZERO,
             StampSource::Kernel,
+            0.0,
         );
         assert_eq!(s, Samples::default());
         ledger.stamp(first, at(100), Span::ZERO, StampSource::Kernel);
@@ -280,6 +370,7 @@ mod tests {
             at(1_100),
             Span::ZERO,
             StampSource::Kernel,
+            0.0,
         );
         assert!(s.forward.is_some() && s.exchange.is_some());
     }
@@ -298,11 +389,11 @@ mod tests {
         let reply = message(7, Some(stamp(99, 5)), Some(stamp(first, 1_150)));
         assert!(
             ledger
-                .receive(&reply, at(300), Span::ZERO, StampSource::Kernel)
+                .receive(&reply, at(300), Span::ZERO, StampSource::Kernel, 0.0)
                 .forward
                 .is_some()
         );
-        let again = ledger.receive(&reply, at(301), Span::ZERO, StampSource::Kernel);
+        let again = ledger.receive(&reply, at(301), Span::ZERO, StampSource::Kernel, 0.0);
         assert_eq!(again, Samples::default());
     }
 
@@ -338,6 +429,7 @@ mod tests {
                 at(300),
                 error,
                 StampSource::Kernel,
+                0.0,
             );
         }
         let rx = ledger.last_rx().unwrap();

@@ -27,11 +27,11 @@ pub use lie::Lie;
 
 use std::collections::VecDeque;
 
-use crate::consensus::{Combine, RobustMean};
-use crate::link::{Kalman, LinkEstimator};
+use crate::consensus::{Combine, Ensemble};
+use crate::link::{LinkEstimator, OneSided};
 use crate::time::{RawTime, Span, VirtualLine};
 use crate::topology::{Candidates, NodeId};
-use crate::wire::{Message, StampSource};
+use crate::wire::{ClockState, Message, StampSource};
 
 use clock::Clockwork;
 use rng::Rng;
@@ -76,7 +76,7 @@ pub enum Event {
     /// More peers are wanted; ask the engines for so many.
     WantPeers(usize),
     /// The clock's state changed.
-    State(crate::wire::ClockState),
+    State(ClockState),
     /// The virtual clock jumped by this much.
     Stepped(Span),
 }
@@ -102,7 +102,7 @@ const MOST_EVENTS: usize = 64;
 
 /// One node.
 #[derive(Debug, Clone)]
-pub struct Node<E: LinkEstimator = Kalman, C = RobustMean> {
+pub struct Node<E: LinkEstimator = OneSided, C = Ensemble> {
     config: NodeConfig,
     rng: Rng,
     slots: Vec<Option<Slot<E>>>,
@@ -171,6 +171,11 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         self.clock.view()
     }
 
+    /// How much our oscillator wanders, as a fraction per √s, as far as it is measured.
+    pub fn wander(&self) -> Option<f64> {
+        self.combine.wander()
+    }
+
     /// Totals since start.
     pub const fn totals(&self) -> Totals {
         self.totals
@@ -193,9 +198,15 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         };
         self.totals.received += 1;
         let before = slot.exchanges;
-        slot.receive(message, stamp.at, stamp.error, stamp.source);
+        let measured = slot.receive(message, stamp.at, stamp.error, stamp.source);
+        if self.clock.view.state == ClockState::Synchronized
+            && let Some(measured) = measured
+            && let Some(observation) = slot.observation(&measured)
+        {
+            self.combine.observe(&observation);
+        }
         slot.silent = 0;
-        let completed = slot.exchanges - before;
+        let completed = u64::from(slot.exchanges - before);
         self.totals.exchanges += completed;
         if message.wants_reply {
             slot.polled_us = true;
@@ -249,6 +260,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
                 last_rx: slot.ledger.last_rx(),
                 line: view.line.anchored_at(now),
                 bound: view.bound_at(now).unwrap_or(Span::MAX),
+                tier: self.combine.tier(),
             };
             slot.request = false;
             self.totals.sent += 1;

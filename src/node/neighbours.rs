@@ -133,7 +133,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
                 rtt_ns: (slot.min_rtt != Span::MAX).then_some(slot.min_rtt.as_nanos()),
                 stamps: slot.stamps,
                 reach: slot.reach,
-                exchanges: slot.exchanges,
+                exchanges: u64::from(slot.exchanges),
             }
         })
     }

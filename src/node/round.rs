@@ -2,10 +2,10 @@
 
 use super::slot::Slot;
 use super::{Event, Node};
-use crate::consensus::{self, Combine, MAX_READINGS, Reading, Verdict, Window};
+use crate::consensus::{self, Combine, Gain, MAX_READINGS, Reading, Round, Verdict, Window};
 use crate::link::LinkEstimator;
 use crate::time::{Rate, RawTime, Span};
-use crate::wire::ClockState;
+use crate::wire::{ClockState, Tier};
 
 /// Share of the agreed offset that one round corrects: at first, and once settled.
 const OFFSET_GAIN: (f64, f64) = (0.7, 0.3);
@@ -16,7 +16,7 @@ const RATE_GAIN: (f64, f64) = (0.5, 0.1);
 /// How fast the leash's fixed point follows the oscillators around us, a round.
 const LEASH_GAIN: f64 = 0.02;
 
-/// Rounds that use the first of the gains.
+/// Rounds that have more to correct than to keep.
 const EAGER_ROUNDS: u32 = 10;
 
 /// Rounds in a row that must agree before the state changes.
@@ -96,6 +96,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             raw_rate: 0.0,
             ready: false,
             key: 0,
+            tier: Tier::NONE,
         };
         let mut all = Readings {
             readings: [NOTHING; MAX_READINGS],
@@ -126,7 +127,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let near = consensus::target(readings.as_slice(), was_settled)
             .is_some_and(|target| target.offset.abs() <= elsewhere(target.sigma));
         if was_settled && near {
-            self.enter(ClockState::Synchronized);
+            self.synchronized(ELSEWHERE, RATE_ARRIVED);
         } else {
             self.clock.joining_since = Some(now);
             self.clock.leash = None;
@@ -167,9 +168,15 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         };
         self.judge(readings);
         if self.clock.streak >= STREAK && now - since >= self.config.listen {
-            self.clock.settled_rounds = 0;
-            self.enter(ClockState::Synchronized);
+            self.synchronized(arrived, RATE_ARRIVED.max(4.0 * target.rate_sigma));
         }
+    }
+
+    /// The clock is right to `reach` ns and, in frequency, to `rate_reach`.
+    fn synchronized(&mut self, reach: f64, rate_reach: f64) {
+        self.clock.settled_rounds = 0;
+        self.clock.entered_with = (0.5 * reach, 0.5 * rate_reach);
+        self.enter(ClockState::Synchronized);
     }
 
     /// Follow the consensus by slewing; if the majority is elsewhere, join it.
@@ -189,17 +196,32 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         } else {
             self.clock.streak = 0;
         }
-        let correction = self.combine.combine(slice, &verdicts[..readings.len]);
+        let line = self.clock.view.line;
+        if self.clock.settled_rounds == 0 {
+            let (sigma, rate_sigma) = self.clock.entered_with;
+            self.combine.join(now, &line, sigma, rate_sigma);
+        }
+        let correction = self.combine.combine(&Round {
+            readings: slice,
+            verdicts: &verdicts[..readings.len],
+            period,
+            now,
+            line,
+        });
         let eager = self.clock.settled_rounds < EAGER_ROUNDS;
         let pick = |(first, then): (f64, f64)| if eager { first } else { then };
         self.clock.settled_rounds = self.clock.settled_rounds.saturating_add(1);
-        let rate = Rate::from_fraction(pick(RATE_GAIN) * correction.rate);
+        let gain = correction.gain.unwrap_or(Gain {
+            offset: pick(OFFSET_GAIN),
+            rate: pick(RATE_GAIN),
+        });
+        let rate = Rate::from_fraction(gain.rate * correction.rate);
         // The promise covers slew and all changes of frequency from one poll to the next together.
         let share = period.as_nanos_f64() / self.poll_period().as_nanos_f64();
         let limit = self.config.max_correction * (0.1 * share);
         self.adopt_rate(now, rate, limit, readings);
         let limit = 0.9 * self.config.max_correction.over(period);
-        let slew = (pick(OFFSET_GAIN) * correction.offset).clamp(-limit, limit);
+        let slew = (gain.offset * correction.offset).clamp(-limit, limit);
         let view = &mut self.clock.view;
         view.line = view.line.with_slew(now, slew, period);
         view.last_offset = correction.offset;
@@ -239,7 +261,12 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
 
     fn judge(&mut self, readings: &Readings) -> [Verdict; MAX_READINGS] {
         let mut verdicts = [Verdict::NotReady; MAX_READINGS];
-        consensus::judge(readings.as_slice(), &mut verdicts[..readings.len]);
+        let judge = if self.combine.gated() {
+            consensus::judge
+        } else {
+            consensus::admit
+        };
+        judge(readings.as_slice(), &mut verdicts[..readings.len]);
         let mut used = 0;
         for (slot, verdict) in readings.slots[..readings.len].iter().zip(verdicts) {
             used += u16::from(verdict == Verdict::Used);
@@ -335,6 +362,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             if state == ClockState::Joining {
                 // The clock is about to jump: what was known of it is void.
                 self.clock.fresh_bound = Span::MAX;
+                self.combine.restart();
             }
             self.emit(Event::State(state));
         }

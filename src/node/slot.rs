@@ -1,16 +1,19 @@
 //! Everything a node remembers of one peer it talks to. Fixed size.
 
 use super::ledger::Ledger;
-use crate::consensus::{Reading, Verdict};
-use crate::link::{Estimate, Link, LinkEstimator};
+use crate::consensus::{Observation, Reading, Verdict};
+use crate::link::{Estimate, Link, LinkEstimator, Measured};
 use crate::time::{RawTime, Span, VirtualLine};
 use crate::topology::NodeId;
-use crate::wire::{ClockState, Message, StampSource};
+use crate::wire::{ClockState, Message, StampSource, Tier};
 
 use super::NodeConfig;
 
 /// Polls without an answer after which a neighbour counts as unreachable.
 pub(super) const SILENT_POLLS: u8 = 4;
+
+/// A sample may be this much worse than the path's jitter and is still worth having early.
+const TELLING: f64 = 0.25;
 
 /// What a peer last said of its own clock.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +21,7 @@ pub(super) struct Announced {
     pub(super) line: VirtualLine,
     pub(super) bound: Span,
     pub(super) state: ClockState,
+    pub(super) tier: Tier,
     /// When it said so, on our raw clock.
     pub(super) heard: RawTime,
 }
@@ -48,7 +52,7 @@ pub(super) struct Slot<E: LinkEstimator> {
     pub(super) reach: u8,
     pub(super) silent: u8,
     pub(super) answered: bool,
-    pub(super) exchanges: u64,
+    pub(super) exchanges: u32,
     pub(super) min_rtt: Span,
     pub(super) stamps: Option<StampSource>,
 }
@@ -86,39 +90,64 @@ impl<E: LinkEstimator> Slot<E> {
         }
     }
 
-    /// Take in an authenticated packet that arrived at `at ± error`.
+    /// Take in an authenticated packet that arrived at `at ± error`; the exchange it completes, if
+    /// any.
     pub(super) fn receive(
         &mut self,
         message: &Message,
         at: RawTime,
         error: Span,
         source: StampSource,
-    ) {
-        let samples = self.ledger.receive(message, at, error, source);
+    ) -> Option<Measured> {
+        let tolerance = TELLING * self.link.jitter();
+        let samples = self.ledger.receive(message, at, error, source, tolerance);
         self.stamps = Some(source);
         self.announced = Some(Announced {
             line: message.line,
             bound: message.bound,
             state: message.state,
+            tier: message.tier,
             heard: at,
         });
         if !self.chosen {
-            return;
+            return None;
         }
         for sample in [samples.forward, samples.reverse].iter().flatten() {
             self.link.limit(sample);
         }
-        if let Some((forward, reverse)) = samples.exchange {
+        let (forward, reverse) = samples.exchange?;
+        {
             // Before the rate is known, only packets close together tell the round trip.
             let apart = (reverse.at - forward.at).abs();
-            if let Some(rtt) = self.link.exchange(&forward, &reverse)
+            let measured = self.link.exchange(&forward, &reverse);
+            if let Some(measured) = measured
                 && (self.exchanges > 8 || apart < Span::from_millis(5))
             {
-                self.min_rtt = self.min_rtt.min(rtt);
+                self.min_rtt = self.min_rtt.min(measured.round_trip);
             }
-            self.exchanges += 1;
+            self.exchanges = self.exchanges.saturating_add(1);
             self.answered = true;
+            measured
         }
+    }
+
+    /// What an exchange with a believed neighbour says of the network's clock.
+    pub(super) fn observation(&self, measured: &Measured) -> Option<Observation> {
+        let announced = self.announced?;
+        if self.verdict != Some(Verdict::Used) {
+            return None;
+        }
+        let whole = measured.offset.floor();
+        let there = measured.at + Span::from_nanos(measured.reference.saturating_add(whole as i64));
+        // Where it wants to be says more than where it is, and holds for the past as well.
+        let (at, fraction) = announced.line.settled().at_exact(there);
+        Some(Observation {
+            key: self.peer.order_key(),
+            at: measured.at,
+            clock: (at, fraction + measured.offset - whole),
+            stamp_sigma: measured.stamp_sigma,
+            likelihood: measured.likelihood,
+        })
     }
 
     /// No longer a neighbour, only somebody who is answered.
@@ -166,7 +195,8 @@ impl<E: LinkEstimator> Slot<E> {
         let announced = self.announced?;
         let estimate = self.link.estimate(now)?;
         let belief = estimate.belief;
-        let offset = virtual_offset(line, &announced.line, &estimate, now);
+        let shown = virtual_offset(line, &announced.line, &estimate, now);
+        let offset = virtual_offset(&line.settled(), &announced.line.settled(), &estimate, now);
         // An honest peer may have left its announced line by this much since it said so, which may
         // be long before we heard it if somebody held the packet back.
         let (origin, ..) = announced.line.origin();
@@ -177,13 +207,14 @@ impl<E: LinkEstimator> Slot<E> {
         Some(Reading {
             offset,
             sigma: belief.offset_sigma,
-            lower: offset + (estimate.interval.lower - belief.offset) - left,
-            upper: offset + (estimate.interval.upper - belief.offset) + left,
+            lower: shown + (estimate.interval.lower - belief.offset) - left,
+            upper: shown + (estimate.interval.upper - belief.offset) + left,
             rate: belief.rate + announced.line.rate().as_fraction() - line.rate().as_fraction(),
             rate_sigma: belief.rate_sigma,
             raw_rate: belief.rate,
             ready: announced.state == ClockState::Synchronized,
             key: self.peer.order_key(),
+            tier: announced.tier,
         })
     }
 }
@@ -207,14 +238,17 @@ fn virtual_offset(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::Kalman;
+    use crate::link::OneSided;
 
     /// Simulations hold millions of these.
     const AFFORDABLE: usize = 768;
 
     #[test]
     fn a_peer_takes_few_bytes() {
-        let (slot, link) = (size_of::<Option<Slot<Kalman>>>(), size_of::<Link<Kalman>>());
+        let (slot, link) = (
+            size_of::<Option<Slot<OneSided>>>(),
+            size_of::<Link<OneSided>>(),
+        );
         let ledger = size_of::<Ledger>();
         println!("slot {slot} bytes, of these estimator {link}, ledger {ledger}");
         assert!(slot <= AFFORDABLE, "{slot}");

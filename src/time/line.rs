@@ -76,6 +76,19 @@ impl VirtualLine {
         (self.slew, self.slew_until)
     }
 
+    /// The line that this one will be on when its slew is done: where its owner wants it to be.
+    pub fn settled(&self) -> Self {
+        let gained = self.fraction + self.slew.over(self.slew_until - self.origin);
+        let whole = gained.floor();
+        Self {
+            epoch: self.epoch + Span::from_nanos(whole as i64),
+            fraction: gained - whole,
+            slew: Rate::ZERO,
+            slew_until: self.origin,
+            ..*self
+        }
+    }
+
     /// The virtual time at `raw`, and its fraction of a nanosecond in `[0, 1)`.
     pub fn at_exact(&self, raw: RawTime) -> (VirtualTime, f64) {
         let elapsed = raw - self.origin;

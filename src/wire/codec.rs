@@ -3,7 +3,7 @@
 use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{ClockState, Message, PacketStamp, StampSource};
+use super::{ClockState, Message, PacketStamp, StampSource, Tier};
 use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 
 /// The length of a message as this version writes it; anything that follows is an extension.
@@ -53,7 +53,8 @@ struct Layout {
     line_raw: I64,
     line_virtual: I64,
     line_fraction: U32,
-    reserved: U32,
+    tier_level: u8,
+    tier_root: [u8; 3],
     line_rate: I64,
     line_slew: I64,
     line_slew_until: I64,
@@ -90,7 +91,8 @@ pub fn encode(message: &Message, out: &mut [u8; MESSAGE_LEN]) {
         line_raw: I64::new(raw.as_nanos()),
         line_virtual: I64::new(virtual_time.as_nanos()),
         line_fraction: U32::new((fraction / FRACTION_UNIT) as u32),
-        reserved: U32::new(0),
+        tier_level: message.tier.level,
+        tier_root: message.tier.root,
         line_rate: I64::new(rate_code(line.rate())),
         line_slew: I64::new(rate_code(slew)),
         line_slew_until: I64::new(slew_until.as_nanos()),
@@ -131,6 +133,10 @@ pub fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
         last_rx,
         line,
         bound: i64::try_from(m.bound.get()).map_or(Span::MAX, Span::from_nanos),
+        tier: Tier {
+            level: m.tier_level,
+            root: m.tier_root,
+        },
     })
 }
 

@@ -47,6 +47,24 @@ pub struct PacketStamp {
     pub source: StampSource,
 }
 
+/// Where a node stands in a tree of time servers. Only the network strategy of that kind looks at
+/// it; the others know no ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Tier {
+    /// Hops to the preferred server, it being 1; 0: in no tree, nobody may follow.
+    pub level: u8,
+    /// The preferred server's rank, which stands for it; the least is the most preferred.
+    pub root: [u8; 3],
+}
+
+impl Tier {
+    /// Takes no part in a tree.
+    pub const NONE: Self = Self {
+        level: 0,
+        root: [0; 3],
+    };
+}
+
 /// The content of a time packet.
 ///
 /// The exchange is symmetric and *interleaved* (as NTP's `xleave`): the precise transmit stamp of
@@ -67,4 +85,6 @@ pub struct Message {
     pub line: VirtualLine,
     /// The sender's guaranteed bound on its virtual clock; [`Span::MAX`] if unknown.
     pub bound: Span,
+    /// The sender's place in the tree of time servers, if it takes part in one.
+    pub tier: Tier,
 }

@@ -8,6 +8,7 @@ mod attacks;
 mod bounds;
 mod churn;
 mod sim;
+mod strategies;
 
 use parisync::node::{Lie, NodeConfig};
 use parisync::time::{Rate, Span};

@@ -7,8 +7,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::net::SocketAddr;
 
-use parisync::consensus::RobustMean;
-use parisync::link::Kalman;
+use parisync::consensus::strategies::{AnyCombine, CombineKind};
+use parisync::link::OneSided;
 use parisync::node::{ClockView, Event, Lie, LinkId, Node, NodeConfig, RawStamp};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::{Candidate, FoundBy, NodeId};
@@ -25,6 +25,7 @@ pub(crate) struct World {
     pub(crate) nodes: usize,
     pub(crate) seed: u64,
     pub(crate) config: NodeConfig,
+    pub(crate) combine: CombineKind,
     /// Initial offsets are uniform within ± this, ns.
     pub(crate) max_offset: f64,
     pub(crate) max_ppm: f64,
@@ -41,6 +42,7 @@ impl Default for World {
             nodes: 8,
             seed: 1,
             config: NodeConfig::default(),
+            combine: CombineKind::Default,
             max_offset: 500e6,
             max_ppm: 50.0,
             wander: 1e-9,
@@ -141,7 +143,7 @@ impl Ord for Pending {
 
 pub(crate) struct Sim {
     world: World,
-    nodes: Vec<Node<Kalman, RobustMean>>,
+    nodes: Vec<Node<OneSided, AnyCombine>>,
     oscillators: Vec<Oscillator>,
     next_timeout: Vec<i64>,
     queue: BinaryHeap<Reverse<Pending>>,
@@ -362,7 +364,7 @@ impl Sim {
     }
 
     /// The node within, for what its surroundings would tell it.
-    pub(crate) fn node(&mut self, n: usize) -> (&mut Node<Kalman, RobustMean>, RawTime) {
+    pub(crate) fn node(&mut self, n: usize) -> (&mut Node<OneSided, AnyCombine>, RawTime) {
         let raw = self.oscillators[n].read(self.now);
         (&mut self.nodes[n], raw)
     }
@@ -437,9 +439,10 @@ fn fresh_node(
     raw: RawTime,
     epoch: VirtualTime,
     seed: u64,
-) -> Node<Kalman, RobustMean> {
+) -> Node<OneSided, AnyCombine> {
     let line = VirtualLine::new(raw, epoch, Rate::ZERO);
-    let mut node = Node::new(world.config.clone(), raw, line, seed);
+    let combine = AnyCombine::new(world.combine, id(n).order_key());
+    let mut node = Node::with_strategies(world.config.clone(), raw, line, seed, (), combine);
     for other in (0..world.nodes).filter(|other| *other != n) {
         node.peer_found(Candidate {
             id: id(other),

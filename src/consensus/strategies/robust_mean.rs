@@ -1,7 +1,7 @@
 //! The default strategy: a weighted mean of those that passed the gate.
 
 use crate::consensus::stats::Sample;
-use crate::consensus::{Combine, Correction, Reading, Verdict};
+use crate::consensus::{Combine, Correction, Round};
 
 /// No reading weighs more than this many times the median weight.
 const WEIGHT_CAP: f64 = 2.0;
@@ -14,21 +14,21 @@ const WEIGHT_CAP: f64 = 2.0;
 pub struct RobustMean;
 
 impl Combine for RobustMean {
-    fn combine(&mut self, readings: &[Reading], verdicts: &[Verdict]) -> Correction {
-        let used = || {
-            let pairs = readings.iter().zip(verdicts);
-            pairs.filter(|(_, v)| **v == Verdict::Used).map(|(r, _)| r)
-        };
+    fn combine(&mut self, round: &Round<'_>) -> Correction {
         let own = std::iter::once((0.0, 0.0));
-        let offsets = || own.clone().chain(used().map(|r| (r.offset, r.sigma)));
-        let rates = || own.clone().chain(used().map(|r| (r.rate, r.rate_sigma)));
+        let offsets = || own.clone().chain(round.used().map(|r| (r.offset, r.sigma)));
+        let rates = || {
+            own.clone()
+                .chain(round.used().map(|r| (r.rate, r.rate_sigma)))
+        };
         let (offset, sigma) = weighted_mean(offsets);
         let (rate, _) = weighted_mean(rates);
         Correction {
             offset,
             sigma,
             rate,
-            used: used().count() + 1,
+            used: round.used().count() + 1,
+            gain: None,
         }
     }
 }
@@ -58,19 +58,17 @@ fn weighted_mean<I: Iterator<Item = (f64, f64)>>(pairs: impl Fn() -> I) -> (f64,
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{readings, round};
     use super::*;
-    use crate::consensus::gate::tests::reading;
-    use crate::consensus::judge;
+    use crate::consensus::Reading;
 
-    fn combine(readings: &[Reading]) -> Correction {
-        let mut verdicts = vec![Verdict::Used; readings.len()];
-        judge(readings, &mut verdicts);
-        RobustMean.combine(readings, &verdicts)
+    fn combine(offsets: &[f64]) -> Correction {
+        round(&mut RobustMean, &readings(offsets))
     }
 
     #[test]
     fn equal_clocks_average_with_our_own() {
-        let c = combine(&[30.0, 30.0, 30.0].map(reading));
+        let c = combine(&[30.0, 30.0, 30.0]);
         // Own clock: weight capped at twice the others'.
         assert!((c.offset - 30.0 * 3.0 / 5.0).abs() < 1.0, "{c:?}");
         assert_eq!(c.used, 4);
@@ -79,9 +77,8 @@ mod tests {
     #[test]
     fn a_third_of_liars_moves_nothing_much() {
         let honest = [10.0, -10.0, 5.0, -5.0, 0.0];
-        let clean = combine(&honest.map(reading)).offset;
-        let mut all = honest.map(reading).to_vec();
-        all.extend([1e7, 1e7].map(reading));
+        let clean = combine(&honest).offset;
+        let all = [&honest[..], &[1e7, 1e7]].concat();
         let lied = combine(&all).offset;
         assert!((lied - clean).abs() < 5.0, "{clean} {lied}");
     }
@@ -90,9 +87,9 @@ mod tests {
     fn perfect_agreement_is_finite() {
         let exact = Reading {
             sigma: 0.0,
-            ..reading(0.0)
+            ..readings(&[0.0])[0]
         };
-        let c = combine(&[exact; 5]);
+        let c = round(&mut RobustMean, &[exact; 5]);
         assert_eq!((c.offset, c.sigma), (0.0, 0.0));
     }
 }

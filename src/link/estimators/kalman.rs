@@ -166,6 +166,7 @@ impl Kalman {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::PathNoise;
     use proptest::prelude::*;
 
     fn exchange(at: f64, offset: f64, half_delay: f64) -> Exchange {
@@ -174,6 +175,7 @@ mod tests {
             offset,
             half_delay,
             stamp_sigma: 20.0,
+            likelihood: PathNoise::default().take(half_delay),
         }
     }
 

@@ -7,7 +7,7 @@ fn the_document_gives_this_layout() {
     let fields = fields!(Layout:
         seq, flags, state, tx_source, rx_source,
         tx.seq, tx.error, tx.at, rx.seq, rx.error, rx.at,
-        line_raw, line_virtual, line_fraction, reserved,
+        line_raw, line_virtual, line_fraction, tier_level, tier_root,
         line_rate, line_slew, line_slew_until, bound,
     );
     agrees("Message", &fields, MESSAGE_LEN);
@@ -42,6 +42,10 @@ fn these_are_the_bytes() {
             RawTime::from_nanos(0x60),
         ),
         bound: Span::from_nanos(0x70),
+        tier: Tier {
+            level: 3,
+            root: [10, 11, 12],
+        },
     };
     #[rustfmt::skip]
     let bytes: [u8; MESSAGE_LEN] = [
@@ -53,7 +57,7 @@ fn these_are_the_bytes() {
         255, 255, 255, 255, 255, 255, 255, 255,
         0x40, 0, 0, 0, 0, 0, 0, 0,       // line_raw
         0x50, 0, 0, 0, 0, 0, 0, 0,       // line_virtual
-        0, 0, 0, 0x80, 0, 0, 0, 0,       // line_fraction, reserved
+        0, 0, 0, 0x80, 3, 0x0a, 0x0b, 0x0c, // line_fraction, tier_level, tier_root
         0, 0, 0, 0, 0, 0, 4, 0,          // line_rate: 2^50
         0, 0, 0, 0, 0, 0, 255, 255,      // line_slew: -2^48
         0x60, 0, 0, 0, 0, 0, 0, 0,       // line_slew_until
@@ -122,9 +126,10 @@ fn message() -> impl Strategy<Value = Message> {
         stamp(),
         line,
         bound,
+        (any::<u8>(), any::<[u8; 3]>()),
     )
         .prop_map(
-            |((seq, wants_reply, state), last_tx, last_rx, line, bound)| Message {
+            |((seq, wants_reply, state), last_tx, last_rx, line, bound, (level, root))| Message {
                 seq,
                 wants_reply,
                 state,
@@ -132,6 +137,7 @@ fn message() -> impl Strategy<Value = Message> {
                 last_rx,
                 line,
                 bound,
+                tier: Tier { level, root },
             },
         )
 }
@@ -195,6 +201,7 @@ fn absurd_messages_are_refused() {
         last_rx: None,
         line,
         bound: Span::MAX,
+        tier: Tier::NONE,
     };
     let mut good = [0; MESSAGE_LEN];
     encode(&message, &mut good);
@@ -237,6 +244,7 @@ fn values_without_a_place_become_honest_ones() {
         last_rx: None,
         line,
         bound: Span::from_nanos(-1),
+        tier: Tier::NONE,
     };
     let mut bytes = [0; MESSAGE_LEN];
     encode(&message, &mut bytes);

@@ -1,0 +1,210 @@
+//! The default strategy: one filter of our own oscillator against the network's clock.
+
+use crate::consensus::stats::Sample;
+use crate::consensus::{
+    Combine, Correction, Gain, MAX_READINGS, Observation, Reading, Round, Verdict,
+};
+use crate::link::{Floor, PhaseFilter, WanderMeter};
+use crate::time::{Rate, RawTime, VirtualLine, VirtualTime};
+
+/// What the oscillator's wander is taken to be until it is measured, ns/s per √s, and what it is
+/// taken for at least and at most.
+const TYPICAL_WANDER: f64 = 3.0;
+const WANDERS: (f64, f64) = (0.01, 300.0);
+
+/// How long the past counts in a neighbour's bias, in observations: 1/(1 − this).
+const BIAS_MEMORY: f32 = 0.98;
+
+/// A bias of fewer sigma than this is left in: it may be chance.
+const BIAS_SIGMAS: f64 = 2.0;
+
+/// One filter (offset and rate of the network's clock against our oscillator) that takes in every
+/// exchange with every believed neighbour as it comes.
+///
+/// Filtering each link first and averaging then, as [`super::RobustMean`] does, tracks our own
+/// oscillator with the few samples of each link, as often as there are links; here it is tracked
+/// once with all of them. An exchange at `t` with a neighbour whose clock says `v` measures
+/// `v(t) − N(t)`, `N` being the network's clock: with the delays' noise
+/// ([`crate::link::Likelihood`]), the neighbour's own error, taken to be as large as ours, and the
+/// bias of the link.
+///
+/// *Bias.* Asymmetric paths make links disagree for ever. What a neighbour is off by on average is
+/// taken out as far as it is no chance, but for what all have in common (the mean of the middle
+/// half): whoever insists on another time than the others counts, but by 1/n and no more, however
+/// precise it looks.
+///
+/// *Wander.* How much our oscillator wanders is measured against the network's clock
+/// ([`WanderMeter`]), and the filter expects as much.
+#[derive(Debug, Clone)]
+pub struct Ensemble {
+    /// What the filter's offset and rate are relative to: straight, without slew.
+    base: VirtualLine,
+    epoch: RawTime,
+    /// What the network's clock showed then.
+    zero: VirtualTime,
+    filter: PhaseFilter,
+    meter: WanderMeter,
+    biases: [Bias; MAX_READINGS],
+    /// One sigma of what the biases leave unknown, ns.
+    bias_sigma: f64,
+}
+
+/// How a neighbour's clock, seen through its link, differs from the network's on average.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bias {
+    key: u64,
+    /// ns.
+    mean: f32,
+    /// What of it is taken out, ns.
+    applied: f32,
+    /// Reciprocal of its variance, 1/ns²; 0 if the place is free.
+    weight: f32,
+    /// Delay of the empty path and its variance, as seen from the network's clock: better known
+    /// than from the neighbour's oscillator alone. ns, ns².
+    floor: f32,
+    floor_variance: f32,
+}
+
+impl Default for Ensemble {
+    fn default() -> Self {
+        let start = RawTime::from_nanos(0);
+        Self {
+            base: VirtualLine::new(start, VirtualTime::from_nanos(0), Rate::ZERO),
+            epoch: start,
+            zero: VirtualTime::from_nanos(0),
+            filter: PhaseFilter::new(0.0, 0.0, 1e9, 0.0, 1e5, TYPICAL_WANDER),
+            meter: WanderMeter::default(),
+            biases: [Bias::default(); MAX_READINGS],
+            bias_sigma: 0.0,
+        }
+    }
+}
+
+impl Combine for Ensemble {
+    fn join(&mut self, now: RawTime, line: &VirtualLine, sigma: f64, rate_sigma: f64) {
+        let (origin, epoch, fraction) = line.anchored_at(now).origin();
+        self.base = VirtualLine::new(origin, epoch, line.rate()).with_fraction(fraction);
+        (self.epoch, self.zero) = (now, epoch);
+        self.filter = PhaseFilter::new(0.0, 0.0, sigma, 0.0, 1e9 * rate_sigma, self.expected());
+        self.meter.interrupt();
+        self.biases = [Bias::default(); MAX_READINGS];
+    }
+
+    fn observe(&mut self, seen: &Observation) {
+        let at = (seen.at - self.epoch).as_secs_f64();
+        let (base, fraction) = self.base.at_exact(seen.at);
+        let offset = (seen.clock.0 - base).as_nanos_f64() + (seen.clock.1 - fraction);
+        let (believed, own) = self.filter.at(at).offset();
+        // The others are as far off as we are.
+        let variance = own + seen.stamp_sigma * seen.stamp_sigma;
+        let sigma = seen.likelihood.sigma();
+        let weight = 1.0 / (sigma * sigma + variance + own);
+        let variance = own + seen.stamp_sigma * seen.stamp_sigma;
+        let Some(bias) = self.bias(seen.key) else {
+            return;
+        };
+        // The link notices when its route changes.
+        let known = seen.likelihood.floor;
+        let moved = (f64::from(bias.floor) - known.mean).abs();
+        if bias.weight == 0.0 || moved > seen.likelihood.queue.max(5.0 * known.variance.sqrt()) {
+            bias.floor = known.mean as f32;
+            bias.floor_variance = known.variance as f32;
+        }
+        bias.weight = BIAS_MEMORY * bias.weight + weight as f32;
+        bias.mean += weight as f32 / bias.weight * ((offset - believed) as f32 - bias.mean);
+        let middle = offset - f64::from(bias.applied);
+        let mut likelihood = seen.likelihood;
+        likelihood.floor = Floor {
+            mean: f64::from(bias.floor),
+            variance: f64::from(bias.floor_variance) + likelihood.restless(),
+        };
+        let told = self.filter.observe(at, middle, variance, &likelihood).floor;
+        if let Some(bias) = self.bias(seen.key) {
+            (bias.floor, bias.floor_variance) = (told.mean as f32, told.variance as f32);
+        }
+    }
+
+    fn combine(&mut self, round: &Round<'_>) -> Correction {
+        let at = (round.now - self.epoch).as_secs_f64();
+        self.filter = self.filter.at(at);
+        let ((offset, variance), (rate, _)) = (self.filter.offset(), self.filter.rate());
+        self.filter.rebase(offset, rate);
+        let rate = self.base.rate() + Rate::from_fraction(1e-9 * rate);
+        self.base = self
+            .base
+            .stepped(round.now, offset)
+            .with_rate(round.now, rate);
+        self.characterise(round.now, variance);
+        let (base, fraction) = self.base.at_exact(round.now);
+        let (own, own_fraction) = round.line.at_exact(round.now);
+        self.weigh_biases(round.readings, round.verdicts);
+        Correction {
+            offset: (base - own).as_nanos_f64() + (fraction - own_fraction),
+            sigma: variance.sqrt().hypot(self.bias_sigma),
+            rate: (rate - round.line.rate()).as_fraction(),
+            used: 1 + round.used().count(),
+            gain: Some(Gain {
+                offset: 1.0,
+                rate: 1.0,
+            }),
+        }
+    }
+
+    fn wander(&self) -> Option<f64> {
+        Some(1e-9 * self.expected())
+    }
+}
+
+impl Ensemble {
+    fn expected(&self) -> f64 {
+        let measured = self.meter.wander().unwrap_or(TYPICAL_WANDER);
+        measured.clamp(WANDERS.0, WANDERS.1)
+    }
+
+    /// Compare our oscillator with the network's clock, known to `variance`, and expect of it what
+    /// it has shown.
+    fn characterise(&mut self, now: RawTime, variance: f64) {
+        let (clock, fraction) = self.base.at_exact(now);
+        let elapsed = now - self.epoch;
+        let gained = (clock - self.zero - elapsed).as_nanos_f64() + fraction;
+        self.meter.push(elapsed.as_secs_f64(), gained, variance);
+        self.filter.set_wander(self.expected());
+    }
+
+    /// The bias of the neighbour with this key; `None` if there are too many neighbours.
+    fn bias(&mut self, key: u64) -> Option<&mut Bias> {
+        let known = self
+            .biases
+            .iter()
+            .position(|b| b.weight > 0.0 && b.key == key);
+        let index = known.or_else(|| self.biases.iter().position(|b| b.weight == 0.0))?;
+        let bias = &mut self.biases[index];
+        bias.key = key;
+        Some(bias)
+    }
+
+    /// Forget who is no longer believed, and decide what of the others' biases is no chance.
+    fn weigh_biases(&mut self, readings: &[Reading], verdicts: &[Verdict]) {
+        for bias in &mut self.biases {
+            let used = |(reading, verdict): (&Reading, &Verdict)| {
+                reading.key == bias.key && *verdict == Verdict::Used
+            };
+            if bias.weight > 0.0 && !readings.iter().zip(verdicts).any(used) {
+                *bias = Bias::default();
+            }
+        }
+        let known = || self.biases.iter().filter(|b| b.weight > 0.0);
+        let own = std::iter::once(0.0);
+        let mut means: Sample = known().map(|b| f64::from(b.mean)).chain(own).collect();
+        let common = means
+            .mean_without(means.len() / 4, means.len() / 4)
+            .unwrap_or(0.0);
+        let spread = means.spread(common);
+        self.bias_sigma = spread / (means.len() as f64).sqrt();
+        for bias in self.biases.iter_mut().filter(|b| b.weight > 0.0) {
+            let apart = f64::from(bias.mean) - common;
+            let chance = BIAS_SIGMAS * BIAS_SIGMAS / f64::from(bias.weight);
+            bias.applied = (apart * (1.0 - chance / (apart * apart)).max(0.0)) as f32;
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! What the round trips of a path say about its noise, and what one exchange therefore says about
+//! the offset.
+//!
+//! Delays are noisy in two ways, and which one it is decides how an offset is best read:
+//!
+//! - *queueing*: a packet waits, never hurries. If the waits of the two directions are
+//!   exponential and together `2E`, their difference is uniform: the offset lies anywhere within
+//!   `±E` of the middle and nowhere else (the least round trips tell all, and `n` of them tell it
+//!   to `1/n`; D. Jeske, *On maximum-likelihood estimation of clock offset*, IEEE Trans. Commun.
+//!   53(1), 2005).
+//! - *jitter*: what is added is as often less than more. The round trip then says nothing about
+//!   how it is shared, and the middle is off by as much as half round trips scatter.
+//!
+//! Both are kept as hypotheses, weighed by how well they foretold the offsets so far.
+
+use std::f64::consts::{FRAC_1_SQRT_2, TAU};
+
+/// Exchanges that are averaged over.
+const MEMORY: u8 = 128;
+
+/// Before the first exchanges tell, queues are taken to be this share of the delay.
+const GUESS: f64 = 0.125;
+
+/// From one exchange to the next an empty path's delay may change by this share of the queues'.
+const RESTLESS: f64 = 1e-3;
+
+/// How long the past counts in weighing the hypotheses, in exchanges: 1/(1 − this).
+const FORGET: f64 = 0.98;
+
+/// No hypothesis is given up altogether.
+const CERTAIN: f64 = 20.0;
+
+/// So many exchanges in a row that all wait longer than usual mean that the path has changed.
+const ROUTE_CHANGED: u8 = 16;
+
+/// The shortest queue that is told from none, ns.
+const SHORTEST_QUEUE: f64 = 1.0;
+
+/// The delay of an empty path, the same both ways: a Gaussian belief.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Floor {
+    /// Mean, ns.
+    pub mean: f64,
+    /// Variance, ns².
+    pub variance: f64,
+}
+
+/// What one exchange says about an offset, besides the middle of its two limits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Likelihood {
+    /// Half of its round trip, ns.
+    pub half_delay: f64,
+    /// If packets queue: how long on average, ns.
+    pub queue: f64,
+    /// If delays jitter: their mean, ns.
+    pub usual: f64,
+    /// Then, one sigma of the offset, ns.
+    pub jitter: f64,
+    /// How much likelier queueing is than jitter, as the logarithm of their ratio.
+    pub log_odds: f64,
+    /// The delay of the path without either, as far as it is known.
+    pub floor: Floor,
+}
+
+/// What becomes of a Gaussian belief about the offset by one exchange.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Posterior {
+    /// Mean, ns, relative to the mean before.
+    pub mean: f64,
+    /// Variance, ns².
+    pub variance: f64,
+    /// The empty path's delay, if packets queue.
+    pub floor: Floor,
+    /// Logarithm of how much likelier queueing makes this exchange than jitter does.
+    pub log_odds: f64,
+}
+
+impl Likelihood {
+    /// The belief N(0, `variance`) after an exchange whose middle is at `middle`: mean and
+    /// variance are those of the exact posterior, so a chain of Gaussians follows it (assumed
+    /// density filtering).
+    pub fn posterior(&self, middle: f64, variance: f64) -> Posterior {
+        let mut queueing = Joint {
+            offset: 0.0,
+            floor: self.floor.mean,
+            p_offset: variance,
+            p_cross: 0.0,
+            p_floor: self.floor.variance,
+            log_evidence: 0.0,
+        };
+        queueing.cut(1.0, middle + self.half_delay, self.queue);
+        queueing.cut(-1.0, self.half_delay - middle, self.queue);
+        let total = variance + self.jitter * self.jitter;
+        let gain = variance / total;
+        // Both hypotheses foretell the delays of the two packets, which are half_delay ± middle.
+        let unusual = (self.half_delay - self.usual) / self.jitter;
+        let spread = 2.0 * TAU * self.jitter * total.sqrt();
+        let jitter_evidence = -0.5 * (middle * middle / total + unusual * unusual) - spread.ln();
+        let log_odds = queueing.log_evidence - jitter_evidence;
+        let share = logistic(self.log_odds + log_odds);
+        let jitter = (gain * middle, variance * (1.0 - gain));
+        let mean = share * queueing.offset + (1.0 - share) * jitter.0;
+        let spread = |(m, v): (f64, f64)| v + (m - mean) * (m - mean);
+        Posterior {
+            mean,
+            variance: share * spread((queueing.offset, queueing.p_offset))
+                + (1.0 - share) * spread(jitter),
+            floor: Floor {
+                mean: queueing.floor,
+                variance: queueing.p_floor,
+            },
+            log_odds,
+        }
+    }
+
+    /// How much the variance of the floor grows from one exchange to the next, ns².
+    pub fn restless(&self) -> f64 {
+        (RESTLESS * self.queue).powi(2)
+    }
+
+    /// How far the middle may be off by what the packets waited, ns.
+    pub fn excess(&self) -> f64 {
+        (self.half_delay - self.floor.mean).max(0.0) + self.floor.variance.sqrt()
+    }
+
+    /// One sigma of the offset if nothing else is known, ns.
+    pub fn sigma(&self) -> f64 {
+        let share = logistic(self.log_odds);
+        let queueing = self.excess().powi(2) / 3.0;
+        (share * queueing + (1.0 - share) * self.jitter * self.jitter).sqrt()
+    }
+}
+
+/// Offset and floor of a path, of which each packet limits the sum or the difference.
+struct Joint {
+    offset: f64,
+    floor: f64,
+    p_offset: f64,
+    p_cross: f64,
+    p_floor: f64,
+    log_evidence: f64,
+}
+
+impl Joint {
+    /// A packet took `floor + sign·offset` and waited besides, exponentially with mean `queue`;
+    /// altogether `delay`.
+    fn cut(&mut self, sign: f64, delay: f64, queue: f64) {
+        let to_offset = sign * self.p_offset + self.p_cross;
+        let to_floor = sign * self.p_cross + self.p_floor;
+        let variance = (sign * to_offset + to_floor).max(1e-6);
+        let expected = self.floor + sign * self.offset;
+        let sigma = variance.sqrt();
+        // The longer a packet may have waited, the likelier it has waited less: the density of
+        // what it would have taken without queue leans towards the limit, and ends there.
+        let leaning = expected + variance / queue;
+        let cut = below((delay - leaning) / sigma);
+        let mean = leaning + sigma * cut.mean;
+        let told = (mean - expected) / variance;
+        let less = (1.0 - cut.variance) / variance;
+        self.offset += to_offset * told;
+        self.floor += to_floor * told;
+        self.p_offset = (self.p_offset - to_offset * to_offset * less).max(1e-9);
+        self.p_floor = (self.p_floor - to_floor * to_floor * less).max(1e-9);
+        self.p_cross -= to_offset * to_floor * less;
+        self.log_evidence +=
+            cut.log_mass - queue.ln() + (expected - delay + 0.5 * variance / queue) / queue;
+    }
+}
+
+/// What is remembered of the delays of one path. Lengths in ns; single precision is a ten-millionth
+/// of the delay, far less than it varies.
+#[derive(Debug, Clone, Default)]
+pub struct PathNoise {
+    floor: f32,
+    floor_variance: f32,
+    queue: f32,
+    mean: f32,
+    variance: f32,
+    log_odds: f32,
+    /// The least half delay of the last few.
+    least: f32,
+    lately: u8,
+    counted: u8,
+}
+
+impl PathNoise {
+    /// Take in half of a round trip; what the exchange says about the offset.
+    pub fn take(&mut self, half_delay: f64) -> Likelihood {
+        let half = half_delay as f32;
+        if self.counted == 0 {
+            self.queue = (GUESS * half_delay.max(0.0)) as f32;
+            self.mean = half;
+            self.variance = self.queue * self.queue;
+            (self.floor, self.floor_variance) = (half - self.queue, self.variance);
+        }
+        self.notice_route(half);
+        self.counted = (self.counted + 1).min(MEMORY);
+        let weight = 1.0 / f32::from(self.counted + 1);
+        self.queue += weight * ((half - self.floor).max(0.0) - self.queue);
+        let deviation = half - self.mean;
+        self.mean += weight * deviation;
+        self.variance += weight * (deviation * (half - self.mean) - self.variance);
+        let queue = f64::from(self.queue).max(SHORTEST_QUEUE);
+        let mut likelihood = Likelihood {
+            half_delay,
+            queue,
+            usual: f64::from(self.mean),
+            jitter: (f64::from(self.variance) * (1.0 + 2.0 / f64::from(self.counted))).sqrt(),
+            log_odds: f64::from(self.log_odds),
+            floor: Floor {
+                mean: f64::from(self.floor),
+                variance: f64::from(self.floor_variance),
+            },
+        };
+        likelihood.floor.variance += likelihood.restless();
+        likelihood
+    }
+
+    /// A path that became shorter shows at once; one that became longer would be found out as
+    /// slowly as the floor may rise.
+    fn notice_route(&mut self, half: f32) {
+        self.least = if self.lately == 0 {
+            half
+        } else {
+            self.least.min(half)
+        };
+        self.lately += 1;
+        if self.lately < ROUTE_CHANGED {
+            return;
+        }
+        self.lately = 0;
+        if self.least > self.floor + self.queue.max(5.0 * self.floor_variance.sqrt()) {
+            (self.floor, self.floor_variance) = (self.least, self.queue * self.queue);
+            self.counted = ROUTE_CHANGED;
+        }
+    }
+
+    /// What the last exchange told of the path itself.
+    pub fn learn(&mut self, told: &Posterior) {
+        self.floor = told.floor.mean as f32;
+        self.floor_variance = told.floor.variance as f32;
+        let sum = FORGET * f64::from(self.log_odds) + told.log_odds;
+        self.log_odds = sum.clamp(-CERTAIN, CERTAIN) as f32;
+    }
+
+    /// How much half delays scatter, one sigma in ns.
+    pub fn jitter(&self) -> f64 {
+        f64::from(self.variance).sqrt()
+    }
+}
+
+/// A standard Gaussian's part below some limit.
+struct Part {
+    mean: f64,
+    variance: f64,
+    log_mass: f64,
+}
+
+/// A standard Gaussian cut off above `limit`.
+fn below(limit: f64) -> Part {
+    /// Beyond so many sigma the series serves; it is then right to 1 %.
+    const FLANK: f64 = -6.0;
+    if limit < FLANK {
+        let (x, square) = (-limit, limit * limit);
+        return Part {
+            mean: limit - (1.0 - 2.0 / square) / x,
+            variance: (1.0 - 6.0 / square) / square,
+            log_mass: -0.5 * (square + TAU.ln()) - x.ln() - 1.0 / square,
+        };
+    }
+    let mass = if limit > 0.0 {
+        1.0 - tail(limit)
+    } else {
+        tail(-limit)
+    };
+    let ratio = density(limit) / mass;
+    Part {
+        mean: -ratio,
+        variance: (1.0 - ratio * (limit + ratio)).clamp(1e-3, 1.0),
+        log_mass: mass.ln(),
+    }
+}
+
+fn density(x: f64) -> f64 {
+    (-0.5 * x * x).exp() / TAU.sqrt()
+}
+
+/// The share of a standard Gaussian beyond `x ≥ 0`, to 1.2e-7 of itself (the Chebyshev fit of
+/// W. Press et al., *Numerical Recipes*, §6.2).
+fn tail(x: f64) -> f64 {
+    const FIT: [f64; 10] = [
+        -1.265_512_23,
+        1.000_023_68,
+        0.374_091_96,
+        0.096_784_18,
+        -0.186_288_06,
+        0.278_868_07,
+        -1.135_203_98,
+        1.488_515_87,
+        -0.822_152_23,
+        0.170_872_77,
+    ];
+    let z = x * FRAC_1_SQRT_2;
+    let t = 1.0 / (1.0 + 0.5 * z);
+    let polynomial = FIT.iter().rev().fold(0.0, |sum, c| sum * t + c);
+    0.5 * t * (polynomial - z * z).exp()
+}
+
+fn logistic(log_odds: f64) -> f64 {
+    1.0 / (1.0 + (-log_odds).exp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Mean and variance of a standard Gaussian below `limit`, by summing.
+    fn summed(limit: f64) -> (f64, f64) {
+        let step = 1e-4;
+        let (mut mass, mut first, mut second) = (0.0, 0.0, 0.0);
+        for k in 0..120_000 {
+            let x = limit - (f64::from(k) + 0.5) * step;
+            let weight = (0.5 * (limit * limit - x * x)).exp();
+            mass += weight;
+            first += weight * x;
+            second += weight * x * x;
+        }
+        let mean = first / mass;
+        (mean, second / mass - mean * mean)
+    }
+
+    #[test]
+    fn a_cut_gaussian_has_the_moments_of_its_integral() {
+        for limit in [-20.0, -6.5, -5.5, -1.0, 0.0, 1.0, 3.0] {
+            let (cut, (mean, variance)) = (below(limit), summed(limit));
+            assert!(
+                (cut.mean - mean).abs() < 2e-3,
+                "{limit}: {} {mean}",
+                cut.mean
+            );
+            let error = (cut.variance - variance).abs();
+            assert!(
+                error < 0.05 * variance,
+                "{limit}: {} {variance}",
+                cut.variance
+            );
+        }
+    }
+
+    #[test]
+    fn one_packet_worked_out_by_hand() {
+        // Nothing is known of the offset, all of the floor: 100 ns too much is a wait of mean 10.
+        let mut joint = Joint {
+            offset: 0.0,
+            floor: 0.0,
+            p_offset: 1e12,
+            p_cross: 0.0,
+            p_floor: 1e-6,
+            log_evidence: 0.0,
+        };
+        joint.cut(1.0, 100.0, 10.0);
+        assert!((joint.offset - 90.0).abs() < 0.1, "{}", joint.offset);
+        assert!((joint.p_offset - 100.0).abs() < 1.0, "{}", joint.p_offset);
+    }
+
+    #[test]
+    fn the_tail_agrees_with_tables() {
+        for (x, share) in [
+            (0.0, 0.5),
+            (1.0, 0.158_655_254),
+            (3.0, 1.349_898e-3),
+            (5.0, 2.866_516e-7),
+        ] {
+            assert!((tail(x) / share - 1.0).abs() < 1e-6, "{x}: {}", tail(x));
+        }
+    }
+
+    #[test]
+    fn the_floor_is_found_and_follows_a_longer_route() {
+        let mut noise = PathNoise::default();
+        let mut random = 1u64;
+        let mut settle = |floor: f64, exchanges: u32| {
+            for _ in 0..exchanges {
+                let (out, back) = (exponential(&mut random), exponential(&mut random));
+                let seen = noise.take(floor + 0.5 * (out + back));
+                noise.learn(&seen.posterior(0.5 * (out - back), 2_500.0));
+            }
+            f64::from(noise.floor)
+        };
+        let (short, long) = (settle(10_000.0, 300), settle(15_000.0, 100));
+        assert!((short - 10_000.0).abs() < 50.0, "{short}");
+        assert!((long - 15_000.0).abs() < 200.0, "{long}");
+    }
+
+    /// An exponential of mean 1 µs.
+    fn exponential(state: &mut u64) -> f64 {
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        -1e3 * (1.0 - (*state >> 11) as f64 / (1u64 << 53) as f64).ln()
+    }
+
+    #[test]
+    fn jitter_is_told_from_queueing_by_the_offsets() {
+        // Round trips alike; offsets that keep to what the round trip allows, or do not.
+        let mut state = 1u64;
+        let (mut queueing, mut jitter) = (PathNoise::default(), PathNoise::default());
+        for _ in 0..100 {
+            let (out, back) = (exponential(&mut state), exponential(&mut state));
+            let half = 10_000.0 + 0.5 * (out + back);
+            let q = queueing.take(half);
+            queueing.learn(&q.posterior(0.5 * (out - back), 2_500.0));
+            let j = jitter.take(half);
+            let scattered = exponential(&mut state) - exponential(&mut state);
+            jitter.learn(&j.posterior(scattered, 2_500.0));
+        }
+        assert!(
+            queueing.log_odds > 5.0 && jitter.log_odds < -5.0,
+            "{queueing:?} {jitter:?}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_posterior_is_finite_and_no_wider_than_the_belief_and_the_limits(
+            middle in -1e9..1e9f64,
+            half_delay in -1e3..1e9f64,
+            queue in 1.0..1e9f64,
+            jitter in 1.0..1e9f64,
+            variance in 1e-2..1e15f64,
+            log_odds in -20.0..20.0f64,
+            floor in 0.0..1e9f64,
+            floor_variance in 0.0..1e15f64,
+        ) {
+            let floor = Floor { mean: floor, variance: floor_variance };
+            let p = Likelihood { half_delay, queue, usual: floor.mean, jitter, log_odds, floor }.posterior(middle, variance);
+            prop_assert!(p.mean.is_finite() && p.log_odds.is_finite() && p.floor.mean.is_finite());
+            prop_assert!(p.variance >= 0.0 && p.variance.is_finite() && p.floor.variance.is_finite());
+        }
+    }
+}
