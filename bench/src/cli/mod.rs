@@ -44,10 +44,10 @@ struct Cli {
 /// What to measure.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// PariSync beside chrony, ptp4l and other daemons: the same clocks, links and packets
-    Compare(compare::Options),
     /// Processor time, memory, wake-ups and cold start of one node among others on loopback
     Cost(crate::cost::Options),
+    /// PariSync beside chrony, ptp4l and other daemons: the same clocks, links and packets
+    Compare(compare::Options),
     /// Show runs as one page: errors over time, distributions, stability, bounds
     Report(report::Args),
 }

@@ -47,3 +47,27 @@ pub(super) fn launch(host: &Host<'_>) -> Launch {
         arguments,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Pace, tests::host};
+    use super::*;
+
+    #[test]
+    fn host_1_serves_and_the_others_ask_it_once_in_a_power_of_two() {
+        let server = launch(&host(0, Pace::Default, Task::Steer)).text;
+        assert!(server.starts_with("local stratum 1\nallow\n"), "{server}");
+        let client = launch(&host(1, Pace::Every(3.0), Task::Steer)).text;
+        let line = "server 10.0.0.1 minpoll 2 maxpoll 2 xleave minsamples 32\n";
+        assert!(client.starts_with(line), "{client}");
+    }
+
+    #[test]
+    fn who_only_observes_is_told_to_leave_the_clock_alone() {
+        let steers = launch(&host(1, Pace::Default, Task::Steer));
+        assert!(!steers.arguments.contains(&"-x".into()));
+        let observes = launch(&host(1, Pace::Default, Task::Observe));
+        assert!(observes.arguments.contains(&"-x".into()));
+        assert!(observes.text.contains("bindcmdaddress /d/chronyd.sock\n"));
+    }
+}

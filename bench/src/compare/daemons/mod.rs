@@ -266,6 +266,39 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    /// One of three hosts.
+    pub(super) fn host(index: usize, pace: Pace, task: Task) -> Host<'static> {
+        const ADDRESSES: [Ipv4Addr; 3] = [
+            Ipv4Addr::new(10, 0, 0, 1),
+            Ipv4Addr::new(10, 0, 0, 2),
+            Ipv4Addr::new(10, 0, 0, 3),
+        ];
+        Host {
+            index,
+            addresses: &ADDRESSES,
+            interface: "eth0",
+            dir: Path::new("/d"),
+            pace,
+            task,
+        }
+    }
+
+    #[test]
+    fn paces_are_the_next_longer_power_of_two() {
+        let cases = [
+            (1.0, 0),
+            (1.000_000_1, 0),
+            (1.1, 1),
+            (2.0, 1),
+            (0.5, -1),
+            (0.3, -1),
+        ];
+        for (seconds, power) in cases {
+            assert_eq!(power_of_two(Pace::Every(seconds)), power, "{seconds}");
+        }
+        assert_eq!(power_of_two(Pace::Default), 0);
+    }
+
     #[test]
     fn versions_are_read_from_what_programs_say() {
         let chrony = "chronyd (chrony) version 4.3 (+CMDMON +NTP +REFCLOCK)";

@@ -47,3 +47,25 @@ pub(super) fn launch(host: &Host<'_>) -> Launch {
         text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::host;
+    use super::*;
+    use ::parisync::config::{Config, Target};
+
+    #[test]
+    fn the_daemon_takes_its_configuration_and_knows_all_others() {
+        let steers = launch(&host(1, Pace::Every(8.3), Task::Steer));
+        let config = Config::parse(&steers.text, &steers.file).unwrap();
+        assert_eq!(config.discipline.target, Target::System);
+        assert!(config.single_thread && !config.control && !config.lan && !config.dht.enabled);
+        let peers: Vec<String> = config.peers.iter().map(ToString::to_string).collect();
+        assert_eq!(peers, ["10.0.0.1:4711", "10.0.0.3:4711"]);
+        assert!(steers.text.contains("poll = \"8.300s\"\n"));
+        let observes = launch(&host(1, Pace::Default, Task::Observe));
+        let config = Config::parse(&observes.text, &observes.file).unwrap();
+        assert_eq!(config.discipline.target, Target::None);
+        assert!(config.control && !config.single_thread);
+    }
+}

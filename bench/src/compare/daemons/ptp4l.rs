@@ -35,3 +35,21 @@ pub(super) fn launch(host: &Host<'_>) -> Launch {
         file,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Pace, tests::host};
+    use super::*;
+
+    #[test]
+    fn host_1_is_the_grandmaster_and_who_observes_runs_free() {
+        let master = launch(&host(0, Pace::Default, Task::Steer)).text;
+        assert!(master.contains("\npriority1 1\n"), "{master}");
+        assert!(master.contains("\nlogSyncInterval 0\n"), "{master}");
+        assert!(master.contains("\nfree_running 0\n"), "{master}");
+        let slave = launch(&host(1, Pace::Every(0.5), Task::Observe)).text;
+        assert!(slave.contains("\nslaveOnly 1\n"), "{slave}");
+        assert!(slave.contains("\nlogMinDelayReqInterval -1\n"), "{slave}");
+        assert!(slave.contains("\nfree_running 1\n"), "{slave}");
+    }
+}
