@@ -3,6 +3,7 @@
 use super::links::LinksError;
 use super::netns::NetnsLabError;
 use super::sim::SimError;
+use super::uml::UmlError;
 
 /// Why nothing was compared.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,9 @@ pub enum CompareError {
     /// There are no namespaces.
     #[error(transparent)]
     Netns(#[from] NetnsLabError),
+    /// There is no User-mode Linux.
+    #[error(transparent)]
+    Uml(#[from] UmlError),
     /// No system is there, or none ran to its end; the reasons were told one by one.
     #[error("nothing could be compared")]
     Nothing,

@@ -8,6 +8,7 @@ use super::daemons::{Installed, Pace, System};
 use super::links::Links;
 use super::measure::{Cost, LogError, Offsets};
 use super::process::Process;
+use crate::netns::NetnsError;
 
 /// One run of one system.
 #[derive(Debug, Clone, Copy)]
@@ -134,6 +135,14 @@ pub enum LabError {
 }
 
 impl LabError {
+    /// Namespaces cannot be joined.
+    pub(super) fn wiring(error: NetnsError) -> Self {
+        Self::Tool {
+            program: "ip".into(),
+            said: error.to_string(),
+        }
+    }
+
     /// The daemon of host `index` (from 0) has ended.
     pub(super) fn ended(
         system: System,

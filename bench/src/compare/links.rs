@@ -247,6 +247,11 @@ impl Network {
         self.oscillators.len()
     }
 
+    /// Their clocks before anybody steers them.
+    pub fn oscillators(&self) -> &[Oscillator] {
+        &self.oscillators
+    }
+
     /// The configuration file that clknetsim reads (its README, "Configuration file"): a frequency,
     /// an initial offset and a delay to each other node for each node, counted from 1.
     pub fn clknetsim(&self) -> String {

@@ -2,12 +2,14 @@
 //!
 //! - [`daemons`]: the systems, how each is configured
 //! - [`links`]: oscillators and links, and what a seed makes of them
-//! - [`lab`]: what a laboratory is; [`sim`]: that of simulated clocks, [`netns`]: of real packets
+//! - [`lab`]: what a laboratory is; [`sim`]: that of simulated clocks, [`netns`]: of real packets,
+//!   [`uml`]: of real kernels
 //! - [`measure`]: from true offsets to figures
 //! - [`plan`]: which runs there are, and all of them run
 //! - [`table`]: what they came to; [`record`]: the same in a run folder
 
 pub mod daemons;
+mod elf;
 mod error;
 pub mod lab;
 pub mod links;
@@ -19,5 +21,6 @@ pub mod record;
 mod sandbox;
 pub mod sim;
 pub mod table;
+pub mod uml;
 
 pub use error::CompareError;

@@ -74,11 +74,16 @@ impl Process {
 
     /// The last line it said that is not empty.
     pub(crate) fn last_words(&self) -> String {
-        let log = fs::read(&self.log).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let last = log.lines().rev().map(str::trim).find(|l| !l.is_empty());
-        last.unwrap_or("(it said nothing)").to_owned()
+        last_line(&self.log)
     }
+}
+
+/// The last line of a log that is not empty.
+pub(crate) fn last_line(log: &Path) -> String {
+    let log = fs::read(log).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let last = log.lines().rev().map(str::trim).find(|l| !l.is_empty());
+    last.unwrap_or("(it said nothing)").to_owned()
 }
 
 impl Drop for Process {

@@ -18,11 +18,13 @@ use crate::cost::procfs::field;
 /// The user and group that own nothing (`nobody`).
 const NOBODY: u32 = 65534;
 
-/// A way to run programs without privilege.
+/// A way to run programs without privilege. They are killed when the thread that started them ends.
 #[derive(Debug, Clone)]
 pub(crate) struct Sandbox {
     /// What stands before a program's name to give it a network of its own.
     network: Vec<OsString>,
+    /// What stands there to give it and its children numbers of their own, so that all end at once.
+    family: Vec<OsString>,
     /// What stands there to take privileges away.
     prefix: Vec<OsString>,
     /// The user it becomes, if we are root.
@@ -57,17 +59,31 @@ impl Sandbox {
         let setpriv = tool("setpriv")?;
         let user = format!("--reuid={NOBODY}");
         let group = format!("--regid={NOBODY}");
+        let mut family = words(&setpriv, &["--pdeathsig=KILL", "--"]);
         let (network, prefix) = if is_root {
             let mut all = vec![&*user, &*group, "--clear-groups", "--inh-caps=-all"];
-            all.extend(["--bounding-set=-all", "--no-new-privs", "--"]);
-            let network = words(&tool("unshare")?, &["--net", "--"]);
+            all.extend([
+                "--bounding-set=-all",
+                "--no-new-privs",
+                "--pdeathsig=KILL",
+                "--",
+            ]);
+            let unshare = tool("unshare")?;
+            let network = words(&unshare, &["--net", "--"]);
+            family.extend(words(&unshare, &["--pid", "--fork", "--mount-proc", "--"]));
             (network, words(&setpriv, &all))
         } else {
-            let all = ["--inh-caps=-all", "--no-new-privs", "--"];
+            let all = [
+                "--inh-caps=-all",
+                "--no-new-privs",
+                "--pdeathsig=KILL",
+                "--",
+            ];
             (Vec::new(), words(&setpriv, &all))
         };
         let sandbox = Self {
             network,
+            family,
             prefix,
             user: is_root.then_some(NOBODY),
         };
@@ -95,6 +111,12 @@ impl Sandbox {
     /// A command without privilege in the network of the calling thread.
     pub(crate) fn here(&self, program: &Path) -> Command {
         start(self.prefix.iter(), program, &[])
+    }
+
+    /// A command without privilege in the network of the calling thread, with no environment but this
+    /// one; if it is killed, all that it started goes with it (where we are root).
+    pub(crate) fn contained(&self, program: &Path, environment: &[(&str, &OsStr)]) -> Command {
+        start(self.family.iter().chain(&self.prefix), program, environment)
     }
 
     /// Makes a directory of a program in the sandbox.

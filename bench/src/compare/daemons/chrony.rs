@@ -19,10 +19,10 @@ pub(super) fn launch(host: &Host<'_>) -> Launch {
             host.addresses[0]
         )
     };
-    let socket = match host.task {
-        // The simulator has none.
-        Task::Steer => "/".to_owned(),
-        Task::Observe => format!("{dir}/chronyd.sock"),
+    let (socket, user) = match host.task {
+        // The simulator has no such socket; guests know no user that it was built for.
+        Task::Steer => ("/".to_owned(), "root"),
+        Task::Observe => (format!("{dir}/chronyd.sock"), "nobody"),
     };
     let text = format!(
         "{role}\
@@ -31,6 +31,7 @@ pub(super) fn launch(host: &Host<'_>) -> Launch {
          makestep 1e-3 3\n\
          cmdport 0\n\
          bindcmdaddress {socket}\n\
+         user {user}\n\
          pidfile {dir}/pid\n\
          driftfile {dir}/drift\n\
          logdir {dir}\n"
@@ -38,8 +39,8 @@ pub(super) fn launch(host: &Host<'_>) -> Launch {
     let file = host.dir.join("chrony.conf");
     let mut arguments = vec!["-d".into(), "-f".into(), file.clone().into()];
     if host.task == Task::Observe {
-        // Not the clock, not as root, and not as the user it was built for.
-        arguments.extend(["-x", "-U", "-u", "nobody"].map(Into::into));
+        // Neither the clock nor root.
+        arguments.extend(["-x", "-U"].map(Into::into));
     }
     Launch {
         file,

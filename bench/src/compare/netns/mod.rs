@@ -95,9 +95,9 @@ impl Netns {
         let mut command = self.sandbox.here(&program.program);
         command.current_dir(host.dir).args(&launch.arguments);
         let log = host.dir.with_extension("log");
-        let process = namespace
-            .inside(|| Process::start(command, &log))
-            .map_err(wiring)??;
+        // This thread stays in the last one: what it started would end with a thread of its own.
+        namespace.enter().map_err(LabError::wiring)?;
+        let process = Process::start(command, &log)?;
         Ok(Site {
             namespace,
             interface: host.interface.to_owned(),
@@ -110,13 +110,6 @@ impl Netns {
 /// The interface of host `index`; its end at the switch is called the same.
 fn interface(index: usize) -> String {
     format!("host{}", index + 1)
-}
-
-fn wiring(error: NetnsError) -> LabError {
-    LabError::Tool {
-        program: "ip".into(),
-        said: error.to_string(),
-    }
 }
 
 impl Lab for Netns {
@@ -151,7 +144,7 @@ impl Lab for Netns {
         let addresses: Vec<Ipv4Addr> = (1..=job.hosts as u8)
             .map(|host| Ipv4Addr::new(10, 78, 0, host))
             .collect();
-        let (_switch, namespaces) = self.wire(&addresses).map_err(wiring)?;
+        let (_switch, namespaces) = self.wire(&addresses).map_err(LabError::wiring)?;
         let mut sites = Vec::with_capacity(job.hosts);
         for (index, namespace) in namespaces.into_iter().enumerate() {
             let interface = interface(index);
@@ -220,7 +213,7 @@ fn sent(sites: &[Site]) -> Result<u64, LabError> {
     for site in sites {
         // Of the calling thread's namespace, not of the process'.
         let read = || fs::read_to_string("/proc/thread-self/net/dev");
-        let text = site.namespace.inside(read).map_err(wiring)??;
+        let text = site.namespace.inside(read).map_err(LabError::wiring)??;
         all += sent_by(&text, &site.interface).ok_or_else(|| LabError::Tool {
             program: "/proc/net/dev".into(),
             said: text,

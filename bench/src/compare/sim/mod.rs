@@ -4,8 +4,6 @@
 //! time on whenever all of them wait, and writes down how far off each clock is. Nothing of it is
 //! part of this project.
 
-mod elf;
-
 use std::ffi::OsStr;
 use std::fs;
 use std::net::Ipv4Addr;
@@ -15,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::daemons::{Host, Installed, System, Task};
+use super::elf;
 use super::lab::{Job, Lab, LabError, Observed, cost};
 use super::links::Links;
 use super::measure::{Offsets, count_packets};
