@@ -10,12 +10,14 @@ pub(super) fn launch(host: &Host<'_>) -> Launch {
         "slaveOnly 1\n"
     };
     let free_running = u8::from(host.task == Task::Observe);
+    // A busy host needs longer than the default of 1 ms for the stamp of what was sent.
     let text = format!(
         "[global]\n\
          {role}\
          time_stamping software\n\
          logSyncInterval {interval}\n\
          logMinDelayReqInterval {interval}\n\
+         tx_timestamp_timeout 50\n\
          free_running {free_running}\n\
          uds_address {dir}/uds\n",
         dir = host.dir.display(),
