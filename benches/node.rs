@@ -6,8 +6,14 @@ use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use parisync::consensus::{Combine, Reading, RobustMean, Round, Verdict, judge, target, window};
-use parisync::link::{Kalman, Link, OneWay, OscillatorSpec};
+use parisync::consensus::strategies::{AnyCombine, CombineKind};
+use parisync::consensus::{
+    Combine, Reading, RobustMean, Round, Verdict, admit, judge, target, window,
+};
+use parisync::link::{
+    Allan, AnyEstimator, Direction, EstimatorKind, Exchange, Kalman, Link, LinkEstimator, OneWay,
+    OscillatorSpec, PathNoise,
+};
 use parisync::node::{Event, LinkId, Node, NodeConfig, RawStamp};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::{Candidate, FoundBy, NodeId};
@@ -77,26 +83,75 @@ fn links(c: &mut Criterion) {
     group.finish();
 }
 
+fn some_readings(count: usize) -> Vec<Reading> {
+    let mut noise = Noise(2);
+    let readings = std::iter::repeat_with(|| {
+        let offset = 400.0 * (noise.next() - 0.5);
+        Reading {
+            offset,
+            sigma: 50.0 + 50.0 * noise.next(),
+            lower: offset - 5_000.0,
+            upper: offset + 5_000.0,
+            rate: 1e-9 * noise.next(),
+            rate_sigma: 1e-9,
+            raw_rate: 1e-5 * noise.next(),
+            ready: true,
+            key: 0,
+            tier: Tier::NONE,
+        }
+    });
+    readings.take(count).collect()
+}
+
+/// What each estimator costs for an exchange, its two packets included, without the hull.
+fn estimators(c: &mut Criterion) {
+    let mut group = c.benchmark_group("estimator");
+    for kind in EstimatorKind::ALL {
+        let mut estimator = AnyEstimator::new(kind, &OscillatorSpec::default());
+        let (mut noise, mut path, mut at) = (Noise(3), PathNoise::default(), 0.0);
+        let mut exchange = move || {
+            at += 1.0;
+            let mut delay = || 5_000.0 - 1_000.0 * (1.0 - noise.next()).ln();
+            let (out, back) = (delay(), delay());
+            for (forward, offset) in [(true, out), (false, -back)] {
+                estimator.direction(&Direction {
+                    forward,
+                    at,
+                    offset: 1e4 * at + offset,
+                    error: 20.0,
+                });
+            }
+            let half_delay = 0.5 * (out + back);
+            estimator.update(&Exchange {
+                at,
+                offset: 1e4 * at + 0.5 * (out - back),
+                half_delay,
+                stamp_sigma: 10.0,
+                likelihood: path.take(half_delay),
+            });
+            estimator.at(at)
+        };
+        (0..500).for_each(|_| {
+            exchange();
+        });
+        group.bench_function(kind.name(), |b| b.iter(&mut exchange));
+    }
+    let mut allan = Allan::new(4.0);
+    let (mut noise, mut at) = (Noise(4), 0.0);
+    group.bench_function("Allan deviation", |b| {
+        b.iter(|| {
+            at += 1.0;
+            allan.push(at, 1e4 * at + 1_000.0 * noise.next());
+        });
+    });
+    group.bench_function("wander", |b| b.iter(|| black_box(&allan).wander()));
+    group.finish();
+}
+
 fn rounds(c: &mut Criterion) {
     let mut group = c.benchmark_group("consensus");
     for count in [16, 32] {
-        let mut noise = Noise(2);
-        let mut reading = |_| {
-            let offset = 400.0 * (noise.next() - 0.5);
-            Reading {
-                offset,
-                sigma: 50.0 + 50.0 * noise.next(),
-                lower: offset - 5_000.0,
-                upper: offset + 5_000.0,
-                rate: 1e-9 * noise.next(),
-                rate_sigma: 1e-9,
-                raw_rate: 1e-5 * noise.next(),
-                ready: true,
-                key: 0,
-                tier: Tier::NONE,
-            }
-        };
-        let readings: Vec<Reading> = (0..count).map(&mut reading).collect();
+        let readings = some_readings(count);
         let mut verdicts = vec![Verdict::NotReady; count];
         let mut combine = RobustMean;
         group.bench_function(format!("a round of {count} readings"), |b| {
@@ -108,8 +163,40 @@ fn rounds(c: &mut Criterion) {
                     readings,
                     verdicts: &verdicts,
                     period: Span::from_secs(1),
+                    now: RawTime::from_nanos(0),
+                    line: VirtualLine::new(
+                        RawTime::from_nanos(0),
+                        VirtualTime::from_nanos(0),
+                        Rate::ZERO,
+                    ),
                 });
                 (target, correction, window(readings))
+            });
+        });
+    }
+    let readings = some_readings(32);
+    let mut verdicts = [Verdict::NotReady; 32];
+    for kind in CombineKind::ALL {
+        let mut combine = AnyCombine::new(kind, 1);
+        group.bench_function(format!("combining 32 readings by {kind}"), |b| {
+            b.iter(|| {
+                let readings = black_box(readings.as_slice());
+                if combine.gated() {
+                    judge(readings, &mut verdicts);
+                } else {
+                    admit(readings, &mut verdicts);
+                }
+                combine.combine(&Round {
+                    readings,
+                    verdicts: &verdicts,
+                    period: Span::from_secs(1),
+                    now: RawTime::from_nanos(0),
+                    line: VirtualLine::new(
+                        RawTime::from_nanos(0),
+                        VirtualTime::from_nanos(0),
+                        Rate::ZERO,
+                    ),
+                })
             });
         });
     }
@@ -301,5 +388,5 @@ fn nodes(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, links, rounds, nodes);
+criterion_group!(benches, links, estimators, rounds, nodes);
 criterion_main!(benches);

@@ -18,7 +18,7 @@ pub use choice::UnknownWord;
 pub use duration::{DurationText, ParseDurationError};
 pub use error::{ConfigError, Place};
 pub use paths::{SYSTEM_SOCKET, SYSTEM_STATE};
-pub use schema::{SECTIONS, SectionKeys};
+pub use schema::{SECTIONS, SectionKeys, nearest};
 pub use settings::{
     DEFAULT_DHT_PORT, DhtConfig, DisciplineConfig, ExchangeConfig, OscillatorSpec, Stamps,
     StepPolicy, Target, TransportConfig, VirtualOscillator, Wait,

@@ -92,7 +92,7 @@ pub(super) fn advice(section: &str, key: &str) -> String {
 }
 
 /// The candidate that differs from `word` least, if it is near enough to have been meant.
-pub(super) fn nearest<S: AsRef<str>>(word: &str, candidates: impl Iterator<Item = S>) -> Option<S> {
+pub fn nearest<S: AsRef<str>>(word: &str, candidates: impl Iterator<Item = S>) -> Option<S> {
     let word = word.to_lowercase().replace('-', "_");
     // A word of hundreds of letters is no typo, and the distance costs their product.
     if word.chars().count() > 40 {

@@ -1,6 +1,7 @@
 //! The guaranteed interval of a link: all lines that no packet contradicts.
 
 use super::OscillatorSpec;
+use super::lines::{Lines, Point};
 
 /// Samples kept for each direction.
 const KEPT: usize = 6;
@@ -38,14 +39,6 @@ pub struct Inconsistent;
 /// Time without a contradiction after which a strained link believes in a better oscillator
 /// again, seconds.
 const RECOVERY: f64 = 600.0;
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Point {
-    /// Seconds since the link's epoch.
-    at: f64,
-    /// The limit, ns.
-    limit: f64,
-}
 
 /// One direction's samples, newest first. Of samples close together (relative to their age) only
 /// the tightest stays, so the kept ones reach from now far back: a convex hull in fixed memory.
@@ -93,11 +86,6 @@ impl Side {
 /// leaves its line by a random walk of its frequency; a sample of age τ is therefore widened by
 /// `4·√2·wander·τ^1.5/√3`, four sigma of the phase that two such oscillators gather. Old samples
 /// fade by themselves.
-///
-/// The possible lines are those with `L_j + b·s_j ≤ a ≤ U_i + b·s_i` (`a` the offset now, `s` the
-/// ages). Each pair (i, j) limits the rate `b`; a limit rises with `b` if its sample is older than
-/// the instant asked for, and falls with `b` if it is newer: stamps arrive one packet late, so an
-/// instant between two samples is asked for as well.
 #[derive(Debug, Clone)]
 pub struct Hull {
     above: Side,
@@ -167,53 +155,28 @@ impl Hull {
     /// What is possible at `at`; `None` without samples in both directions, or if they contradict
     /// each other.
     pub fn interval(&self, at: f64) -> Option<Interval> {
-        if self.above.len == 0 || self.below.len == 0 {
-            return None;
-        }
-        let (rate_lower, rate_upper) = self.rates(at)?;
-        let mut upper = f64::INFINITY;
-        for p in self.above.points() {
-            let age = at - p.at;
-            let gain = (rate_upper * age).max(rate_lower * age);
-            upper = upper.min(p.limit + self.wander(age) + 1e9 * gain);
-        }
-        let mut lower = f64::NEG_INFINITY;
-        for p in self.below.points() {
-            let age = at - p.at;
-            let gain = (rate_upper * age).min(rate_lower * age);
-            lower = lower.max(p.limit - self.wander(age) + 1e9 * gain);
-        }
-        (lower <= upper).then_some(Interval {
-            lower,
-            upper,
-            rate_lower,
-            rate_upper,
-        })
+        let (above, below) = self.widened(at);
+        self.lines(&above, &below).interval(at)
     }
 
-    /// The possible rates, or `None` if there are none.
-    fn rates(&self, at: f64) -> Option<(f64, f64)> {
-        let max_rate = 2.0 * self.spec.max_drift.as_fraction();
-        let (mut least, mut most) = (-max_rate, max_rate);
-        let mut below = self.below;
+    /// The limits at `at`, each widened by what the clocks may have gathered since.
+    fn widened(&self, at: f64) -> (Side, Side) {
+        let (mut above, mut below) = (self.above, self.below);
+        for u in &mut above.points[..usize::from(above.len)] {
+            u.limit += self.wander(at - u.at);
+        }
         for l in &mut below.points[..usize::from(below.len)] {
             l.limit -= self.wander(at - l.at);
         }
-        for u in self.above.points() {
-            let upper = u.limit + self.wander(at - u.at);
-            for l in below.points() {
-                let room = (upper - l.limit) * 1e-9;
-                let apart = u.at - l.at;
-                if apart > 0.0 {
-                    most = most.min(room / apart);
-                } else if apart < 0.0 {
-                    least = least.max(room / apart);
-                } else if room < 0.0 {
-                    return None;
-                }
-            }
+        (above, below)
+    }
+
+    fn lines<'a>(&self, above: &'a Side, below: &'a Side) -> Lines<'a> {
+        Lines {
+            above: above.points(),
+            below: below.points(),
+            max_rate: 2.0 * self.spec.max_drift.as_fraction(),
         }
-        (least <= most).then_some((least, most))
     }
 
     fn check(&self, at: f64) -> Result<(), Inconsistent> {
@@ -226,7 +189,9 @@ impl Hull {
     }
 
     fn middle_rate(&self, at: f64) -> f64 {
-        self.rates(at)
+        let (above, below) = self.widened(at);
+        self.lines(&above, &below)
+            .rates()
             .map_or(0.0, |(least, most)| 0.5 * (least + most))
     }
 

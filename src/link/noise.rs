@@ -205,7 +205,9 @@ impl PathNoise {
             half_delay,
             queue,
             usual: f64::from(self.mean),
-            jitter: (f64::from(self.variance) * (1.0 + 2.0 / f64::from(self.counted))).sqrt(),
+            jitter: (f64::from(self.variance) * (1.0 + 2.0 / f64::from(self.counted)))
+                .sqrt()
+                .max(SHORTEST_QUEUE),
             log_odds: f64::from(self.log_odds),
             floor: Floor {
                 mean: f64::from(self.floor),

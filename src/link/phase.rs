@@ -127,10 +127,10 @@ impl PhaseFilter {
         if at > self.at {
             *self = self.at(at);
         }
-        let ahead = self.rate * (self.at - at);
+        let rate = self.rate.clamp(rates.0, rates.1);
+        let ahead = rate * (self.at - at);
         let offsets = (offsets.0 + ahead, offsets.1 + ahead);
         let offset = self.offset.clamp(offsets.0, offsets.1);
-        let rate = self.rate.clamp(rates.0, rates.1);
         if offset != self.offset || rate != self.rate {
             let (half, half_rate) = (0.5 * (offsets.1 - offsets.0), 0.5 * (rates.1 - rates.0));
             let [p_offset, _, p_rate] = self.p.map(f64::from);

@@ -241,7 +241,7 @@ mod tests {
     use crate::link::OneSided;
 
     /// Simulations hold millions of these.
-    const AFFORDABLE: usize = 768;
+    const AFFORDABLE: usize = 776;
 
     #[test]
     fn a_peer_takes_few_bytes() {

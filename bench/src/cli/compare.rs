@@ -52,7 +52,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "DIR")]
     clknetsim: Option<PathBuf>,
     /// Packets a second that a host may send; by default those of a star with one exchange a second
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", value_parser = positive)]
     packets_per_second: Option<f64>,
     /// Whether each system keeps to that budget, or does as by default, or is run both ways
     #[arg(long, value_enum, value_delimiter = ',', default_value = "budget")]
@@ -71,6 +71,15 @@ pub(super) struct Options {
     /// Folder for the run: configuration, true errors over time, figures
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+}
+
+/// A number of packets: some.
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|n: &f64| n.is_finite() && *n > 0.0);
+    number.ok_or_else(|| "expected a number above 0".to_owned())
 }
 
 /// Where the daemons run.

@@ -1,12 +1,14 @@
 //! The oscillators and links of a comparison: presets, files, and what a seed makes of them.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use parisync::config::{DurationText, ParseDurationError};
-use rand::{RngExt, SeedableRng};
-use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
+
+use crate::sim::Random;
+use crate::units::{Fraction, Nanos};
+
+/// What is drawn here, among all that a seed is used for.
+const PURPOSE: u64 = 0xc0;
 
 /// What the delay of a packet has on top of the least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,25 +20,33 @@ pub enum Noise {
     Normal,
 }
 
-/// The links, all of one kind and independent of each other, and the oscillators of the hosts.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// The links, all of one kind and independent of each other, and the oscillators of the hosts. A file
+/// says what is not as in [`Links::LAN`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Links {
-    /// The least delay one way, s.
-    pub base_s: f64,
+    /// The least delay one way.
+    pub base: Nanos,
     /// The distribution of what comes on top.
     pub noise: Noise,
-    /// Its scale, s.
-    pub scale_s: f64,
+    /// Its scale.
+    pub scale: Nanos,
     /// The probability that a packet is lost.
     pub loss: f64,
-    /// Each direction of each pair is longer by a constant drawn from 0 to this, s.
-    pub asymmetry_s: f64,
-    /// Frequency errors are drawn from minus to plus this, ppm.
-    pub error_ppm: f64,
-    /// Random walk of the frequency: its standard deviation after one second, s/s.
-    pub wander: f64,
-    /// Clocks start up to this far off, either way, s.
-    pub offset_s: f64,
+    /// Each direction of each pair is longer by a constant drawn from 0 to this.
+    pub asymmetry: Nanos,
+    /// Frequency errors are drawn from minus to plus this.
+    pub error: Fraction,
+    /// Random walk of the frequency: its standard deviation after one second.
+    pub wander: Fraction,
+    /// Clocks start up to this far off, either way.
+    pub offset: Nanos,
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        Self::LAN
+    }
 }
 
 /// Why the links cannot be had.
@@ -60,57 +70,28 @@ pub enum LinksError {
     },
 }
 
-/// A links file as it is written; whatever it leaves out is as in `lan`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Document {
-    base: String,
-    noise: Noise,
-    scale: String,
-    loss: f64,
-    asymmetry: String,
-    error_ppm: f64,
-    wander: f64,
-    offset: String,
-}
-
-impl Default for Document {
-    fn default() -> Self {
-        Self {
-            base: "10us".to_owned(),
-            noise: Noise::Exponential,
-            scale: "1us".to_owned(),
-            loss: 0.0,
-            asymmetry: "0s".to_owned(),
-            error_ppm: 50.0,
-            wander: 1e-9,
-            offset: "500ms".to_owned(),
-        }
-    }
-}
-
 impl Links {
     /// Software stamps in a local network: 10 µs + exp(1 µs). Oscillators of all presets: ±50 ppm,
     /// 1e-9/√s, ±0.5 s.
     pub const LAN: Self = Self {
-        base_s: 10e-6,
+        base: Nanos(10e3),
         noise: Noise::Exponential,
-        scale_s: 1e-6,
+        scale: Nanos(1e3),
         loss: 0.0,
-        asymmetry_s: 0.0,
-        error_ppm: 50.0,
-        wander: 1e-9,
-        offset_s: 0.5,
+        asymmetry: Nanos(0.0),
+        error: Fraction(50e-6),
+        wander: Fraction(1e-9),
+        offset: Nanos(0.5e9),
     };
     /// Hardware stamps in a data centre: 10 µs + exp(0.1 µs).
     pub const DC: Self = Self {
-        scale_s: 0.1e-6,
+        scale: Nanos(100.0),
         ..Self::LAN
     };
     /// A wide-area network: 1 ms + exp(100 µs).
     pub const WAN: Self = Self {
-        base_s: 1e-3,
-        scale_s: 100e-6,
+        base: Nanos(1e6),
+        scale: Nanos(100e3),
         ..Self::LAN
     };
 
@@ -138,36 +119,41 @@ impl Links {
             path: path.to_owned(),
             problem,
         };
-        let document: Document = toml::from_str(text).map_err(|error| bad(error.to_string()))?;
-        let seconds = |key: &str, text: &str| {
-            DurationText::from_str(text)
-                .map(|span| span.span().as_secs_f64())
-                .map_err(|error: ParseDurationError| bad(format!("{key} = {text:?}: {error}")))
-        };
-        let links = Self {
-            base_s: seconds("base", &document.base)?,
-            noise: document.noise,
-            scale_s: seconds("scale", &document.scale)?,
-            loss: document.loss,
-            asymmetry_s: seconds("asymmetry", &document.asymmetry)?,
-            error_ppm: document.error_ppm,
-            wander: document.wander,
-            offset_s: seconds("offset", &document.offset)?,
-        };
-        let within = |key: &str, value: f64, most: f64| {
+        let links: Self = toml::from_str(text).map_err(|error| bad(error.to_string()))?;
+        let within = |key: &str, value: f64, shown: String, most: f64| {
             if (0.0..=most).contains(&value) {
                 Ok(())
             } else {
-                Err(bad(format!("{key} = {value} is not within 0 and {most}")))
+                Err(bad(format!("{key} = {shown} is out of range")))
             }
         };
-        within("loss", links.loss, 0.9)?;
-        within("error_ppm", links.error_ppm, 400.0)?;
-        within("wander", links.wander, 1e-5)?;
-        if links.base_s <= 0.0 {
+        let Self {
+            base,
+            scale,
+            loss,
+            asymmetry,
+            error,
+            wander,
+            offset,
+            ..
+        } = links;
+        for (key, span) in [("base", base), ("scale", scale), ("asymmetry", asymmetry)] {
+            within(key, span.0, span.to_string(), Nanos::from_secs(10.0).0)?;
+        }
+        within(
+            "offset",
+            offset.0,
+            offset.to_string(),
+            Nanos::from_secs(1e6).0,
+        )?;
+        within("loss", loss, loss.to_string(), 0.9)?;
+        // The kernel corrects no more than 500 ppm by its frequency.
+        within("error", error.0, error.to_string(), 400e-6)?;
+        within("wander", wander.0, wander.to_string(), 1e-5)?;
+        if base.0 == 0.0 {
             return Err(bad("base must be more than nothing".to_owned()));
         }
-        if links.noise == Noise::Normal && links.base_s < 6.0 * links.scale_s {
+        if links.noise == Noise::Normal && base.0 < 6.0 * scale.0 {
             let problem = "normal noise would arrive before it was sent: base < 6 scale";
             return Err(bad(problem.to_owned()));
         }
@@ -180,9 +166,9 @@ impl Links {
             Noise::Exponential => "exp",
             Noise::Normal => "normal",
         };
-        let mut words = format!("{} + {name}({})", span(self.base_s), span(self.scale_s));
-        if self.asymmetry_s > 0.0 {
-            words += &format!(", up to {} longer one way", span(self.asymmetry_s));
+        let mut words = format!("{} + {name}({})", self.base, self.scale);
+        if self.asymmetry.0 > 0.0 {
+            words += &format!(", up to {} longer one way", self.asymmetry);
         }
         if self.loss > 0.0 {
             words += &format!(", {} % lost", 100.0 * self.loss);
@@ -192,16 +178,15 @@ impl Links {
 
     /// What `seed` makes of them for so many hosts.
     pub fn draw(&self, hosts: usize, seed: u64) -> Network {
-        let mut rng = Pcg64Mcg::seed_from_u64(seed);
-        let mut within = |most: f64| most * (2.0 * rng.random::<f64>() - 1.0);
+        let mut random = Random::new(seed, PURPOSE);
         let oscillators = (0..hosts)
             .map(|_| Oscillator {
-                error: 1e-6 * within(self.error_ppm),
-                offset_s: within(self.offset_s),
+                error: random.symmetric(self.error.0),
+                offset_s: random.symmetric(self.offset.as_secs()),
             })
             .collect();
         let extra = (0..hosts * hosts)
-            .map(|_| within(self.asymmetry_s).abs())
+            .map(|_| self.asymmetry.as_secs() * random.unit())
             .collect();
         Network {
             links: *self,
@@ -209,18 +194,6 @@ impl Links {
             extra,
         }
     }
-}
-
-/// A length of time with the unit that suits it.
-fn span(seconds: f64) -> String {
-    let (factor, unit) = match seconds {
-        s if s >= 1.0 => (1.0, "s"),
-        s if s >= 1e-3 => (1e3, "ms"),
-        s if s >= 1e-7 => (1e6, "µs"),
-        _ => (1e9, "ns"),
-    };
-    // A microsecond is 0.99999…e-6 s as a float.
-    format!("{} {unit}", (seconds * factor * 1e6).round() / 1e6)
 }
 
 /// One host's clock before anybody steers it.
@@ -261,7 +234,7 @@ impl Network {
             text += &format!(
                 "node{node}_freq = (+ {:.9e} (sum (* {:e} (normal))))\n\
                  node{node}_offset = {:.9}\n",
-                oscillator.error, self.links.wander, oscillator.offset_s,
+                oscillator.error, self.links.wander.0, oscillator.offset_s,
             );
             for to in (0..self.hosts()).filter(|to| *to != from) {
                 text += &format!("node{node}_delay{} = {}\n", to + 1, self.delay(from, to));
@@ -273,10 +246,10 @@ impl Network {
     fn delay(&self, from: usize, to: usize) -> String {
         let links = &self.links;
         let noise = match links.noise {
-            Noise::Exponential => format!("(* {:e} (exponential))", links.scale_s),
-            Noise::Normal => format!("(* {:e} (normal))", links.scale_s),
+            Noise::Exponential => format!("(* {:e} (exponential))", links.scale.as_secs()),
+            Noise::Normal => format!("(* {:e} (normal))", links.scale.as_secs()),
         };
-        let base = links.base_s + self.extra[from * self.hosts() + to];
+        let base = links.base.as_secs() + self.extra[from * self.hosts() + to];
         // A negative delay is a lost packet; `equal` is 1 if its values are within its first.
         let loss = match links.loss {
             0.0 => String::new(),
@@ -340,21 +313,24 @@ mod tests {
         assert_eq!(parse("scale = \"0.1us\"").unwrap(), Links::DC);
         let wan = parse("base = \"1ms\"\nscale = \"100us\"").unwrap();
         assert_eq!(wan, Links::WAN);
-        assert_eq!(wan.words(), "1 ms + exp(100 µs)");
-        let odd = "noise = \"normal\"\nloss = 0.05\nasymmetry = \"300ns\"";
+        assert_eq!(wan.words(), "1ms + exp(100us)");
+        let odd = "noise = \"normal\"\nloss = 0.05\nasymmetry = \"300ns\"\nerror = \"1ppm\"";
+        let odd = parse(odd).unwrap();
         assert_eq!(
-            parse(odd).unwrap().words(),
-            "10 µs + normal(1 µs), up to 0.3 µs longer one way, 5 % lost"
+            odd.words(),
+            "10us + normal(1us), up to 300ns longer one way, 5 % lost"
         );
+        assert_eq!(odd.error, Fraction(1e-6));
     }
 
     #[test]
     fn a_wrong_file_is_refused_with_its_name() {
         for (text, says) in [
             ("jitter = \"1us\"", "unknown field `jitter`"),
-            ("base = \"10\"", "base = \"10\": say the unit"),
+            ("base = \"10\"", "is no span of time"),
             ("base = \"0s\"", "more than nothing"),
-            ("loss = 1.5", "loss = 1.5"),
+            ("scale = \"-1us\"", "scale = -1us is out of range"),
+            ("loss = 1.5", "loss = 1.5 is out of range"),
             ("noise = \"normal\"\nscale = \"5us\"", "before it was sent"),
         ] {
             let error = parse(text).unwrap_err().to_string();

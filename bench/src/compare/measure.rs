@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::stats;
+
 /// Clocks that stay within this of each other have settled, s.
 pub const SETTLED_S: f64 = 10e-6;
 
@@ -126,7 +128,9 @@ impl Offsets {
     pub fn figures(&self, packets: Option<u64>, cost: Cost) -> Figures {
         let worst: Vec<f64> = self.rows.iter().map(|row| spread(row)).collect();
         let mut judged: Vec<f64> = self.worst_pairs().collect();
-        judged.sort_by(f64::total_cmp);
+        stats::sort(&mut judged);
+        // There are rows enough that one of them is judged.
+        let worst_at = |q| 1e9 * stats::quantile(&judged, q).unwrap_or(f64::NAN);
         let from_s = self.judged_from_s();
         let errors = self.errors().filter(|(time_s, _)| *time_s >= from_s);
         let (mut square, mut from_first, mut count) = (0.0, 0.0, 0_usize);
@@ -144,9 +148,9 @@ impl Offsets {
         Figures {
             rms_ns: 1e9 * (square / count as f64).sqrt(),
             reference_rms_ns: 1e9 * (from_first / others as f64).sqrt(),
-            worst_p50_ns: 1e9 * quantile(&judged, 0.5),
-            worst_p99_ns: 1e9 * quantile(&judged, 0.99),
-            worst_max_ns: 1e9 * quantile(&judged, 1.0),
+            worst_p50_ns: worst_at(0.5),
+            worst_p99_ns: worst_at(0.99),
+            worst_max_ns: worst_at(1.0),
             settled_s: (settled < worst.len()).then_some(settled as f64 * self.interval_s),
             packets_per_s: packets.map(|packets| packets as f64 / seconds / hosts as f64),
             cost,
@@ -165,13 +169,6 @@ fn spread(row: &[f64]) -> f64 {
             (least.min(*x), most.max(*x))
         });
     most - least
-}
-
-/// The quantile of sorted values, linear between two of them.
-fn quantile(sorted: &[f64], q: f64) -> f64 {
-    let place = (sorted.len() - 1) as f64 * q;
-    let below = sorted[place.floor() as usize];
-    below + (sorted[place.ceil() as usize] - below) * place.fract()
 }
 
 /// Counts the packets sent from `since_s` on in clknetsim's log of packets: time, sender,

@@ -156,6 +156,15 @@ impl Run {
         self.put_meta()
     }
 
+    /// Writes the file `name`, a page that shows the run or a part of it.
+    ///
+    /// # Errors
+    /// [`RunError::Name`], [`RunError::Twice`], [`RunError::Write`].
+    pub fn page(&mut self, name: &str, html: &str) -> Result<(), RunError> {
+        let path = self.claim(name, "html")?;
+        write(&path, html)
+    }
+
     /// Writes what the run came to. This is the last thing to do: a run without a summary counts
     /// as interrupted.
     ///

@@ -2,8 +2,8 @@
 //!
 //! A signed claim proves to everybody what its author told anybody. Here every honest node passes on
 //! the claims it was told; who told two nodes different things is exposed and dropped. The model
-//! grants that a claim is the whole of what a node reads of another: with stamps that only the
-//! author can vouch for that holds to within a round trip, not exactly (`docs/algorithms.md`).
+//! grants that a claim is the whole of what a node reads of another. In the protocol there are also
+//! the stamps, where contradictions below half a round trip go unseen (`docs/algorithms.md`).
 
 use super::{Swarm, mesh, range};
 use crate::consensus::strategies::{Median, Midpoint};

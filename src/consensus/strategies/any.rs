@@ -100,6 +100,10 @@ impl FromStr for CombineKind {
 
 /// Any strategy for many links.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one in a node, and what a box would save is needed for the default"
+)]
 pub enum AnyCombine {
     /// [`CombineKind::MeanCoupling`].
     MeanCoupling(MeanCoupling),

@@ -4,13 +4,16 @@ use crate::consensus::stats::Sample;
 use crate::consensus::{
     Combine, Correction, Gain, MAX_READINGS, Observation, Reading, Round, Verdict,
 };
-use crate::link::{Floor, PhaseFilter, WanderMeter};
+use crate::link::{Allan, Floor, PhaseFilter};
 use crate::time::{Rate, RawTime, VirtualLine, VirtualTime};
 
 /// What the oscillator's wander is taken to be until it is measured, ns/s per √s, and what it is
 /// taken for at least and at most.
 const TYPICAL_WANDER: f64 = 3.0;
 const WANDERS: (f64, f64) = (0.01, 300.0);
+
+/// The wander is measured from averages over so many seconds up.
+const SHORTEST_TAU: f64 = 4.0;
 
 /// How long the past counts in a neighbour's bias, in observations: 1/(1 − this).
 const BIAS_MEMORY: f32 = 0.98;
@@ -34,7 +37,7 @@ const BIAS_SIGMAS: f64 = 2.0;
 /// precise it looks.
 ///
 /// *Wander.* How much our oscillator wanders is measured against the network's clock
-/// ([`WanderMeter`]), and the filter expects as much.
+/// ([`Allan`]), and the filter expects as much.
 #[derive(Debug, Clone)]
 pub struct Ensemble {
     /// What the filter's offset and rate are relative to: straight, without slew.
@@ -43,7 +46,7 @@ pub struct Ensemble {
     /// What the network's clock showed then.
     zero: VirtualTime,
     filter: PhaseFilter,
-    meter: WanderMeter,
+    allan: Allan,
     biases: [Bias; MAX_READINGS],
     /// One sigma of what the biases leave unknown, ns.
     bias_sigma: f64,
@@ -73,7 +76,7 @@ impl Default for Ensemble {
             epoch: start,
             zero: VirtualTime::from_nanos(0),
             filter: PhaseFilter::new(0.0, 0.0, 1e9, 0.0, 1e5, TYPICAL_WANDER),
-            meter: WanderMeter::default(),
+            allan: Allan::new(SHORTEST_TAU),
             biases: [Bias::default(); MAX_READINGS],
             bias_sigma: 0.0,
         }
@@ -86,7 +89,7 @@ impl Combine for Ensemble {
         self.base = VirtualLine::new(origin, epoch, line.rate()).with_fraction(fraction);
         (self.epoch, self.zero) = (now, epoch);
         self.filter = PhaseFilter::new(0.0, 0.0, sigma, 0.0, 1e9 * rate_sigma, self.expected());
-        self.meter.interrupt();
+        self.allan.interrupt();
         self.biases = [Bias::default(); MAX_READINGS];
     }
 
@@ -134,7 +137,7 @@ impl Combine for Ensemble {
             .base
             .stepped(round.now, offset)
             .with_rate(round.now, rate);
-        self.characterise(round.now, variance);
+        self.characterise(round.now);
         let (base, fraction) = self.base.at_exact(round.now);
         let (own, own_fraction) = round.line.at_exact(round.now);
         self.weigh_biases(round.readings, round.verdicts);
@@ -157,17 +160,18 @@ impl Combine for Ensemble {
 
 impl Ensemble {
     fn expected(&self) -> f64 {
-        let measured = self.meter.wander().unwrap_or(TYPICAL_WANDER);
+        // Too little is worse than too much: who expects no wander does not follow it.
+        let measured = self.allan.wander().map(|w| 1e9 * (w.coefficient + w.sigma));
+        let measured = measured.unwrap_or(TYPICAL_WANDER);
         measured.clamp(WANDERS.0, WANDERS.1)
     }
 
-    /// Compare our oscillator with the network's clock, known to `variance`, and expect of it what
-    /// it has shown.
-    fn characterise(&mut self, now: RawTime, variance: f64) {
+    /// Compare our oscillator with the network's clock, and expect of it what it has shown.
+    fn characterise(&mut self, now: RawTime) {
         let (clock, fraction) = self.base.at_exact(now);
         let elapsed = now - self.epoch;
         let gained = (clock - self.zero - elapsed).as_nanos_f64() + fraction;
-        self.meter.push(elapsed.as_secs_f64(), gained, variance);
+        self.allan.push(elapsed.as_secs_f64(), gained);
         self.filter.set_wander(self.expected());
     }
 

@@ -1,22 +1,26 @@
 //! A two-state Kalman filter over exchanges weighted by their round trip.
 
+use super::fit::{STAMP_FLOOR, TYPICAL_WANDER};
+use super::floor::DelayFloor;
 use crate::link::{Belief, Exchange, Interval, LinkEstimator, OscillatorSpec};
 
-/// Share of the specified wander that a typical oscillator really shows.
-const TYPICAL_WANDER: f64 = 0.3;
+/// How fast old exchanges are forgotten in learning the noise.
+const FORGET: f64 = 0.98;
 
-/// Exchanges after which the least delay is looked for afresh.
-const FLOOR_WINDOW: u16 = 64;
+/// How much the first guess of the noise counts beside what is learnt.
+const FIRST_GUESS: f64 = 0.03;
 
-/// Noise of a stamp that claims to be perfect, ns.
-const STAMP_FLOOR: f64 = 10.0;
+/// The squared innovation counts for at most so many times its expectation.
+const MOST_SURPRISE: f64 = 9.0;
 
 /// Offset and rate, with the frequency doing a random walk (van Loan's discretisation of white
 /// noise on the frequency's derivative).
 ///
 /// The noise of a sample follows from its delay. If an exchange took `E` longer than the quickest
 /// one and the queueing in each direction is exponential, the asymmetry is uniform over `±E`, so
-/// the offset is off by `E/√12` (one sigma) on top of the noise of the stamps.
+/// the offset is off by `E/√12` (one sigma) on top of the noise of the stamps: `R = a + k·E²` with
+/// `k = 1/3` for half delays. Other noise has other `a` and `k` (Gaussian noise does not depend on
+/// the delay at all), so both are learnt from the innovations ([`Noise`]).
 #[derive(Debug, Clone)]
 pub struct Kalman {
     started: bool,
@@ -30,46 +34,61 @@ pub struct Kalman {
     /// Power of the random walk of the frequency, ns²/s³.
     q: f64,
     floor: DelayFloor,
+    noise: Noise,
 }
 
-/// The least half delay of late (the minimum over the last one to two windows), and how far the
-/// others are above it.
-#[derive(Debug, Clone)]
-struct DelayFloor {
-    current: f32,
-    previous: f32,
-    /// Running mean of the excess over the floor.
-    mean_excess: f32,
-    seen: u16,
-    counted: u16,
+/// Weighted regression of what the innovations show of the variance on the squared excess.
+#[derive(Debug, Clone, Copy, Default)]
+struct Noise {
+    weight: f64,
+    x: f64,
+    xx: f64,
+    y: f64,
+    xy: f64,
 }
 
-impl DelayFloor {
-    const fn new() -> Self {
-        Self {
-            current: f32::INFINITY,
-            previous: f32::INFINITY,
-            mean_excess: 0.0,
-            seen: 0,
-            counted: 0,
+impl Noise {
+    /// Takes in a variance that was seen at this squared excess, where `expected` was.
+    fn learn(&mut self, squared_excess: f64, seen: f64, expected: f64) {
+        let weight = 1.0 / (expected * expected);
+        for (sum, term) in [
+            (&mut self.weight, 1.0),
+            (&mut self.x, squared_excess),
+            (&mut self.xx, squared_excess * squared_excess),
+            (&mut self.y, seen),
+            (&mut self.xy, squared_excess * seen),
+        ] {
+            *sum = FORGET * *sum + weight * term;
         }
     }
 
-    /// Takes in a half delay; by how much it may exceed that of an empty path, ns.
-    ///
-    /// The least of n delays is itself above the path's: if both directions queue exponentially,
-    /// by about the mean excess over √n.
-    fn excess(&mut self, half_delay: f64) -> f64 {
-        self.current = self.current.min(half_delay as f32);
-        let floor = self.current.min(self.previous);
-        self.seen += 1;
-        self.counted = (self.counted + 1).min(FLOOR_WINDOW);
-        if self.seen == FLOOR_WINDOW {
-            (self.previous, self.current, self.seen) = (self.current, f32::INFINITY, 0);
+    /// The variance at the quickest exchange, at least `least`, and its growth with the squared
+    /// excess.
+    fn of(&self, least: f64) -> (f64, f64) {
+        let Self {
+            weight,
+            x,
+            xx,
+            y,
+            xy,
+        } = *self;
+        // The first guess, `least` and 1/3, as further observations.
+        let (guess, guess_slope) = (FIRST_GUESS * weight, FIRST_GUESS * xx);
+        let (a, b, c) = (weight + guess, x, xx + guess_slope);
+        let (u, v) = (y + guess * least, xy + guess_slope / 3.0);
+        let determinant = a * c - b * b;
+        if determinant <= 1e-9 * a * c {
+            return (least, 1.0 / 3.0);
         }
-        let above = (half_delay as f32 - floor).max(0.0);
-        self.mean_excess += (above - self.mean_excess) / f32::from(self.counted);
-        f64::from(above + self.mean_excess / f32::from(self.counted).sqrt())
+        let base = (c * u - b * v) / determinant;
+        let slope = (a * v - b * u) / determinant;
+        if base < least {
+            (least, ((v - b * least) / c).max(0.0))
+        } else if slope < 0.0 {
+            ((u / a).max(least), 0.0)
+        } else {
+            (base, slope)
+        }
     }
 }
 
@@ -89,13 +108,15 @@ impl LinkEstimator for Kalman {
             p_rate: drift * drift / 3.0,
             q: 2.0 * wander * wander,
             floor: DelayFloor::new(),
+            noise: Noise::default(),
         }
     }
 
     fn update(&mut self, exchange: &Exchange) {
         let excess = self.floor.excess(exchange.half_delay);
         let stamps = exchange.stamp_sigma.max(STAMP_FLOOR);
-        let noise = stamps * stamps + excess * excess / 3.0;
+        let (base, slope) = self.noise.of(stamps * stamps);
+        let noise = base + slope * excess * excess;
         if !self.started {
             self.started = true;
             self.at = exchange.at;
@@ -105,7 +126,10 @@ impl LinkEstimator for Kalman {
         }
         self.advance(exchange.at);
         let innovation = exchange.offset - self.offset;
-        let scale = 1.0 / (self.p_offset + noise);
+        let expected = self.p_offset + noise;
+        let seen = (innovation * innovation).min(MOST_SURPRISE * expected) - self.p_offset;
+        self.noise.learn(excess * excess, seen, expected);
+        let scale = 1.0 / expected;
         let (gain, rate_gain) = (self.p_offset * scale, self.p_cross * scale);
         self.offset += gain * innovation;
         self.rate += rate_gain * innovation;
@@ -165,19 +189,9 @@ impl Kalman {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::exchange;
     use super::*;
-    use crate::link::PathNoise;
     use proptest::prelude::*;
-
-    fn exchange(at: f64, offset: f64, half_delay: f64) -> Exchange {
-        Exchange {
-            at,
-            offset,
-            half_delay,
-            stamp_sigma: 20.0,
-            likelihood: PathNoise::default().take(half_delay),
-        }
-    }
 
     #[test]
     fn slow_exchanges_hardly_count() {

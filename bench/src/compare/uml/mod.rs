@@ -136,7 +136,7 @@ impl Uml {
             ("LD_PRELOAD", self.tools.oscillator.as_os_str().to_owned()),
             ("OSC_BASE_NS", clock.base.nanos.to_string().into()),
             ("OSC_ERROR", format!("{:e}", clock.oscillator.error).into()),
-            ("OSC_WANDER", format!("{:e}", job.links.wander).into()),
+            ("OSC_WANDER", format!("{:e}", job.links.wander.0).into()),
             (
                 "OSC_OFFSET_NS",
                 format!("{:.0}", 1e9 * clock.oscillator.offset_s).into(),

@@ -1,0 +1,176 @@
+//! The ablation: scenarios, strategies and seeds to a table of figures.
+
+use std::num::NonZeroUsize;
+
+use serde::Serialize;
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+use super::{Strategy, work};
+use crate::progress::Progress;
+use crate::scenario::{Outcome, Scenario};
+
+/// Of a mean over seeds; the interval holds with 95 % (Student's t).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Estimate {
+    /// The mean.
+    pub mean: f64,
+    /// It may be off by this much; null with a single seed.
+    pub plus_minus: Option<f64>,
+}
+
+impl Estimate {
+    /// Of these values.
+    pub fn of(values: &[f64]) -> Self {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+        let freedom = n - 1.0;
+        let plus_minus = StudentsT::new(0.0, 1.0, freedom)
+            .ok()
+            .filter(|_| freedom >= 1.0)
+            .map(|t| t.inverse_cdf(0.975) * (squares / freedom / n).sqrt());
+        Self { mean, plus_minus }
+    }
+}
+
+/// What one strategy came to in one scenario: means over seeds, unless it says otherwise.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// The scenario.
+    pub scenario: String,
+    /// The link estimator.
+    pub estimator: String,
+    /// The combination.
+    pub combine: String,
+    /// Runs it is made of.
+    pub seeds: usize,
+    /// Deviation of the clocks from the network's, ns.
+    pub rms_ns: Estimate,
+    /// Difference of the worst pair, median over time, ns.
+    pub worst_p50_ns: f64,
+    /// The same at 99 % of the times, ns.
+    pub worst_p99_ns: f64,
+    /// The same ever, the largest of all seeds, ns.
+    pub worst_max_ns: f64,
+    /// When all were synchronized and near each other for good, s; the slowest seed.
+    pub settled_s: f64,
+    /// Share of the time that hosts called themselves synchronized.
+    pub synchronized: f64,
+    /// Guaranteed bound, median, ns.
+    pub guaranteed_p50_ns: f64,
+    /// The same over the least that causality allows.
+    pub guaranteed_ratio: f64,
+    /// Guaranteed bounds that did not hold, in all runs together.
+    pub guaranteed_violations: usize,
+    /// Statistical bound, median, ns.
+    pub statistical_p50_ns: f64,
+    /// The same over the rms error.
+    pub statistical_ratio: f64,
+    /// Share of the statistical bounds that did not hold.
+    pub statistical_violations: f64,
+    /// Packets sent, a host and second.
+    pub packets: f64,
+}
+
+impl Row {
+    fn of(scenario: &Scenario, strategy: Strategy, outcomes: &[Outcome]) -> Self {
+        let n = outcomes.len() as f64;
+        let mean = |value: fn(&Outcome) -> f64| outcomes.iter().map(value).sum::<f64>() / n;
+        let most = |value: fn(&Outcome) -> f64| outcomes.iter().map(value).fold(0.0, f64::max);
+        let rms: Vec<f64> = outcomes.iter().map(|o| o.figures.rms).collect();
+        let share = |o: &Outcome| o.figures.synchronized as f64 / o.figures.samples.max(1) as f64;
+        Self {
+            scenario: scenario.name.clone(),
+            estimator: strategy.estimator.to_string(),
+            combine: strategy.combine.to_string(),
+            seeds: outcomes.len(),
+            rms_ns: Estimate::of(&rms),
+            worst_p50_ns: mean(|o| o.figures.worst_p50),
+            worst_p99_ns: mean(|o| o.figures.worst_p99),
+            worst_max_ns: most(|o| o.figures.worst_skew),
+            settled_s: most(|o| o.figures.settled),
+            synchronized: mean(share),
+            guaranteed_p50_ns: mean(|o| o.figures.bound_p50),
+            guaranteed_ratio: mean(|o| o.figures.bound_ratio),
+            guaranteed_violations: outcomes.iter().map(|o| o.figures.violations).sum(),
+            statistical_p50_ns: mean(|o| o.figures.statistical_p50),
+            statistical_ratio: mean(|o| o.figures.statistical_p50 / o.figures.rms),
+            statistical_violations: mean(|o| o.figures.statistical_violations),
+            packets: mean(|o| o.packets),
+        }
+    }
+}
+
+/// Runs every strategy in every scenario with the seeds 1 to `seeds`.
+pub fn table(
+    scenarios: &[Scenario],
+    strategies: &[Strategy],
+    seeds: u64,
+    threads: NonZeroUsize,
+) -> Vec<Row> {
+    let mut jobs = Vec::new();
+    for scenario in scenarios {
+        for &strategy in strategies {
+            jobs.extend((1..=seeds).map(|seed| (scenario, strategy, seed)));
+        }
+    }
+    let cost = |job: &(&Scenario, Strategy, u64)| work::cost(job.0);
+    let progress = Progress::new("simulating", jobs.iter().map(cost).sum());
+    let outcomes = work::all(
+        &jobs,
+        threads,
+        &progress,
+        cost,
+        |(scenario, strategy, seed)| strategy.run(scenario, *seed),
+    );
+    progress.finish();
+    let runs = usize::try_from(seeds.max(1)).unwrap_or(usize::MAX);
+    let of_one = jobs.chunks(runs).zip(outcomes.chunks(runs));
+    of_one
+        .filter_map(|(jobs, outcomes)| {
+            let (scenario, strategy, _) = jobs.first()?;
+            Some(Row::of(scenario, *strategy, outcomes))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::find;
+
+    #[test]
+    fn the_interval_of_a_mean_by_the_book() {
+        // Five values with mean 3 and s = √2.5: t(0.975, 4) = 2.776, so ± 2.776·√(2.5/5).
+        let estimate = Estimate::of(&[1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(estimate.mean, 3.0);
+        assert!((estimate.plus_minus.unwrap() - 1.963).abs() < 0.001);
+        assert_eq!(Estimate::of(&[7.0]).plus_minus, None);
+    }
+
+    #[test]
+    fn rows_are_the_same_on_any_number_of_threads() {
+        let mut short = find("lan-exponential").unwrap();
+        (short.seconds, short.settle) = (30.0, 15.0);
+        let mut other = short.clone();
+        other.name = "other".to_owned();
+        other.hosts = 3;
+        let run = |threads| {
+            let threads = NonZeroUsize::new(threads).unwrap();
+            table(
+                &[other.clone(), short.clone()],
+                &[Strategy::default()],
+                2,
+                threads,
+            )
+        };
+        let rows = run(1);
+        assert_eq!(rows, run(3));
+        assert_eq!((rows.len(), rows[0].seeds), (2, 2));
+        assert_eq!(
+            (rows[0].scenario.as_str(), rows[1].scenario.as_str()),
+            ("other", "lan-exponential")
+        );
+        assert!(rows[1].guaranteed_ratio >= 1.0 && rows[1].guaranteed_violations == 0);
+    }
+}

@@ -1,0 +1,73 @@
+//! The lines that limits from above and from below leave possible.
+
+use super::Interval;
+
+/// A limit on the offset at one instant.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Point {
+    /// Seconds since the link's epoch.
+    pub(super) at: f64,
+    /// The limit, ns.
+    pub(super) limit: f64,
+}
+
+/// Limits from both sides.
+///
+/// The possible lines are those with `L_j + b·s_j ≤ a ≤ U_i + b·s_i` (`a` the offset now, `s` the
+/// ages). Each pair (i, j) limits the rate `b`; a limit rises with `b` if its sample is older than
+/// the instant asked for, and falls with `b` if it is newer: stamps arrive one packet late, so an
+/// instant between two samples is asked for as well.
+pub(super) struct Lines<'a> {
+    pub(super) above: &'a [Point],
+    pub(super) below: &'a [Point],
+    /// The rate is no further from zero than this, as a fraction.
+    pub(super) max_rate: f64,
+}
+
+impl Lines<'_> {
+    /// What is possible at `at`; `None` without limits from both sides, or if they contradict each
+    /// other.
+    pub(super) fn interval(&self, at: f64) -> Option<Interval> {
+        if self.above.is_empty() || self.below.is_empty() {
+            return None;
+        }
+        let (rate_lower, rate_upper) = self.rates()?;
+        let mut upper = f64::INFINITY;
+        for p in self.above {
+            let age = at - p.at;
+            let gain = (rate_upper * age).max(rate_lower * age);
+            upper = upper.min(p.limit + 1e9 * gain);
+        }
+        let mut lower = f64::NEG_INFINITY;
+        for p in self.below {
+            let age = at - p.at;
+            let gain = (rate_upper * age).min(rate_lower * age);
+            lower = lower.max(p.limit + 1e9 * gain);
+        }
+        (lower <= upper).then_some(Interval {
+            lower,
+            upper,
+            rate_lower,
+            rate_upper,
+        })
+    }
+
+    /// The possible rates, or `None` if there are none.
+    pub(super) fn rates(&self) -> Option<(f64, f64)> {
+        let (mut least, mut most) = (-self.max_rate, self.max_rate);
+        for u in self.above {
+            for l in self.below {
+                let room = (u.limit - l.limit) * 1e-9;
+                let apart = u.at - l.at;
+                if apart > 0.0 {
+                    most = most.min(room / apart);
+                } else if apart < 0.0 {
+                    least = least.max(room / apart);
+                } else if room < 0.0 {
+                    return None;
+                }
+            }
+        }
+        (least <= most).then_some((least, most))
+    }
+}
