@@ -13,9 +13,11 @@ pub(super) fn launch(host: &Host<'_>) -> Launch {
             host.addresses[0]
         )
     };
+    // By default it waits five minutes before it steps.
     let text = format!(
         "{role}\
          restrict default\n\
+         tinker stepout 10\n\
          driftfile {dir}/drift\n"
     );
     let file = host.dir.join("ntp.conf");
