@@ -10,6 +10,7 @@
 //! - [`report`]: runs as one page, side by side
 //! - [`cost`]: what a node costs its host
 //! - [`estimators`]: strategies compared over the scenarios, and held to their limits
+//! - [`limit`]: how small the error can be in a scenario, whoever estimates
 //! - [`scenario`]: networks and what happens to them, in files that people can read and add to
 //! - [`sim`]: networks of real nodes in simulated time, with exact truth
 //! - [`units`]: spans of time and frequencies as people write them
@@ -19,6 +20,7 @@
 pub mod cli;
 pub mod cost;
 pub mod estimators;
+pub mod limit;
 pub mod output;
 pub mod progress;
 pub mod report;

@@ -2,6 +2,7 @@
 
 mod cost;
 mod estimators;
+mod limit;
 mod report;
 
 use std::ffi::OsString;
@@ -11,6 +12,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use parisync::cli::{CliError, Exit, complain, usage};
 
 use crate::cost::CostError;
+use crate::limit::LimitError;
 use crate::output::Format;
 use crate::report::ReportError;
 use crate::run::RunError;
@@ -48,6 +50,8 @@ enum Command {
     Cost(crate::cost::Options),
     /// Link estimators and combinations compared in simulated networks with exact truth
     Estimators(estimators::Options),
+    /// How small the errors can be: limits of the whole network's estimation problem
+    Limit(limit::Options),
     /// Show runs as one page: errors over time, distributions, stability, bounds
     Report(report::Args),
 }
@@ -61,6 +65,9 @@ pub enum BenchError {
     /// A scenario cannot be read.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
+    /// There is no limit to tell.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// The default strategies are not as good as they have to be.
     #[error("{count} figures are beyond their limits")]
     Limits {
@@ -85,6 +92,7 @@ impl BenchError {
             Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread)
             | Self::Report(_)
             | Self::Scenario(_)
+            | Self::Limit(_)
             | Self::Run(_) => Exit::Misused,
             Self::Cost(_) | Self::Limits { .. } => Exit::Failed,
             Self::Output(error) => error.exit(),
@@ -102,6 +110,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Cost(options) => cost::run(&options, cli.output),
         Command::Estimators(options) => estimators::run(&options, cli.output),
+        Command::Limit(options) => limit::run(&options, cli.output),
         Command::Report(args) => report::run(&args, cli.output),
     };
     let exit = match result {
