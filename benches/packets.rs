@@ -33,6 +33,7 @@ fn message() -> Message {
         state: ClockState::Synchronized,
         last_tx: stamp(6),
         last_rx: stamp(9),
+        prior_rx: stamp(8),
         line: VirtualLine::new(
             RawTime::from_nanos(1_000_000_000),
             VirtualTime::from_nanos(1_795_000_000_000_000_000),

@@ -6,6 +6,11 @@
 //! - [`output`]: results as text, JSON or CSV
 //! - [`progress`]: how far a long measurement is
 //! - [`run`]: the folder that holds all of one run, written and read back
+//! - [`address`]: hosts as people name them
+//! - [`interrupt`]: ending early with what there is
+//! - [`netns`]: network namespaces that cannot be left behind
+//! - [`observe`]: the time sources of a live host beside each other
+//! - [`precision`]: how good the timestamp paths of this host are
 //! - [`stats`]: moments, quantiles, stability over averaging times
 //! - [`report`]: runs as one page, side by side
 //! - [`cost`]: what a node costs its host
@@ -17,11 +22,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod cli;
 pub mod cost;
 pub mod estimators;
+pub mod interrupt;
 pub mod limit;
+pub mod netns;
+pub mod observe;
 pub mod output;
+pub mod precision;
 pub mod progress;
 pub mod report;
 pub mod run;

@@ -5,11 +5,13 @@
 //! | know when a datagram left and arrived | [`transport::UdpTransport`]: `SO_TIMESTAMPING`, IPv4 and IPv6 |
 //! | bring such a stamp to a clock nobody steers | [`clock::StampConverter`] |
 //! | steer the system clock | [`clock::SystemClock`] |
+//! | read a network card's clock | [`clock::Phc`] |
 //! | steer a clock of your own, without privilege | [`clock::VirtualClock`] |
 //! | test against clocks with known errors | [`clock::Oscillator`] |
 //! | hand samples and clock states to other threads | [`sync::Newest`], [`sync::seqlock`], [`Wake`] |
 //! | pin a thread, give it real-time priority | [`sched`] |
 //! | learn what this host can do | [`probe`] |
+//! | learn what a network interface can stamp | [`nic`] |
 //!
 //! Time is `i64` nanoseconds on a named clock; a stamp always says which clock it was read from
 //! ([`Domain`]) and where ([`Source`]), since that decides what it is worth. Rates are fractions:
@@ -74,6 +76,7 @@ compile_error!("hwts needs 64-bit Linux");
 #[cfg(feature = "alloc-counter")]
 pub mod alloc;
 pub mod clock;
+pub mod nic;
 pub mod probe;
 pub mod sched;
 mod stamp;

@@ -1,5 +1,6 @@
 //! The virtual clock of a node: its line, its state, its bound.
 
+use super::promise::Keeper;
 use crate::time::{Rate, RawTime, Span, VirtualLine};
 use crate::wire::ClockState;
 
@@ -49,6 +50,8 @@ pub(super) struct Clockwork {
     pub(super) settled_rounds: u32,
     /// How well it was known then: ns, and as a fraction.
     pub(super) entered_with: (f64, f64),
+    /// What others were told of the clock.
+    pub(super) promise: Keeper,
     /// When the first neighbour of this join was heard.
     pub(super) joining_since: Option<RawTime>,
     /// Where the frequency's leash is tied: the typical oscillator around us, against ours.
@@ -60,7 +63,7 @@ pub(super) struct Clockwork {
 }
 
 impl Clockwork {
-    pub(super) const fn new(line: VirtualLine, now: RawTime) -> Self {
+    pub(super) fn new(line: VirtualLine, now: RawTime, max_correction: Rate) -> Self {
         Self {
             view: ClockView {
                 line,
@@ -76,6 +79,7 @@ impl Clockwork {
             },
             streak: 0,
             settled_rounds: 0,
+            promise: Keeper::new(now, max_correction, Span::from_secs(1)),
             entered_with: (0.0, 0.0),
             joining_since: None,
             leash: None,

@@ -17,6 +17,7 @@ mod config;
 mod ledger;
 mod lie;
 mod neighbours;
+mod promise;
 mod rng;
 mod round;
 mod slot;
@@ -31,7 +32,7 @@ use crate::consensus::{Combine, Ensemble};
 use crate::link::{LinkEstimator, OneSided};
 use crate::time::{RawTime, Span, VirtualLine};
 use crate::topology::{Candidates, NodeId};
-use crate::wire::{ClockState, Message, StampSource};
+use crate::wire::{ClockState, Message, Promise, StampSource};
 
 use clock::Clockwork;
 use rng::Rng;
@@ -147,7 +148,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             outbox: VecDeque::with_capacity(slots),
             events: VecDeque::with_capacity(MOST_EVENTS),
             candidates: Candidates::new(config.candidates),
-            clock: Clockwork::new(line, now),
+            clock: Clockwork::new(line, now, config.max_correction),
             estimator,
             combine,
             next_round: now + Span::from_nanos_f64(phase),
@@ -199,11 +200,12 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         self.totals.received += 1;
         let before = slot.exchanges;
         let measured = slot.receive(message, stamp.at, stamp.error, stamp.source);
-        if self.clock.view.state == ClockState::Synchronized
-            && let Some(measured) = measured
-            && let Some(observation) = slot.observation(&measured)
-        {
-            self.combine.observe(&observation);
+        for measured in measured.iter().flatten() {
+            if self.clock.view.state == ClockState::Synchronized
+                && let Some(observation) = slot.observation(measured)
+            {
+                self.combine.observe(&observation);
+            }
         }
         slot.silent = 0;
         let completed = u64::from(slot.exchanges - before);
@@ -258,9 +260,15 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
                 wants_reply: slot.request,
                 state: view.state,
                 last_rx: slot.ledger.last_rx(),
+                prior_rx: slot.ledger.prior_rx(),
                 line: view.line.anchored_at(now),
                 bound: view.bound_at(now).unwrap_or(Span::MAX),
                 tier: self.combine.tier(),
+                promise: if view.state == ClockState::Synchronized {
+                    self.clock.promise.announce(now, &view.line)
+                } else {
+                    Promise::NONE
+                },
             };
             slot.request = false;
             self.totals.sent += 1;

@@ -3,6 +3,8 @@
 mod cost;
 mod estimators;
 mod limit;
+mod observe;
+mod precision;
 mod report;
 
 use std::ffi::OsString;
@@ -14,6 +16,8 @@ use parisync::cli::{CliError, Exit, complain, usage};
 use crate::cost::CostError;
 use crate::limit::LimitError;
 use crate::output::Format;
+use crate::precision::PrecisionError;
+use crate::precision::lane::PlanError;
 use crate::report::ReportError;
 use crate::run::RunError;
 use crate::scenario::ScenarioError;
@@ -52,6 +56,10 @@ enum Command {
     Estimators(estimators::Options),
     /// How small the errors can be: limits of the whole network's estimation problem
     Limit(limit::Options),
+    /// How the time sources of this host differ, now and over time; changes nothing
+    Observe(observe::Options),
+    /// How good the timestamp paths of this host are, against the same clock or another host
+    Precision(precision::Options),
     /// Show runs as one page: errors over time, distributions, stability, bounds
     Report(report::Args),
 }
@@ -74,6 +82,21 @@ pub enum BenchError {
         /// How many.
         count: usize,
     },
+    /// `precision` measured nothing.
+    #[error(transparent)]
+    Precision(#[from] PrecisionError),
+    /// Nothing that was asked for can be measured.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// No source said anything.
+    #[error("no source said anything")]
+    Nothing,
+    /// Threads, descriptors, signals.
+    #[error("the system gives no thread or descriptor: {0}; raise its limits")]
+    System(#[from] std::io::Error),
+    /// Arguments that do not fit each other or this host.
+    #[error("{0}")]
+    Usage(String),
     /// There is no report.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -90,11 +113,18 @@ impl BenchError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Cost(CostError::NoBinary { .. } | CostError::NoDhtInOneThread)
+            | Self::Precision(PrecisionError::Sched(_))
+            | Self::Plan(_)
+            | Self::Usage(_)
             | Self::Report(_)
             | Self::Scenario(_)
             | Self::Limit(_)
             | Self::Run(_) => Exit::Misused,
-            Self::Cost(_) | Self::Limits { .. } => Exit::Failed,
+            Self::Cost(_)
+            | Self::Limits { .. }
+            | Self::Precision(_)
+            | Self::Nothing
+            | Self::System(_) => Exit::Failed,
             Self::Output(error) => error.exit(),
         }
     }
@@ -111,6 +141,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Cost(options) => cost::run(&options, cli.output),
         Command::Estimators(options) => estimators::run(&options, cli.output),
         Command::Limit(options) => limit::run(&options, cli.output),
+        Command::Observe(options) => observe::run(&options, cli.output),
+        Command::Precision(options) => precision::run(&options, cli.output),
         Command::Report(args) => report::run(&args, cli.output),
     };
     let exit = match result {

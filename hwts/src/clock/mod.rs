@@ -6,6 +6,7 @@
 mod convert;
 mod cross;
 mod oscillator;
+mod phc;
 mod raw;
 mod rise;
 mod system;
@@ -15,6 +16,7 @@ mod virtual_clock;
 pub use convert::{ConvertError, Converted, StampConverter};
 pub use cross::CrossRead;
 pub use oscillator::{Oscillator, OscillatorSpec};
+pub use phc::{Phc, PhcError, PhcMethod};
 pub use raw::RawClock;
 pub use system::{Permission, SystemClock};
 pub use virtual_clock::{VirtualClock, VirtualReader};

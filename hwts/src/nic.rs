@@ -1,0 +1,204 @@
+//! What a network interface can stamp, asked of its driver (`ETHTOOL_GET_TS_INFO`; what
+//! `ethtool -T` shows). Changes nothing and needs no privilege.
+
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd};
+
+use crate::sys;
+
+/// linux/ethtool.h; libc lacks it.
+const ETHTOOL_GET_TS_INFO: u32 = 0x41;
+/// `HWTSTAMP_TX_ON` and `HWTSTAMP_FILTER_ALL` as bits; any filter beyond `NONE` stamps something.
+const TX_ON: u32 = 1 << 1;
+const FILTERS_BEYOND_NONE: u32 = !1;
+
+/// `struct ethtool_ts_info` (linux/ethtool.h).
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+struct TsInfo {
+    cmd: u32,
+    so_timestamping: u32,
+    phc_index: i32,
+    tx_types: u32,
+    tx_reserved: [u32; 3],
+    rx_filters: u32,
+    rx_reserved: [u32; 3],
+}
+
+/// What an interface can stamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abilities {
+    /// Its driver hands packets to the kernel so that sent ones can be stamped there.
+    pub kernel_tx: bool,
+    /// Received packets can be stamped by the kernel.
+    pub kernel_rx: bool,
+    /// The card stamps sent packets.
+    pub hardware_tx: bool,
+    /// The card stamps received packets, or some kinds of them.
+    pub hardware_rx: bool,
+    /// The card's clock, N of `/dev/ptpN`.
+    pub phc: Option<u32>,
+}
+
+impl Abilities {
+    fn of(info: &TsInfo) -> Self {
+        let can = |flags: u32| info.so_timestamping & flags == flags;
+        let raw = libc::SOF_TIMESTAMPING_RAW_HARDWARE;
+        Self {
+            kernel_tx: can(libc::SOF_TIMESTAMPING_TX_SOFTWARE),
+            kernel_rx: can(libc::SOF_TIMESTAMPING_RX_SOFTWARE),
+            hardware_tx: can(libc::SOF_TIMESTAMPING_TX_HARDWARE | raw)
+                && info.tx_types & TX_ON != 0,
+            hardware_rx: can(libc::SOF_TIMESTAMPING_RX_HARDWARE | raw)
+                && info.rx_filters & FILTERS_BEYOND_NONE != 0,
+            phc: u32::try_from(info.phc_index).ok(),
+        }
+    }
+
+    /// Why the card does not stamp packets both ways; none if it does.
+    pub fn no_hardware(&self) -> Option<NoHardware> {
+        match (self.phc, self.hardware_tx, self.hardware_rx) {
+            (None, false, false) => Some(NoHardware::NoClock),
+            (_, false, false) => Some(NoHardware::Neither),
+            (_, false, true) => Some(NoHardware::NotSent),
+            (_, true, false) => Some(NoHardware::NotReceived),
+            (None, true, true) => Some(NoHardware::NoClock),
+            (Some(_), true, true) => None,
+        }
+    }
+}
+
+/// Why there are no hardware stamps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoHardware {
+    /// No clock in the card, so nothing to stamp with.
+    NoClock,
+    /// A clock, but no stamps of packets.
+    Neither,
+    /// Received packets only.
+    NotSent,
+    /// Sent packets only.
+    NotReceived,
+}
+
+impl fmt::Display for NoHardware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::NoClock => "its driver has no hardware clock (no PHC)",
+            Self::Neither => "its driver has a hardware clock but stamps no packets with it",
+            Self::NotSent => "its hardware stamps received packets only",
+            Self::NotReceived => "its hardware stamps sent packets only",
+        })
+    }
+}
+
+/// What `interface` of this network namespace can stamp. A driver that does not say can do
+/// nothing.
+///
+/// # Errors
+/// There is no such interface (`ENODEV`, `InvalidInput` for a name no interface can have), or the
+/// kernel refuses.
+pub fn abilities(interface: &str) -> io::Result<Abilities> {
+    let name = interface.as_bytes();
+    // SAFETY: ifreq is integers and pointers, for which all-zero bytes are valid.
+    let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
+    if name.is_empty() || name.len() >= request.ifr_name.len() || name.contains(&0) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("no interface can be called {interface:?}"),
+        ));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name) {
+        *to = from.cast_signed() as libc::c_char;
+    }
+    let mut info = TsInfo {
+        cmd: ETHTOOL_GET_TS_INFO,
+        phc_index: -1,
+        ..TsInfo::default()
+    };
+    request.ifr_ifru.ifru_data = (&raw mut info).cast();
+    let socket = sys::udp_socket(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    // SAFETY: `request` names the interface and points to a live ethtool_ts_info, which this
+    // request fills in.
+    let asked = sys::check(unsafe {
+        libc::ioctl(
+            socket.as_fd().as_raw_fd(),
+            libc::SIOCETHTOOL as _,
+            &raw mut request,
+        )
+    });
+    match asked {
+        Ok(_) => Ok(Abilities::of(&info)),
+        Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(Abilities::of(&TsInfo {
+            phc_index: -1,
+            ..TsInfo::default()
+        })),
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `ethtool -T` shows for an Intel I225 (driver igc): all of software, hardware both ways,
+    /// transmit types off and on, filters none and all.
+    const IGC: TsInfo = TsInfo {
+        cmd: ETHTOOL_GET_TS_INFO,
+        so_timestamping: libc::SOF_TIMESTAMPING_TX_SOFTWARE
+            | libc::SOF_TIMESTAMPING_RX_SOFTWARE
+            | libc::SOF_TIMESTAMPING_SOFTWARE
+            | libc::SOF_TIMESTAMPING_TX_HARDWARE
+            | libc::SOF_TIMESTAMPING_RX_HARDWARE
+            | libc::SOF_TIMESTAMPING_RAW_HARDWARE,
+        phc_index: 0,
+        tx_types: 0b11,
+        tx_reserved: [0; 3],
+        rx_filters: 0b11,
+        rx_reserved: [0; 3],
+    };
+
+    #[test]
+    fn loopback_stamps_in_the_kernel_only() {
+        let lo = abilities("lo").unwrap();
+        assert!(lo.kernel_rx && !lo.hardware_rx && !lo.hardware_tx);
+        assert_eq!(lo.no_hardware(), Some(NoHardware::NoClock));
+    }
+
+    #[test]
+    fn interfaces_that_are_not_there_are_errors() {
+        let missing = abilities("nosuchdevice0").unwrap_err();
+        assert_eq!(missing.raw_os_error(), Some(libc::ENODEV));
+        for name in ["", "a\0b", "longer_than_any_name"] {
+            let error = abilities(name).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert_eq!(Abilities::of(&IGC).no_hardware(), None);
+        assert_eq!(Abilities::of(&IGC).phc, Some(0));
+        let why = |info| Abilities::of(&info).no_hardware();
+        let receive_only = TsInfo { tx_types: 1, ..IGC };
+        assert_eq!(why(receive_only), Some(NoHardware::NotSent));
+        let send_only = TsInfo {
+            rx_filters: 1,
+            ..IGC
+        };
+        assert_eq!(why(send_only), Some(NoHardware::NotReceived));
+        let clock_only = TsInfo {
+            so_timestamping: libc::SOF_TIMESTAMPING_RX_SOFTWARE,
+            ..IGC
+        };
+        assert_eq!(why(clock_only), Some(NoHardware::Neither));
+        let none = TsInfo {
+            phc_index: -1,
+            ..TsInfo::default()
+        };
+        assert_eq!(why(none), Some(NoHardware::NoClock));
+    }
+}
