@@ -6,6 +6,7 @@
 //! - [`output`]: results as text, JSON or CSV
 //! - [`progress`]: how far a long measurement is
 //! - [`run`]: the folder that holds all of one run, written and read back
+//! - [`replay`]: what real daemons recorded, lived through again
 //! - [`address`]: hosts as people name them
 //! - [`interrupt`]: ending early with what there is
 //! - [`netns`]: network namespaces that cannot be left behind
@@ -33,6 +34,7 @@ pub mod observe;
 pub mod output;
 pub mod precision;
 pub mod progress;
+pub mod replay;
 pub mod report;
 pub mod run;
 pub mod scenario;

@@ -269,6 +269,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             view.bound += Span::from_nanos_f64(growth.over(alone).ceil());
         }
         view.bound_growth = growth;
+        self.publish_statistical(now);
     }
 
     fn judge(&mut self, readings: &Readings) -> [Verdict; MAX_READINGS] {
@@ -326,7 +327,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         if self.clock.view.state != ClockState::Synchronized {
             self.clock.view.as_of = now;
             self.clock.view.bound = Span::MAX;
-            return;
+            return self.publish_statistical(now);
         }
         let Some(window) = self.window_at(now, readings) else {
             return self.carry_bound(now);
@@ -338,13 +339,23 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let growth = Rate::from_fraction(widening.max(0.0) / period.as_nanos_f64());
         let view = &mut self.clock.view;
         view.as_of = now;
+        view.sampled = window.sampled as u16;
         view.liars = window.liars as u16;
+        view.liar_risk =
+            consensus::liar_risk(window.sampled, window.liars, self.config.assumed_liars);
         view.bound = Span::from_nanos_f64(window.bound().ceil());
         // That of the others holds their corrections; ours come on top.
         view.bound_growth = self.clock.promise.promised() + growth;
         self.clock.last_fresh = now;
         self.clock.fresh_bound = view.bound;
         self.clock.fresh_growth = view.bound_growth;
+        self.publish_statistical(now);
+    }
+
+    fn publish_statistical(&mut self, now: RawTime) {
+        let wander = self.config.oscillator.wander;
+        self.clock
+            .publish_statistical(wander, self.next_round - now);
     }
 
     /// What the readings, taken at `at`, guarantee.
@@ -368,6 +379,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         self.clock.fresh_bound = Span::MAX;
         let view = &mut self.clock.view;
         (view.bound, view.as_of) = (Span::MAX, now);
+        (view.statistical, view.sigma) = (Span::MAX, Span::MAX);
         (view.heard, view.used) = (0, 0);
         self.next_round = now + self.config.fast_poll;
         self.enter(ClockState::Unsynchronized);
@@ -380,6 +392,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             if state == ClockState::Joining {
                 // The clock is about to jump: what was known of it is void.
                 self.clock.fresh_bound = Span::MAX;
+                self.clock.view.sigma = Span::MAX;
                 self.combine.restart();
             }
             self.emit(Event::State(state));

@@ -34,6 +34,17 @@ pub enum ClockState {
     FreeRunning,
 }
 
+impl ClockState {
+    /// Every state.
+    pub const ALL: [Self; 5] = [
+        Self::Unsynchronized,
+        Self::Joining,
+        Self::Synchronized,
+        Self::Holdover,
+        Self::FreeRunning,
+    ];
+}
+
 /// One end of one packet: when it left or arrived, on the sender's or receiver's raw clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PacketStamp {

@@ -5,9 +5,11 @@ mod estimators;
 mod limit;
 mod observe;
 mod precision;
+mod replay;
 mod report;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -18,6 +20,7 @@ use crate::limit::LimitError;
 use crate::output::Format;
 use crate::precision::PrecisionError;
 use crate::precision::lane::PlanError;
+use crate::replay::ReplayError;
 use crate::report::ReportError;
 use crate::run::RunError;
 use crate::scenario::ScenarioError;
@@ -62,6 +65,9 @@ enum Command {
     Precision(precision::Options),
     /// Show runs as one page: errors over time, distributions, stability, bounds
     Report(report::Args),
+    /// Live through what `parisync run --record` wrote: is it the same to the last bit, and what
+    /// would other estimators have made of it?
+    Replay(replay::Args),
 }
 
 /// Why a subcommand did not do what it was asked; printed as one line.
@@ -100,6 +106,17 @@ pub enum BenchError {
     /// There is no report.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// Records could not be replayed.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// A replay did something else than had been recorded.
+    #[error("{} was not replayed exactly: {why}", file.display())]
+    NotExact {
+        /// The record.
+        file: PathBuf,
+        /// What is known of why.
+        why: &'static str,
+    },
     /// A run folder cannot be written or read.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -120,8 +137,11 @@ impl BenchError {
             | Self::Scenario(_)
             | Self::Limit(_)
             | Self::Run(_) => Exit::Misused,
+            Self::Replay(ReplayError::Died) => Exit::Failed,
+            Self::Replay(_) => Exit::Misused,
             Self::Cost(_)
             | Self::Limits { .. }
+            | Self::NotExact { .. }
             | Self::Precision(_)
             | Self::Nothing
             | Self::System(_) => Exit::Failed,
@@ -144,6 +164,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Observe(options) => observe::run(&options, cli.output),
         Command::Precision(options) => precision::run(&options, cli.output),
         Command::Report(args) => report::run(&args, cli.output),
+        Command::Replay(args) => replay::run(&args, cli.output),
     };
     let exit = match result {
         Ok(()) => Exit::Done,
