@@ -7,6 +7,7 @@
 //! - [`progress`]: how far a long measurement is
 //! - [`run`]: the folder that holds all of one run, written and read back
 //! - [`replay`]: what real daemons recorded, lived through again
+//! - [`compare`]: PariSync beside chrony, ptp4l and other daemons, with true error
 //! - [`address`]: hosts as people name them
 //! - [`interrupt`]: ending early with what there is
 //! - [`netns`]: network namespaces that cannot be left behind
@@ -25,6 +26,7 @@
 
 pub mod address;
 pub mod cli;
+pub mod compare;
 pub mod cost;
 pub mod estimators;
 pub mod interrupt;
@@ -38,6 +40,7 @@ pub mod replay;
 pub mod report;
 pub mod run;
 pub mod scenario;
+mod scratch;
 pub mod sim;
 pub mod stats;
 #[cfg(test)]
