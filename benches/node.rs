@@ -83,6 +83,17 @@ fn links(c: &mut Criterion) {
     group.finish();
 }
 
+fn settled<'a>(readings: &'a [Reading], verdicts: &'a [Verdict]) -> Round<'a> {
+    let now = RawTime::from_nanos(0);
+    Round {
+        readings,
+        verdicts,
+        period: Span::from_secs(1),
+        now,
+        line: VirtualLine::new(now, VirtualTime::from_nanos(0), Rate::ZERO),
+    }
+}
+
 fn some_readings(count: usize) -> Vec<Reading> {
     let mut noise = Noise(2);
     let readings = std::iter::repeat_with(|| {
@@ -159,17 +170,7 @@ fn rounds(c: &mut Criterion) {
                 let readings = black_box(readings.as_slice());
                 judge(readings, &mut verdicts);
                 let target = target(readings, true);
-                let correction = combine.combine(&Round {
-                    readings,
-                    verdicts: &verdicts,
-                    period: Span::from_secs(1),
-                    now: RawTime::from_nanos(0),
-                    line: VirtualLine::new(
-                        RawTime::from_nanos(0),
-                        VirtualTime::from_nanos(0),
-                        Rate::ZERO,
-                    ),
-                });
+                let correction = combine.combine(&settled(readings, &verdicts));
                 (target, correction, window(readings))
             });
         });
@@ -186,17 +187,7 @@ fn rounds(c: &mut Criterion) {
                 } else {
                     admit(readings, &mut verdicts);
                 }
-                combine.combine(&Round {
-                    readings,
-                    verdicts: &verdicts,
-                    period: Span::from_secs(1),
-                    now: RawTime::from_nanos(0),
-                    line: VirtualLine::new(
-                        RawTime::from_nanos(0),
-                        VirtualTime::from_nanos(0),
-                        Rate::ZERO,
-                    ),
-                })
+                combine.combine(&settled(readings, &verdicts))
             });
         });
     }

@@ -9,8 +9,8 @@ use parisync::security::{Allowance, Identity, Incoming, Limits, PlainBuf, Sessio
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::NodeId;
 use parisync::wire::{
-    ClockState, MAX_DATAGRAM, MESSAGE_LEN, Message, NetworkId, Packet, PacketStamp, StampSource,
-    TIME_DATAGRAM_LEN, Tier, decode, encode,
+    ClockState, MAX_DATAGRAM, MESSAGE_LEN, Message, NetworkId, Packet, PacketStamp, Promise,
+    StampSource, TIME_DATAGRAM_LEN, Tier, decode, encode,
 };
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -33,6 +33,7 @@ fn message() -> Message {
         state: ClockState::Synchronized,
         last_tx: stamp(6),
         last_rx: stamp(9),
+        prior_rx: stamp(8),
         line: VirtualLine::new(
             RawTime::from_nanos(1_000_000_000),
             VirtualTime::from_nanos(1_795_000_000_000_000_000),
@@ -40,6 +41,7 @@ fn message() -> Message {
         ),
         bound: Span::from_micros(12),
         tier: Tier::NONE,
+        promise: Promise::NONE,
     }
 }
 

@@ -9,6 +9,7 @@
 //! - [`link`]: one neighbour: samples to offset, rate and guaranteed interval
 //! - [`consensus`]: many neighbours to one correction
 //! - [`node`]: the sans-io protocol machine that owns links, consensus and neighbour choice
+//! - [`record`]: a log of all that a node is told, and its replay
 //! - [`engine`]: where peers come from (DHT, LAN, static list)
 //! - [`discipline`]: the virtual clock to the steering of a real one
 //! - [`export`]: status for others to read
@@ -28,6 +29,7 @@ pub mod export;
 pub mod link;
 pub mod node;
 pub mod present;
+pub mod record;
 pub mod security;
 pub mod service;
 #[cfg(test)]

@@ -85,8 +85,12 @@ fn status(state: ClockState, bound_ns: Option<i64>, sources: &[&str]) -> Status 
             reason: "as the test wants it".to_owned(),
             virtual_time_ns: 1_800_000_037_000_000_000,
             bound_ns,
+            statistical_ns: bound_ns.map(|ns| ns / 4),
             estimated_error_ns: Some(85),
+            sampled: neighbours,
             tolerated_liars: 0,
+            liar_risk: bound_ns.map(|_| 0.1),
+            assumed_liars: 0.1,
             rate_ppm: 1.5,
             last_offset_ns: 3.0,
             neighbours,
@@ -107,6 +111,7 @@ fn status(state: ClockState, bound_ns: Option<i64>, sources: &[&str]) -> Status 
             state,
             offset_ns: Some(10_000_000.0),
             offset_sigma_ns: Some(85.0),
+            offset_statistical_ns: Some(280.0),
             offset_min_ns: Some(9_999_000.0),
             offset_max_ns: Some(10_001_000.0),
             rate_ppm: Some(-12.5),
@@ -133,6 +138,7 @@ impl StatusProvider for Fake {
             virtual_ns: self.0.tracking.virtual_time_ns,
             clock_ns: None,
             bound_ns: self.0.tracking.bound_ns,
+            statistical_ns: self.0.tracking.statistical_ns,
         }
     }
 }
@@ -286,6 +292,33 @@ fn waitsync_tells_ready_from_timeout() {
         1,
     );
     assert!(text.starts_with("timeout after "), "{text}");
+    let statistical = ["waitsync", "--bound", "statistical", "--socket", &socket];
+    let ready = json(&[&statistical[..], &["--max-bound", "250ns"]].concat(), 0);
+    assert_eq!(ready["statistical_ns"], 250);
+    let error = fails(&statistical, 2);
+    assert!(error.contains("--max-bound"), "{error}");
+}
+
+#[test]
+fn metrics_are_for_prometheus_and_gone_with_the_daemon() {
+    let scratch = Scratch::new("metrics");
+    let socket = scratch.socket();
+    let given = status(ClockState::Synchronized, Some(1_000), &["lan"]);
+    let running = daemon(&scratch, given.clone());
+    let text = prints(&["metrics", "--socket", &socket], 0);
+    for line in [
+        "# TYPE parisync_guaranteed_bound_seconds gauge",
+        "parisync_guaranteed_bound_seconds 0.000001",
+        "parisync_statistical_bound_seconds 0.00000025",
+        "parisync_state{state=\"synchronized\"} 1",
+        "parisync_tolerated_liars 0",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}: {text}");
+    }
+    let all = json(&["metrics", "--socket", &socket], 0);
+    assert_eq!(all, serde_json::to_value(&given).unwrap());
+    drop(running);
+    fails(&["metrics", "--socket", &socket], 1);
 }
 
 #[test]
@@ -303,7 +336,9 @@ fn tracking_and_peers_are_the_status_as_it_is() {
     let text = prints(&["tracking", "--socket", &socket], 0);
     for part in [
         "synchronized: as the test wants it",
-        "1.00µs",
+        "1.00µs from the network's clock, while the neighbour sampled does not lie",
+        "10 % that more lie, if 10 % of all do",
+        "250ns from the network's clock, in 99.9 % of all cases",
         "static: 1 peer",
         "watching",
     ] {
@@ -316,6 +351,8 @@ fn tracking_and_peers_are_the_status_as_it_is() {
         "kernel",
         "377",
         "static",
+        "±280ns in 99.9 % of all cases",
+        "guaranteed while the neighbour sampled does not lie",
         "disagrees",
     ] {
         assert!(text.contains(part), "{part}: {text}");
@@ -340,6 +377,7 @@ fn now_brackets_the_time_and_fails_without_a_bound() {
     assert!(earliest < estimate && estimate < latest);
     assert_eq!(latest - earliest, 2 * number("bound_ns"));
     assert_eq!(number("bound_ns"), 1_000);
+    assert_eq!(number("statistical_ns"), 250);
     assert_eq!(number("tai_ns") - estimate, 37_000_000_000);
     assert_eq!(estimate, 1_800_000_000_000_000_000);
     drop(running);

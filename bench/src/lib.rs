@@ -6,6 +6,8 @@
 //! - [`output`]: results as text, JSON or CSV
 //! - [`progress`]: how far a long measurement is
 //! - [`run`]: the folder that holds all of one run, written and read back
+//! - [`replay`]: what real daemons recorded, lived through again
+//! - [`compare`]: PariSync beside chrony, ptp4l and other daemons, with true error
 //! - [`address`]: hosts as people name them
 //! - [`interrupt`]: ending early with what there is
 //! - [`netns`]: network namespaces that cannot be left behind
@@ -24,6 +26,7 @@
 
 pub mod address;
 pub mod cli;
+pub mod compare;
 pub mod cost;
 pub mod estimators;
 pub mod interrupt;
@@ -33,9 +36,11 @@ pub mod observe;
 pub mod output;
 pub mod precision;
 pub mod progress;
+pub mod replay;
 pub mod report;
 pub mod run;
 pub mod scenario;
+mod scratch;
 pub mod sim;
 pub mod stats;
 #[cfg(test)]

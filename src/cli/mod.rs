@@ -2,6 +2,7 @@
 
 pub mod demo;
 mod diag;
+mod metrics;
 mod now;
 mod output;
 mod peers;
@@ -68,6 +69,8 @@ enum Command {
     Diag,
     /// Print the network's time, the earliest and latest it can be
     Now,
+    /// Print what the daemon knows as metrics, in the text format of Prometheus
+    Metrics,
 }
 
 /// Runs the command with these arguments, the first of which is the program's name; prints and
@@ -87,6 +90,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Validate(args) => validate::run(&args, &context),
         Command::Diag => diag::run(&context),
         Command::Now => now::run(&context),
+        Command::Metrics => metrics::run(&context),
     })
 }
 
@@ -105,8 +109,12 @@ mod tests {
             reason: "7 of 8 neighbours agree".to_owned(),
             virtual_time_ns: 1_800_000_037_000_000_000,
             bound_ns: Some(1_200),
+            statistical_ns: Some(280),
             estimated_error_ns: Some(85),
+            sampled: 8,
             tolerated_liars: 2,
+            liar_risk: Some(0.038_1),
+            assumed_liars: 0.1,
             rate_ppm: 12.5,
             last_offset_ns: -12.0,
             neighbours: 8,

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::output::{CliError, Context, Exit};
-use super::text::{ppm_or_dash, signed, span_or_dash, stamps, state};
-use crate::export::status::{Peer, Use};
+use super::text::{ppm_or_dash, premise, risk, signed, span_or_dash, stamps, state};
+use crate::export::status::{Peer, Status, Tracking, Use};
 use crate::present::text::columns;
 use crate::time::Span;
 use crate::topology::FoundBy;
@@ -28,12 +28,15 @@ const RIGHT: [usize; 5] = [4, 5, 6, 7, 9];
 
 /// Asks the daemon and prints.
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
-    let mut peers = context.client()?.peers()?.content;
+    let Status {
+        tracking,
+        mut peers,
+    } = context.client()?.status()?.content;
     // Those that count first, then in an order that does not change from call to call.
     peers.sort_by_key(|peer| (peer.used != Use::Used, peer.used == Use::Inbound, peer.id));
     context.show(&peers, |peers| {
         if args.verbose {
-            verbose(peers)
+            verbose(peers, &tracking)
         } else {
             table(peers)
         }
@@ -96,19 +99,23 @@ const fn found(by: FoundBy) -> &'static str {
     }
 }
 
-fn verbose(peers: &[Peer]) -> String {
+fn verbose(peers: &[Peer], tracking: &Tracking) -> String {
     let mut text = table(peers);
+    if let Some(risk) = risk(tracking) {
+        let premise = premise(tracking);
+        text += &format!("\nguaranteed while {premise}; {risk}\n");
+    }
     for peer in peers {
-        let sigma = peer
-            .offset_sigma_ns
-            .map_or_else(|| "-".to_owned(), |ns| Span::from_nanos_f64(ns).to_string());
+        let about = |ns: Option<f64>| {
+            ns.map_or_else(|| "-".to_owned(), |ns| Span::from_nanos_f64(ns).to_string())
+        };
         let interval = match (peer.offset_min_ns, peer.offset_max_ns) {
             (Some(min), Some(max)) => format!("{} to {}", signed(min), signed(max)),
             _ => "not known yet".to_owned(),
         };
         text += &format!(
             "\n{id}\n  {letter}  {words}\n  address   {addr}, found by {found}\n  \
-             offset    {interval} guaranteed, sigma {sigma}\n  \
+             offset    {interval} guaranteed, ±{likely} in 99.9 % of all cases, sigma {sigma}\n  \
              claims    {state}, bound {claimed}\n  \
              reach     {reach} of the last 8 answered, {exchanges} exchanges\n",
             id = peer.id,
@@ -116,6 +123,8 @@ fn verbose(peers: &[Peer]) -> String {
             words = peer.used.words(),
             addr = peer.addr,
             found = found(peer.found_by),
+            likely = about(peer.offset_statistical_ns),
+            sigma = about(peer.offset_sigma_ns),
             state = state(peer.state),
             claimed = span_or_dash(peer.claimed_bound_ns),
             reach = peer.reach.count_ones(),
@@ -140,6 +149,7 @@ mod tests {
             state: ClockState::Synchronized,
             offset_ns: Some(-123_456.0),
             offset_sigma_ns: Some(85.0),
+            offset_statistical_ns: Some(280.0),
             offset_min_ns: Some(-523_456.0),
             offset_max_ns: Some(276_544.0),
             rate_ppm: Some(-123.456),
@@ -193,6 +203,7 @@ mod tests {
         let blank = Peer {
             offset_ns: None,
             offset_sigma_ns: None,
+            offset_statistical_ns: None,
             offset_min_ns: None,
             offset_max_ns: None,
             rate_ppm: None,
@@ -201,8 +212,15 @@ mod tests {
             stamps: None,
             ..peer(Use::Starting, "192.0.2.7:4711")
         };
-        let text = verbose(&[blank]);
-        assert!(text.contains("not known yet guaranteed, sigma -"), "{text}");
+        let text = verbose(&[blank], &crate::cli::tests::tracking());
+        assert!(
+            text.contains("not known yet guaranteed, ±- in 99.9 % of all cases, sigma -"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\nguaranteed while at most 2 of the 8 neighbours sampled lie; 3.8 %"),
+            "{text}"
+        );
         assert!(text.contains("s starting"));
         assert!(table(&[]).starts_with("no neighbours"));
     }

@@ -56,6 +56,10 @@ pub(super) struct Args {
     /// Stop after this long; a number without a unit is seconds
     #[arg(long = "for", value_name = "SECONDS", value_parser = DurationText::parse_or_seconds)]
     stop_after: Option<DurationText>,
+    /// Write all that the node is told to this file, which must not be there yet, for
+    /// `parisync-bench replay`
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// What to log: error, warn, info, debug, trace or a filter such as parisync=debug
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -66,10 +70,12 @@ fn bootstrap(text: &str) -> Result<PeerAddress, ParsePeerAddressError> {
 }
 
 /// Runs until it is told to stop.
-pub(super) fn run(args: Args, context: &Context) -> Result<Exit, CliError> {
+pub(super) fn run(mut args: Args, context: &Context) -> Result<Exit, CliError> {
+    let record = args.record.take();
     let stop_after = args.stop_after.map(|text| text.span().to_duration());
     let config = configure(args, context.socket.clone())?;
-    service::run(config, stop_after).map_err(|error| CliError::Failed(error.to_string()))?;
+    service::run(config, stop_after, record)
+        .map_err(|error| CliError::Failed(error.to_string()))?;
     Ok(Exit::Done)
 }
 

@@ -1,7 +1,7 @@
 //! `parisync tracking`: the state of this node's clock.
 
 use super::output::{CliError, Context, Exit};
-use super::text::{signed, span_or_dash, state};
+use super::text::{premise, risk, signed, span_or_dash, state};
 use crate::export::status::Tracking;
 use crate::present::{text::columns, utc};
 use crate::time::VirtualTime;
@@ -23,14 +23,27 @@ fn human(t: &Tracking) -> String {
         utc::rfc3339(VirtualTime::from_nanos(t.virtual_time_ns)),
     );
     row(
-        "Bound",
+        "Guaranteed",
         match t.bound_ns {
             Some(_) => format!(
-                "{} against the network's clock, guaranteed while {}",
+                "{} from the network's clock, while {}",
                 span_or_dash(t.bound_ns),
                 premise(t)
             ),
-            None => "none yet".to_owned(),
+            None => "no bound yet".to_owned(),
+        },
+    );
+    if let Some(risk) = risk(t) {
+        row("Liar risk", risk);
+    }
+    row(
+        "Statistical",
+        match t.statistical_ns {
+            Some(_) => format!(
+                "{} from the network's clock, in 99.9 % of all cases",
+                span_or_dash(t.statistical_ns)
+            ),
+            None => "no bound yet".to_owned(),
         },
     );
     row(
@@ -91,15 +104,6 @@ fn human(t: &Tracking) -> String {
     columns(&rows, &[])
 }
 
-/// What the guarantee rests on.
-fn premise(t: &Tracking) -> String {
-    match t.tolerated_liars {
-        0 => format!("none of the {} used lies", t.used),
-        1 => format!("at most one of the {} used lies", t.used),
-        most => format!("at most {most} of the {} used lie", t.used),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,12 +111,15 @@ mod tests {
     #[test]
     fn a_bound_comes_with_what_it_rests_on() {
         let mut t = crate::cli::tests::tracking();
-        let bound = "Bound            1.20µs against the network's clock, guaranteed while ";
-        assert!(human(&t).contains(&format!("{bound}at most 2 of the 7 used lie\n")));
-        t.tolerated_liars = 0;
-        assert!(human(&t).contains(&format!("{bound}none of the 7 used lies\n")));
-        t.bound_ns = None;
-        assert!(human(&t).contains("Bound            none yet\n"));
+        let text = human(&t);
+        assert!(text.contains(
+            "Guaranteed       1.20µs from the network's clock, while at most 2 of the 8 \
+             neighbours sampled lie\nLiar risk        3.8 % that more lie, if 10 % of all do\n\
+             Statistical      280ns from the network's clock, in 99.9 % of all cases\n"
+        ));
+        (t.bound_ns, t.statistical_ns, t.liar_risk) = (None, None, None);
+        let text = human(&t);
+        assert!(text.contains("Guaranteed       no bound yet\nStatistical      no bound yet\n"));
     }
 
     #[test]

@@ -20,8 +20,8 @@ pub use error::{ConfigError, Place};
 pub use paths::{SYSTEM_SOCKET, SYSTEM_STATE};
 pub use schema::{SECTIONS, SectionKeys, nearest};
 pub use settings::{
-    DEFAULT_DHT_PORT, DhtConfig, DisciplineConfig, ExchangeConfig, OscillatorSpec, Stamps,
-    StepPolicy, Target, TransportConfig, VirtualOscillator, Wait,
+    ConsensusConfig, DEFAULT_DHT_PORT, DhtConfig, DisciplineConfig, ExchangeConfig, OscillatorSpec,
+    Stamps, StepPolicy, Target, TransportConfig, VirtualOscillator, Wait,
 };
 
 use std::fs::File;
@@ -58,6 +58,8 @@ pub struct Config {
     pub virtual_oscillator: VirtualOscillator,
     /// How often neighbours are asked.
     pub exchange: ExchangeConfig,
+    /// What is taken for granted of the neighbours.
+    pub consensus: ConsensusConfig,
     /// How packets are stamped and waited for.
     pub transport: TransportConfig,
     /// Where identity, drift and known peers are kept.
@@ -94,6 +96,7 @@ impl Default for Config {
             oscillator: OscillatorSpec::default(),
             virtual_oscillator: VirtualOscillator::default(),
             exchange: ExchangeConfig::default(),
+            consensus: ConsensusConfig::default(),
             transport: TransportConfig::default(),
             state_dir,
             control_socket,

@@ -47,6 +47,10 @@ pub(super) fn read(source: Source<'_>) -> Result<Config, ConfigError> {
         section.set("poll", &mut exchange.poll, |f| span(f, least..=most))?;
         section.set("burst", &mut exchange.burst, |f| small(f, 1..=16))?;
     }
+    if let Some(section) = top.section("consensus")? {
+        let consensus = &mut config.consensus;
+        section.set("assumed_liars", &mut consensus.assumed_liars, minority)?;
+    }
     if let Some(section) = top.section("transport")? {
         let transport = &mut config.transport;
         section.set("stamps", &mut transport.stamps, Field::parsed)?;
@@ -218,6 +222,14 @@ fn ppm(field: &Field<'_>, range: RangeInclusive<f64>) -> Result<Rate, ConfigErro
 
 fn ppb(field: &Field<'_>, range: RangeInclusive<f64>) -> Result<Rate, ConfigError> {
     field.number(range).map(|ppb| Rate::from_ppm(ppb / 1e3))
+}
+
+/// A share of less than one half.
+fn minority(field: &Field<'_>) -> Result<f64, ConfigError> {
+    match field.number(0.0..=0.5)? {
+        share if share < 0.5 => Ok(share),
+        _ => Err(field.bad("must be less than 0.5: there is no consensus with as many liars")),
+    }
 }
 
 fn small(field: &Field<'_>, range: RangeInclusive<u64>) -> Result<u8, ConfigError> {

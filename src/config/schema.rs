@@ -24,6 +24,7 @@ pub const SECTIONS: &[SectionKeys] = &[
             "oscillator",
             "virtual",
             "exchange",
+            "consensus",
             "transport",
             "testing",
         ],
@@ -44,6 +45,7 @@ pub const SECTIONS: &[SectionKeys] = &[
     ("oscillator", &["max_drift_ppm", "wander_ppb"]),
     ("virtual", &["offset", "drift_ppm", "wander_ppb", "seed"]),
     ("exchange", &["poll", "burst"]),
+    ("consensus", &["assumed_liars"]),
     (
         "transport",
         &["stamps", "wait", "busy_poll", "cpu", "fifo_priority"],

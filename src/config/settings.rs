@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::choice::choice;
 use crate::discipline;
+use crate::node::NodeConfig;
 use crate::time::{Rate, Span};
 
 /// The UDP port of the distributed hash table where none is named.
@@ -196,6 +197,21 @@ impl Default for ExchangeConfig {
         Self {
             poll: Span::from_secs(1),
             burst: 2,
+        }
+    }
+}
+
+/// What is taken for granted of the neighbours.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ConsensusConfig {
+    /// Share of the network's nodes that may lie, from 0 to less than one half.
+    pub assumed_liars: f64,
+}
+
+impl Default for ConsensusConfig {
+    fn default() -> Self {
+        Self {
+            assumed_liars: NodeConfig::default().assumed_liars,
         }
     }
 }

@@ -67,6 +67,8 @@ fn everything_can_be_said() {
         [exchange]
         poll = "250ms"
         burst = 8
+        [consensus]
+        assumed_liars = 0.25
         [transport]
         stamps = "user"
         wait = "busy-poll"
@@ -123,6 +125,9 @@ fn everything_can_be_said() {
         exchange: ExchangeConfig {
             poll: Span::from_millis(250),
             burst: 8,
+        },
+        consensus: ConsensusConfig {
+            assumed_liars: 0.25,
         },
         transport: TransportConfig {
             stamps: Stamps::User,
@@ -229,6 +234,15 @@ fn values_are_refused_with_place_and_reason() {
         (
             "[exchange]\nburst = 17",
             "f.toml:2:9: `exchange.burst` must be from 1 to 16, not 17",
+        ),
+        (
+            "[consensus]\nassumed_liars = 0.5",
+            "f.toml:2:17: `consensus.assumed_liars` must be less than 0.5: there is no consensus \
+             with as many liars",
+        ),
+        (
+            "[consensus]\nassumed_liars = -0.1",
+            "f.toml:2:17: `consensus.assumed_liars` must be from 0 to 0.5, not -0.1",
         ),
         (
             "[exchange]\nburst = -1",

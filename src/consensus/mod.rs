@@ -8,6 +8,7 @@ mod gate;
 mod join;
 #[cfg(test)]
 mod model;
+mod risk;
 mod stats;
 pub mod strategies;
 mod window;
@@ -17,6 +18,7 @@ pub use join::{
     OscillatorCentre, Target, established, majority_within, meeting_point, oscillator_centre,
     target,
 };
+pub use risk::liar_risk;
 pub use strategies::{Ensemble, RobustMean};
 pub use window::{Window, tolerated_liars, window};
 

@@ -17,7 +17,9 @@ pub struct Window {
     pub lower: f64,
     /// Largest offset, ns; at least zero.
     pub upper: f64,
-    /// Liars that this window tolerates.
+    /// Neighbours whose intervals made it.
+    pub sampled: usize,
+    /// Liars among them that this window tolerates.
     pub liars: usize,
 }
 
@@ -51,6 +53,7 @@ pub fn window(readings: &[Reading]) -> Option<Window> {
     Some(Window {
         lower: lower.rank(liars)?.min(0.0),
         upper: upper.rank(clocks - 1 - liars)?.max(0.0),
+        sampled: clocks - 1,
         liars,
     })
 }
@@ -66,7 +69,8 @@ mod tests {
         let readings = [0.0, 100.0, -100.0, 50.0, -50.0, 1e7, 2e7].map(reading);
         let w = window(&readings).unwrap();
         // Lower ends sorted: −1100 −1050 −1000 …; two are dropped from each side.
-        assert_eq!((w.lower, w.upper, w.liars), (-1_000.0, 1_100.0, 2));
+        assert_eq!((w.lower, w.upper), (-1_000.0, 1_100.0));
+        assert_eq!((w.sampled, w.liars), (7, 2));
         assert_eq!(window(&[]), None);
     }
 

@@ -33,6 +33,22 @@ pub enum SteeringState {
     Failing,
 }
 
+impl SteeringState {
+    /// Every state.
+    pub const ALL: [Self; 10] = [
+        Self::Unsynchronized,
+        Self::Joining,
+        Self::Synchronized,
+        Self::Holdover,
+        Self::FreeRunning,
+        Self::Suspended,
+        Self::Panic,
+        Self::HeldBack,
+        Self::MeasureOnly,
+        Self::Failing,
+    ];
+}
+
 /// A sign that somebody else steers the clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ForeignSign {

@@ -3,6 +3,7 @@
 pub mod client;
 mod connection;
 pub mod control;
+pub mod metrics;
 pub mod protocol;
 pub mod status;
 

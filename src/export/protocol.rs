@@ -241,6 +241,22 @@ mod tests {
     }
 
     #[test]
+    fn answers_of_earlier_releases_are_understood() {
+        let old = r#"{"version":1,"reply":"clock-at","clock_at":{"mono_raw_ns":1,"virtual_ns":2,
+            "clock_ns":null,"bound_ns":7}}"#;
+        let reply: Reply = serde_json::from_str(old).unwrap();
+        assert_eq!(reply.clock_at.unwrap().statistical_ns, None);
+        let mut tracking =
+            serde_json::to_value(super::super::tests::status(0, 0).tracking).unwrap();
+        let fields = tracking.as_object_mut().unwrap();
+        for new in ["statistical_ns", "sampled", "liar_risk", "assumed_liars"] {
+            assert!(fields.remove(new).is_some(), "{new}");
+        }
+        let tracking: Tracking = serde_json::from_value(tracking).unwrap();
+        assert_eq!((tracking.sampled, tracking.liar_risk), (0, None));
+    }
+
+    #[test]
     fn refusals_name_the_reason() {
         let parse = |text: &str| Request::parse(text.as_bytes());
         assert_eq!(parse(""), Err(RequestError::Malformed));

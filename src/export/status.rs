@@ -31,10 +31,24 @@ pub struct Tracking {
     pub virtual_time_ns: i64,
     /// Guaranteed bound on the virtual clock; null if none is known.
     pub bound_ns: Option<i64>,
+    /// Statistical bound on the virtual clock, which 99.9 % of errors stay within; null if none is
+    /// known.
+    #[serde(default)]
+    pub statistical_ns: Option<i64>,
     /// Expected error (one sigma) of the virtual clock; null if none is known.
     pub estimated_error_ns: Option<i64>,
-    /// Liars among the neighbours that the guaranteed bound tolerates.
+    /// Neighbours whose intervals made the guaranteed bound.
+    #[serde(default)]
+    pub sampled: usize,
+    /// Liars among them that the guaranteed bound tolerates.
     pub tolerated_liars: usize,
+    /// The probability that more of them lie, if each does with `assumed_liars`; null without a
+    /// bound.
+    #[serde(default)]
+    pub liar_risk: Option<f64>,
+    /// The share of liars in the network that `liar_risk` assumes.
+    #[serde(default)]
+    pub assumed_liars: f64,
     /// Frequency of the virtual clock against this host's raw oscillator.
     pub rate_ppm: f64,
     /// Last offset of the neighbours' consensus from our virtual clock.
@@ -73,6 +87,10 @@ pub struct ClockReading {
     /// Guaranteed bound on the disciplined clock, or on the virtual one if there is none; null if
     /// none is known.
     pub bound_ns: Option<i64>,
+    /// Statistical bound on the same clock, which 99.9 % of errors stay within; null if none is
+    /// known.
+    #[serde(default)]
+    pub statistical_ns: Option<i64>,
 }
 
 /// Counters since start.
@@ -163,6 +181,10 @@ pub struct Peer {
     pub offset_ns: Option<f64>,
     /// One sigma of that offset.
     pub offset_sigma_ns: Option<f64>,
+    /// Half the width of the interval around it that holds in 99.9 % of all cases, asymmetry of
+    /// the path aside.
+    #[serde(default)]
+    pub offset_statistical_ns: Option<f64>,
     /// The guaranteed interval of that offset, lower end.
     pub offset_min_ns: Option<f64>,
     /// The guaranteed interval of that offset, upper end.

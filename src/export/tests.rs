@@ -28,6 +28,7 @@ fn peer(n: u8) -> Peer {
         state: ClockState::FreeRunning,
         offset_ns: Some(-1.25),
         offset_sigma_ns: None,
+        offset_statistical_ns: None,
         offset_min_ns: Some(-1e6),
         offset_max_ns: Some(1e6),
         rate_ppm: Some(0.1 + f64::from(n)),
@@ -39,7 +40,7 @@ fn peer(n: u8) -> Peer {
     }
 }
 
-fn status(peers: u8, sent: u64) -> Status {
+pub(super) fn status(peers: u8, sent: u64) -> Status {
     Status {
         tracking: Tracking {
             id: NodeId::from_bytes([9; 32]),
@@ -47,8 +48,12 @@ fn status(peers: u8, sent: u64) -> Status {
             reason: "two lines\nand \"quotes\"".to_owned(),
             virtual_time_ns: 1_800_000_037_123_456_789,
             bound_ns: None,
+            statistical_ns: None,
             estimated_error_ns: Some(85),
+            sampled: 7,
             tolerated_liars: 2,
+            liar_risk: None,
+            assumed_liars: 0.1,
             rate_ppm: 12.345678901234,
             last_offset_ns: -0.5,
             neighbours: peers.into(),
@@ -87,6 +92,7 @@ impl StatusProvider for Fake {
             virtual_ns: mono_raw + 1,
             clock_ns: None,
             bound_ns: Some(7),
+            statistical_ns: Some(2),
         }
     }
 }

@@ -25,10 +25,13 @@ pub use sample::{Direction, Exchange, OneWay};
 
 use std::fmt::Debug;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::{Rate, RawTime, Span};
 
 /// What the manufacturer promises of an oscillator.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OscillatorSpec {
     /// Largest frequency error.
     pub max_drift: Rate,
@@ -208,7 +211,7 @@ impl<E: LinkEstimator> Link<E> {
             stamp_sigma,
             likelihood,
         });
-        if let Some(interval) = self.hull.interval(at) {
+        if let Some(interval) = self.hull.settle(at) {
             self.filter.confine(at, &interval);
         }
         Some(Measured {
@@ -239,6 +242,11 @@ impl<E: LinkEstimator> Link<E> {
             belief,
             interval,
         })
+    }
+
+    /// The strategy within, for whoever judges it.
+    pub const fn estimator(&self) -> &E {
+        &self.filter
     }
 
     /// Forget everything.

@@ -1,10 +1,16 @@
-//! The virtual clock of a node: its line, its state, its bound.
+//! The virtual clock of a node: its line, its state, its bounds.
 
+use serde::{Deserialize, Serialize};
+
+use super::promise::Keeper;
 use crate::time::{Rate, RawTime, Span, VirtualLine};
 use crate::wire::ClockState;
 
+/// Sigmas of a normal error that it stays within in 99.9 % of all cases.
+pub const SIGMAS_99_9: f64 = 3.290_526_731_491_894;
+
 /// The virtual clock as others may use it until the next round: plain data, cheap to copy.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClockView {
     /// The clock itself, over the node's raw clock.
     pub line: VirtualLine,
@@ -16,10 +22,20 @@ pub struct ClockView {
     pub bound: Span,
     /// How fast the bound grows from then on.
     pub bound_growth: Rate,
-    /// Expected error, one sigma; [`Span::MAX`] if unknown.
+    /// Statistical bound at that time: 99.9 % of errors are smaller; [`Span::MAX`] if unknown.
+    pub statistical: Span,
+    /// How fast that grows from then on.
+    pub statistical_growth: Rate,
+    /// Expected error as of the last round that corrected the clock, one sigma; [`Span::MAX`] if
+    /// unknown.
     pub sigma: Span,
-    /// Liars that the bound tolerates.
+    /// Neighbours whose intervals made the guaranteed bound.
+    pub sampled: u16,
+    /// Liars among them that it tolerates.
     pub liars: u16,
+    /// The probability that more of them lie, if each does with
+    /// [`NodeConfig::assumed_liars`](super::NodeConfig::assumed_liars).
+    pub liar_risk: f64,
     /// Neighbours heard of late.
     pub heard: u16,
     /// Neighbours used in the last round.
@@ -37,6 +53,39 @@ impl ClockView {
         let growth = self.bound_growth.over((raw - self.as_of).abs());
         Some(self.bound + Span::from_nanos_f64(growth.ceil()))
     }
+
+    /// The statistical bound at `raw`, which 99.9 % of errors stay within: never wider than the
+    /// guaranteed one, and `None` where that is.
+    pub fn statistical_at(&self, raw: RawTime) -> Option<Span> {
+        let guaranteed = self.bound_at(raw)?;
+        if self.statistical == Span::MAX {
+            return Some(guaranteed);
+        }
+        let growth = self.statistical_growth.over((raw - self.as_of).abs());
+        Some(guaranteed.min(self.statistical + Span::from_nanos_f64(growth.ceil())))
+    }
+
+    /// The expected error at `raw`, one sigma of what [`statistical_at`](Self::statistical_at)
+    /// says.
+    pub fn sigma_at(&self, raw: RawTime) -> Option<Span> {
+        let bound = self.statistical_at(raw)?;
+        Some(Span::from_nanos_f64(bound.as_nanos_f64() / SIGMAS_99_9))
+    }
+}
+
+/// The statistical bound of a clock whose error had the standard deviation `sigma` when it was
+/// last corrected, `alone` ago, and how fast it grows until `ahead` from now.
+///
+/// A frequency that walks by `wander` per √s is off by `wander·√t` after `t`; a phase that runs
+/// with that all the time gathers more than the walk's own `wander·t^(3/2)/√3`.
+fn statistical(sigma: Span, wander: f64, alone: Span, ahead: Span) -> (Span, Rate) {
+    if sigma == Span::MAX {
+        return (Span::MAX, Rate::ZERO);
+    }
+    let walked = wander * (alone + ahead).as_secs_f64().max(0.0).sqrt();
+    let growth = Rate::from_fraction(SIGMAS_99_9 * walked);
+    let now = SIGMAS_99_9 * sigma.as_nanos_f64() + growth.over(alone);
+    (Span::from_nanos_f64(now.ceil()), growth)
 }
 
 /// The parts of a node that move its clock.
@@ -49,6 +98,8 @@ pub(super) struct Clockwork {
     pub(super) settled_rounds: u32,
     /// How well it was known then: ns, and as a fraction.
     pub(super) entered_with: (f64, f64),
+    /// What others were told of the clock.
+    pub(super) promise: Keeper,
     /// When the first neighbour of this join was heard.
     pub(super) joining_since: Option<RawTime>,
     /// Where the frequency's leash is tied: the typical oscillator around us, against ours.
@@ -60,7 +111,7 @@ pub(super) struct Clockwork {
 }
 
 impl Clockwork {
-    pub(super) const fn new(line: VirtualLine, now: RawTime) -> Self {
+    pub(super) fn new(line: VirtualLine, now: RawTime, max_correction: Rate) -> Self {
         Self {
             view: ClockView {
                 line,
@@ -68,14 +119,19 @@ impl Clockwork {
                 as_of: now,
                 bound: Span::MAX,
                 bound_growth: Rate::ZERO,
+                statistical: Span::MAX,
+                statistical_growth: Rate::ZERO,
                 sigma: Span::MAX,
+                sampled: 0,
                 liars: 0,
+                liar_risk: 0.0,
                 heard: 0,
                 used: 0,
                 last_offset: 0.0,
             },
             streak: 0,
             settled_rounds: 0,
+            promise: Keeper::new(now, max_correction, Span::from_secs(1)),
             entered_with: (0.0, 0.0),
             joining_since: None,
             leash: None,
@@ -83,6 +139,17 @@ impl Clockwork {
             fresh_bound: Span::MAX,
             fresh_growth: Rate::ZERO,
         }
+    }
+
+    /// Work out the statistical bound as of the last round, the next being `ahead` of it.
+    pub(super) fn publish_statistical(&mut self, wander: f64, ahead: Span) {
+        let view = &mut self.view;
+        let alone = (view.as_of - self.last_fresh).max(Span::ZERO);
+        (view.statistical, view.statistical_growth) = if view.bound == Span::MAX {
+            (Span::MAX, Rate::ZERO)
+        } else {
+            statistical(view.sigma, wander, alone, ahead)
+        };
     }
 
     /// Whether joining has taken so long that it must be the neighbours' fault.
@@ -98,5 +165,62 @@ impl Clockwork {
 
     pub(super) const fn view(&self) -> ClockView {
         self.view
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::VirtualTime;
+
+    fn view(statistical: Span) -> ClockView {
+        let now = RawTime::from_nanos(0);
+        let line = VirtualLine::new(now, VirtualTime::from_nanos(0), Rate::ZERO);
+        ClockView {
+            bound: Span::from_nanos(1_000),
+            bound_growth: Rate::from_ppm(2.0),
+            statistical,
+            statistical_growth: Rate::from_fraction(1e-7),
+            ..Clockwork::new(line, now, Rate::from_ppm(1.0)).view()
+        }
+    }
+
+    #[test]
+    fn both_bounds_grow_and_the_statistical_one_stays_within_the_other() {
+        let later = RawTime::from_nanos(1_000_000_000);
+        let known = view(Span::from_nanos(300));
+        assert_eq!(known.bound_at(later), Some(Span::from_nanos(3_000)));
+        assert_eq!(known.statistical_at(later), Some(Span::from_nanos(400)));
+        let wide = view(Span::from_nanos(5_000));
+        assert_eq!(wide.statistical_at(later), Some(Span::from_nanos(3_000)));
+        let unknown = view(Span::MAX);
+        assert_eq!(unknown.statistical_at(later), Some(Span::from_nanos(3_000)));
+        let none = ClockView {
+            bound: Span::MAX,
+            ..known
+        };
+        assert_eq!(
+            (none.statistical_at(later), none.sigma_at(later)),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn one_sigma_is_what_the_bound_is_made_of() {
+        let (bound, growth) = statistical(Span::from_nanos(100), 0.0, Span::ZERO, Span::ZERO);
+        assert_eq!((bound, growth), (Span::from_nanos(330), Rate::ZERO));
+        let sigma = view(bound).sigma_at(RawTime::from_nanos(0));
+        assert_eq!(sigma, Some(Span::from_nanos(100)));
+    }
+
+    #[test]
+    fn a_clock_that_is_alone_counts_its_wander() {
+        // 1e-9 per √s for 99 s and one more: 1e-8, 3.29 sigma of it over 99 s are 3,257.6 ns.
+        let (bound, growth) =
+            statistical(Span::ZERO, 1e-9, Span::from_secs(99), Span::from_secs(1));
+        assert_eq!(bound, Span::from_nanos(3_258));
+        assert!((growth.as_fraction() - 3.290_5e-8).abs() < 1e-12);
+        let (unknown, _) = statistical(Span::MAX, 1e-9, Span::from_secs(99), Span::ZERO);
+        assert_eq!(unknown, Span::MAX);
     }
 }

@@ -1,11 +1,14 @@
 //! What a node is told about itself and its network.
 
+use serde::{Deserialize, Serialize};
+
 use crate::consensus::MAX_READINGS;
 use crate::link::OscillatorSpec;
 use crate::time::{Rate, Span};
 
 /// Parameters of a node. The defaults suit a LAN as well as a wide-area network.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NodeConfig {
     /// Neighbours to keep, at most [`MAX_READINGS`].
     pub neighbours: usize,
@@ -30,6 +33,9 @@ pub struct NodeConfig {
     pub holdover_limit: Span,
     /// Time after which a working neighbour is exchanged for a fresh one, if there is one.
     pub rotate: Span,
+    /// Share of the network's nodes that may lie, for the probability that more of the sampled
+    /// neighbours do than a guaranteed bound tolerates. It changes no bound.
+    pub assumed_liars: f64,
 }
 
 impl Default for NodeConfig {
@@ -46,6 +52,7 @@ impl Default for NodeConfig {
             listen: Span::from_millis(1_500),
             holdover_limit: Span::from_millis(10),
             rotate: Span::from_secs(600),
+            assumed_liars: 0.1,
         }
     }
 }
@@ -60,6 +67,7 @@ impl NodeConfig {
             .poll
             .clamp(Span::from_millis(10), Span::from_secs(1_024));
         self.fast_poll = self.fast_poll.clamp(Span::from_millis(10), self.poll);
+        self.assumed_liars = self.assumed_liars.clamp(0.0, 1.0);
         self
     }
 }

@@ -94,12 +94,12 @@ impl Passed {
 /// The samples that one packet completes.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Samples {
-    /// A packet of ours reached the peer.
-    pub(super) forward: Option<OneWay>,
+    /// Packets of ours that reached the peer.
+    pub(super) forward: [Option<OneWay>; 2],
     /// A packet of the peer reached us.
     pub(super) reverse: Option<OneWay>,
     /// Two packets, one each way, as close together as there are.
-    pub(super) exchange: Option<(OneWay, OneWay)>,
+    pub(super) exchanges: [Option<(OneWay, OneWay)>; 2],
 }
 
 /// How long after it was made a packet of the peer's leaves. A transmit stamp comes with the next
@@ -194,7 +194,16 @@ impl Ledger {
 
     /// What the next packet says of the arrival of the last one.
     pub(super) fn last_rx(&self) -> Option<PacketStamp> {
-        let received = self.received[place(self.last_received)]?;
+        self.rx(self.last_received)
+    }
+
+    /// What it says of the one before that.
+    pub(super) fn prior_rx(&self) -> Option<PacketStamp> {
+        self.rx(self.last_received.wrapping_sub(1))
+    }
+
+    fn rx(&self, seq: u32) -> Option<PacketStamp> {
+        let received = self.received[place(seq)].filter(|r| r.seq == seq)?;
         Some(PacketStamp {
             seq: received.seq,
             at: received.at,
@@ -214,10 +223,10 @@ impl Ledger {
         tolerance: f64,
     ) -> Samples {
         let mut samples = Samples::default();
-        if let Some(rx) = &message.last_rx
-            && let Some(sent) = find(&mut self.sent, rx.seq)
-        {
-            sent.stamped_there(rx);
+        for rx in [&message.prior_rx, &message.last_rx].into_iter().flatten() {
+            if let Some(sent) = find(&mut self.sent, rx.seq) {
+                sent.stamped_there(rx);
+            }
         }
         if let Some(tx) = &message.last_tx
             && let Some(received) = find(&mut self.received, tx.seq)
@@ -227,13 +236,14 @@ impl Ledger {
             received.stamped_there(tx);
         }
         // A transmit stamp may have come only after the answer, so look at all.
-        samples.forward = fresh(&mut self.sent).map(|sent| sent.forward());
-        samples.reverse = fresh(&mut self.received).map(|received| received.reverse());
+        samples.forward = [(); 2].map(|()| fresh(&mut self.sent).map(Passed::forward));
+        samples.reverse = fresh(&mut self.received).map(Passed::reverse);
         self.last_received = message.seq;
         let mut received = Passed::new(message.seq, at, error, Some(source));
         (received.there, ..) = message.line.origin();
         self.received[place(message.seq)] = Some(received);
-        samples.exchange = self.pair(self.latency.steady(tolerance));
+        let made_is_sent = self.latency.steady(tolerance);
+        samples.exchanges = [(); 2].map(|()| self.pair(made_is_sent));
         samples
     }
 
@@ -289,7 +299,7 @@ const fn place(seq: u32) -> usize {
 mod tests {
     use super::*;
     use crate::time::{Rate, VirtualLine, VirtualTime};
-    use crate::wire::{ClockState, Tier};
+    use crate::wire::{ClockState, Promise, Tier};
 
     fn stamp(seq: u32, at: i64) -> PacketStamp {
         PacketStamp {
@@ -307,6 +317,7 @@ mod tests {
             state: ClockState::Joining,
             last_tx: tx,
             last_rx: rx,
+            prior_rx: None,
             line: VirtualLine::new(
                 RawTime::from_nanos(0),
                 VirtualTime::from_nanos(0),
@@ -314,6 +325,7 @@ mod tests {
             ),
             bound: Span::MAX,
             tier: Tier::NONE,
+            promise: Promise::NONE,
         }
     }
 
@@ -335,10 +347,10 @@ mod tests {
             0.0,
         );
         assert_eq!(
-            s.forward,
+            s.forward[0],
             Some(OneWay::forward(at(100), at(1_150), Span::ZERO))
         );
-        assert_eq!((s.reverse, s.exchange), (None, None));
+        assert_eq!((s.reverse, s.exchanges[0]), (None, None));
         let second = ledger.send();
         assert_eq!(second, 0);
         ledger.stamp(second, at(900), Span::ZERO, StampSource::Kernel);
@@ -347,7 +359,7 @@ mod tests {
         let reverse = OneWay::reverse(at(1_250), at(300), Span::ZERO);
         assert_eq!(s.reverse, Some(reverse));
         assert_eq!(
-            s.exchange,
+            s.exchanges[0],
             Some((OneWay::forward(at(100), at(1_150), Span::ZERO), reverse))
         );
     }
@@ -372,7 +384,7 @@ mod tests {
             StampSource::Kernel,
             0.0,
         );
-        assert!(s.forward.is_some() && s.exchange.is_some());
+        assert!(s.forward[0].is_some() && s.exchanges[0].is_some());
     }
 
     #[test]
@@ -390,7 +402,7 @@ mod tests {
         assert!(
             ledger
                 .receive(&reply, at(300), Span::ZERO, StampSource::Kernel, 0.0)
-                .forward
+                .forward[0]
                 .is_some()
         );
         let again = ledger.receive(&reply, at(301), Span::ZERO, StampSource::Kernel, 0.0);

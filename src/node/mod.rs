@@ -17,35 +17,38 @@ mod config;
 mod ledger;
 mod lie;
 mod neighbours;
+mod promise;
 mod rng;
 mod round;
 mod slot;
 
-pub use clock::ClockView;
+pub use clock::{ClockView, SIGMAS_99_9};
 pub use config::NodeConfig;
 pub use lie::Lie;
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::consensus::{Combine, Ensemble};
-use crate::link::{LinkEstimator, OneSided};
+use crate::link::{Link, LinkEstimator, OneSided};
 use crate::time::{RawTime, Span, VirtualLine};
 use crate::topology::{Candidates, NodeId};
-use crate::wire::{ClockState, Message, StampSource};
+use crate::wire::{ClockState, Message, Promise, StampSource};
 
 use clock::Clockwork;
 use rng::Rng;
 use slot::Slot;
 
 /// Names one slot of a node for as long as one peer has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LinkId {
     slot: u16,
     generation: u16,
 }
 
 /// A timestamp on the node's own raw clock.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RawStamp {
     /// The instant.
     pub at: RawTime,
@@ -94,6 +97,16 @@ pub struct Totals {
     pub steps: u64,
 }
 
+/// What of a node's clock decides when it does what. Everything else that it does follows from its
+/// seed and its inputs, whatever it thinks of the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The clock has settled: polls are as rare as they are to be.
+    pub settled: bool,
+    /// Joining takes so long that neighbours are exchanged.
+    pub in_vain: bool,
+}
+
 /// Mean pause between the exchanges of a burst.
 const BURST_PAUSE: Span = Span::from_micros(200);
 
@@ -112,6 +125,7 @@ pub struct Node<E: LinkEstimator = OneSided, C = Ensemble> {
     clock: Clockwork,
     estimator: E::Kind,
     combine: C,
+    pace: Option<Pace>,
     next_round: RawTime,
     next_census: RawTime,
     next_rotation: RawTime,
@@ -147,9 +161,10 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             outbox: VecDeque::with_capacity(slots),
             events: VecDeque::with_capacity(MOST_EVENTS),
             candidates: Candidates::new(config.candidates),
-            clock: Clockwork::new(line, now),
+            clock: Clockwork::new(line, now, config.max_correction),
             estimator,
             combine,
+            pace: None,
             next_round: now + Span::from_nanos_f64(phase),
             next_census: now,
             next_rotation: now + config.rotate,
@@ -181,6 +196,29 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         self.totals
     }
 
+    /// The link to `peer`, if it has a slot.
+    pub fn link(&self, peer: &NodeId) -> Option<&Link<E>> {
+        let slot = self.slots[self.find(peer)?].as_ref();
+        slot.map(|slot| &slot.link)
+    }
+
+    /// Whether [`Node::poll_transmit`] has anything to look at.
+    pub fn is_sending(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// The pace at `now`.
+    pub fn pace(&self, now: RawTime) -> Pace {
+        self.pace.unwrap_or_else(|| self.own_pace(now))
+    }
+
+    /// From now on keep the pace of another node instead of one's own. A replay runs other
+    /// strategies over what one node received: with the same seed, inputs and pace they send the
+    /// same packets at the same times, whatever they make of the answers.
+    pub const fn keep_pace(&mut self, pace: Pace) {
+        self.pace = Some(pace);
+    }
+
     /// The peers known.
     pub const fn candidates(&self) -> &Candidates {
         &self.candidates
@@ -199,11 +237,12 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         self.totals.received += 1;
         let before = slot.exchanges;
         let measured = slot.receive(message, stamp.at, stamp.error, stamp.source);
-        if self.clock.view.state == ClockState::Synchronized
-            && let Some(measured) = measured
-            && let Some(observation) = slot.observation(&measured)
-        {
-            self.combine.observe(&observation);
+        for measured in measured.iter().flatten() {
+            if self.clock.view.state == ClockState::Synchronized
+                && let Some(observation) = slot.observation(measured)
+            {
+                self.combine.observe(&observation);
+            }
         }
         slot.silent = 0;
         let completed = u64::from(slot.exchanges - before);
@@ -225,7 +264,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
 
     /// The packet with `seq` on `link` left at `stamp`.
     pub fn transmitted(&mut self, link: LinkId, seq: u32, stamp: RawStamp) {
-        if let Some(slot) = self.slots[usize::from(link.slot)].as_mut()
+        if let Some(Some(slot)) = self.slots.get_mut(usize::from(link.slot))
             && slot.generation == link.generation
         {
             slot.ledger.stamp(seq, stamp.at, stamp.error, stamp.source);
@@ -258,9 +297,15 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
                 wants_reply: slot.request,
                 state: view.state,
                 last_rx: slot.ledger.last_rx(),
+                prior_rx: slot.ledger.prior_rx(),
                 line: view.line.anchored_at(now),
                 bound: view.bound_at(now).unwrap_or(Span::MAX),
                 tier: self.combine.tier(),
+                promise: if view.state == ClockState::Synchronized {
+                    self.clock.promise.announce(now, &view.line)
+                } else {
+                    Promise::NONE
+                },
             };
             slot.request = false;
             self.totals.sent += 1;

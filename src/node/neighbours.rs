@@ -1,8 +1,8 @@
 //! Peers come, are chosen, polled, found silent, exchanged, and go.
 
 use super::slot::{SILENT_POLLS, Slot};
-use super::{Event, Node};
-use crate::consensus::{Combine, Verdict};
+use super::{Event, Node, Pace, SIGMAS_99_9};
+use crate::consensus::{Combine, Reading, Verdict};
 use crate::export::status::{Peer, Use};
 use crate::link::{Link, LinkEstimator};
 use crate::time::{RawTime, Span};
@@ -124,6 +124,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
                     .map_or(ClockState::Unsynchronized, |a| a.state),
                 offset_ns: reading.map(|r| r.offset),
                 offset_sigma_ns: reading.map(|r| r.sigma),
+                offset_statistical_ns: reading.map(|r| statistical(&r)),
                 offset_min_ns: reading.map(|r| r.lower),
                 offset_max_ns: reading.map(|r| r.upper),
                 rate_ppm: reading.map(|r| r.raw_rate * 1e6),
@@ -165,7 +166,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             self.next_want = now + self.want_pause;
             self.want_pause = (self.want_pause * 2).min(LONGEST_WANT_PAUSE);
         }
-        if self.clock.joins_in_vain(now) {
+        if self.pace(now).in_vain {
             // Whoever drew bad neighbours must not be left with them.
             self.next_rotation = self.next_rotation.min(now + HASTY_ROTATE);
         }
@@ -210,15 +211,27 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
 
     /// Faster until the clock has settled.
     pub(super) fn poll_period(&self) -> Span {
-        /// Rounds at the fast pace after the clock became synchronized.
-        const SETTLE_ROUNDS: u32 = 20;
-        let settled = self.clock.view.state == ClockState::Synchronized
-            && self.clock.settled_rounds >= SETTLE_ROUNDS;
+        let settled = self.pace.map_or_else(|| self.is_settled(), |p| p.settled);
         if settled {
             self.config.poll
         } else {
             self.config.fast_poll
         }
+    }
+
+    /// The pace that this node's own clock asks for.
+    pub(super) fn own_pace(&self, now: RawTime) -> Pace {
+        Pace {
+            settled: self.is_settled(),
+            in_vain: self.clock.joins_in_vain(now),
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        /// Rounds at the fast pace after the clock became synchronized.
+        const SETTLE_ROUNDS: u32 = 20;
+        self.clock.view.state == ClockState::Synchronized
+            && self.clock.settled_rounds >= SETTLE_ROUNDS
     }
 
     fn choose(&mut self, candidate: Candidate, now: RawTime) {
@@ -339,6 +352,13 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         }
         self.emit(Event::Dropped(slot.peer));
     }
+}
+
+/// Half the width of the interval around a reading's offset that holds in 99.9 % of all cases: no
+/// end of it is beyond what is guaranteed.
+fn statistical(reading: &Reading) -> f64 {
+    let farthest = (reading.upper - reading.offset).max(reading.offset - reading.lower);
+    farthest.min(SIGMAS_99_9 * reading.sigma)
 }
 
 /// Whether a neighbour is used, and if not why.

@@ -1,5 +1,6 @@
 //! One round of the consensus: what the neighbours say moves our clock.
 
+use super::promise::Keeper;
 use super::slot::Slot;
 use super::{Event, Node};
 use crate::consensus::{self, Combine, Gain, MAX_READINGS, Reading, Round, Verdict, Window};
@@ -24,6 +25,9 @@ const STREAK: u8 = 3;
 
 /// Joining that takes more than this many times as long as newcomers listen has stalled.
 const STALLED: i64 = 3;
+
+/// A promise holds for so many polls and a round.
+const HELD_POLLS: i64 = 4;
 
 /// The leash is longer by this many sigma of where it is tied: who sees few of many different
 /// oscillators must still be able to follow the network.
@@ -127,7 +131,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let near = consensus::target(readings.as_slice(), was_settled)
             .is_some_and(|target| target.offset.abs() <= elsewhere(target.sigma));
         if was_settled && near {
-            self.synchronized(ELSEWHERE, RATE_ARRIVED);
+            self.synchronized(now, ELSEWHERE, RATE_ARRIVED);
         } else {
             self.clock.joining_since = Some(now);
             self.clock.leash = None;
@@ -154,8 +158,8 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             && target.rate_sigma <= known
             && consensus::majority_within(readings.as_slice(), arrived);
         if target.rate_sigma <= known {
-            let limit = self.config.oscillator.max_drift * 2.0;
-            self.adopt_rate(now, Rate::from_fraction(target.rate), limit, readings);
+            let any = (f64::NEG_INFINITY, f64::INFINITY);
+            self.adopt_rate(now, Rate::from_fraction(target.rate), any, readings);
         }
         self.clock.view.last_offset = target.offset;
         if target.offset.abs() > 0.25 * arrived {
@@ -168,14 +172,15 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         };
         self.judge(readings);
         if self.clock.streak >= STREAK && now - since >= self.config.listen {
-            self.synchronized(arrived, RATE_ARRIVED.max(4.0 * target.rate_sigma));
+            self.synchronized(now, arrived, RATE_ARRIVED.max(4.0 * target.rate_sigma));
         }
     }
 
     /// The clock is right to `reach` ns and, in frequency, to `rate_reach`.
-    fn synchronized(&mut self, reach: f64, rate_reach: f64) {
+    fn synchronized(&mut self, now: RawTime, reach: f64, rate_reach: f64) {
         self.clock.settled_rounds = 0;
         self.clock.entered_with = (0.5 * reach, 0.5 * rate_reach);
+        self.clock.promise = Keeper::new(now, self.config.max_correction, LONGEST_ROUND);
         self.enter(ClockState::Synchronized);
     }
 
@@ -216,12 +221,17 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             rate: pick(RATE_GAIN),
         });
         let rate = Rate::from_fraction(gain.rate * correction.rate);
-        // The promise covers slew and all changes of frequency from one poll to the next together.
-        let share = period.as_nanos_f64() / self.poll_period().as_nanos_f64();
-        let limit = self.config.max_correction * (0.1 * share);
-        self.adopt_rate(now, rate, limit, readings);
-        let limit = 0.9 * self.config.max_correction.over(period);
-        let slew = (gain.offset * correction.offset).clamp(-limit, limit);
+        let (slowest, fastest) = self.clock.promise.allowed(now);
+        let wanted = rate.as_fraction() + gain.offset * correction.offset / period.as_nanos_f64();
+        self.clock
+            .promise
+            .plan(wanted, self.poll_period() * HELD_POLLS + LONGEST_ROUND);
+        self.adopt_rate(now, rate, (slowest, fastest), readings);
+        let room = |limit: f64| {
+            (limit - self.clock.view.line.rate().as_fraction()) * period.as_nanos_f64()
+        };
+        let slew = gain.offset * correction.offset;
+        let slew = slew.max(room(slowest)).min(room(fastest));
         let view = &mut self.clock.view;
         view.line = view.line.with_slew(now, slew, period);
         view.last_offset = correction.offset;
@@ -249,7 +259,9 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
     fn carry_bound(&mut self, now: RawTime) {
         let alone = now - self.clock.last_fresh;
         let wander = 4.0 * self.config.oscillator.wander * alone.as_secs_f64().sqrt();
-        let growth = self.clock.fresh_growth + Rate::from_fraction(wander);
+        // What the others promised, they promised for a while.
+        let growth = self.clock.fresh_growth.max(self.config.max_correction);
+        let growth = growth + Rate::from_fraction(wander);
         let view = &mut self.clock.view;
         view.as_of = now;
         view.bound = self.clock.fresh_bound;
@@ -257,6 +269,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             view.bound += Span::from_nanos_f64(growth.over(alone).ceil());
         }
         view.bound_growth = growth;
+        self.publish_statistical(now);
     }
 
     fn judge(&mut self, readings: &Readings) -> [Verdict; MAX_READINGS] {
@@ -278,9 +291,15 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         verdicts
     }
 
-    /// Change the lasting frequency by at most `limit`, on the leash of the oscillators around us:
+    /// Change the lasting frequency within what was promised, on the leash of the oscillators around us:
     /// what keeps colluders from dragging the common frequency away for good.
-    fn adopt_rate(&mut self, now: RawTime, change: Rate, limit: Rate, readings: &Readings) {
+    fn adopt_rate(
+        &mut self,
+        now: RawTime,
+        change: Rate,
+        (slowest, fastest): (f64, f64),
+        readings: &Readings,
+    ) {
         let line = self.clock.view.line;
         let mut wanted = (line.rate() + change).as_fraction();
         if let Some(centre) = consensus::oscillator_centre(readings.as_slice()) {
@@ -293,8 +312,8 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
                 self.config.oscillator.max_drift.as_fraction() + LEASH_SIGMAS * centre.sigma;
             wanted = wanted.clamp(*tied - leash, *tied + leash);
         }
-        let change = (Rate::from_fraction(wanted) - line.rate()).clamp_abs(limit);
-        self.clock.view.line = line.with_rate(now, line.rate() + change);
+        let rate = wanted.max(slowest).min(fastest);
+        self.clock.view.line = line.with_rate(now, Rate::from_fraction(rate));
     }
 
     fn step(&mut self, now: RawTime, offset: f64) {
@@ -308,7 +327,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         if self.clock.view.state != ClockState::Synchronized {
             self.clock.view.as_of = now;
             self.clock.view.bound = Span::MAX;
-            return;
+            return self.publish_statistical(now);
         }
         let Some(window) = self.window_at(now, readings) else {
             return self.carry_bound(now);
@@ -320,13 +339,23 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let growth = Rate::from_fraction(widening.max(0.0) / period.as_nanos_f64());
         let view = &mut self.clock.view;
         view.as_of = now;
+        view.sampled = window.sampled as u16;
         view.liars = window.liars as u16;
+        view.liar_risk =
+            consensus::liar_risk(window.sampled, window.liars, self.config.assumed_liars);
         view.bound = Span::from_nanos_f64(window.bound().ceil());
         // That of the others holds their corrections; ours come on top.
-        view.bound_growth = self.config.max_correction + growth.max(self.config.max_correction);
+        view.bound_growth = self.clock.promise.promised() + growth;
         self.clock.last_fresh = now;
         self.clock.fresh_bound = view.bound;
         self.clock.fresh_growth = view.bound_growth;
+        self.publish_statistical(now);
+    }
+
+    fn publish_statistical(&mut self, now: RawTime) {
+        let wander = self.config.oscillator.wander;
+        self.clock
+            .publish_statistical(wander, self.next_round - now);
     }
 
     /// What the readings, taken at `at`, guarantee.
@@ -350,6 +379,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         self.clock.fresh_bound = Span::MAX;
         let view = &mut self.clock.view;
         (view.bound, view.as_of) = (Span::MAX, now);
+        (view.statistical, view.sigma) = (Span::MAX, Span::MAX);
         (view.heard, view.used) = (0, 0);
         self.next_round = now + self.config.fast_poll;
         self.enter(ClockState::Unsynchronized);
@@ -362,6 +392,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             if state == ClockState::Joining {
                 // The clock is about to jump: what was known of it is void.
                 self.clock.fresh_bound = Span::MAX;
+                self.clock.view.sigma = Span::MAX;
                 self.combine.restart();
             }
             self.emit(Event::State(state));

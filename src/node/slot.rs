@@ -3,9 +3,9 @@
 use super::ledger::Ledger;
 use crate::consensus::{Observation, Reading, Verdict};
 use crate::link::{Estimate, Link, LinkEstimator, Measured};
-use crate::time::{RawTime, Span, VirtualLine};
+use crate::time::{Rate, RawTime, Span, VirtualLine};
 use crate::topology::NodeId;
-use crate::wire::{ClockState, Message, StampSource, Tier};
+use crate::wire::{ClockState, Message, Promise, StampSource, Tier};
 
 use super::NodeConfig;
 
@@ -22,6 +22,7 @@ pub(super) struct Announced {
     pub(super) bound: Span,
     pub(super) state: ClockState,
     pub(super) tier: Tier,
+    pub(super) promise: Promise,
     /// When it said so, on our raw clock.
     pub(super) heard: RawTime,
 }
@@ -90,15 +91,15 @@ impl<E: LinkEstimator> Slot<E> {
         }
     }
 
-    /// Take in an authenticated packet that arrived at `at ± error`; the exchange it completes, if
-    /// any.
+    /// Take in an authenticated packet that arrived at `at ± error`; the exchanges it
+    /// completes.
     pub(super) fn receive(
         &mut self,
         message: &Message,
         at: RawTime,
         error: Span,
         source: StampSource,
-    ) -> Option<Measured> {
+    ) -> [Option<Measured>; 2] {
         let tolerance = TELLING * self.link.jitter();
         let samples = self.ledger.receive(message, at, error, source, tolerance);
         self.stamps = Some(source);
@@ -107,28 +108,28 @@ impl<E: LinkEstimator> Slot<E> {
             bound: message.bound,
             state: message.state,
             tier: message.tier,
+            promise: message.promise,
             heard: at,
         });
         if !self.chosen {
-            return None;
+            return [None; 2];
         }
-        for sample in [samples.forward, samples.reverse].iter().flatten() {
-            self.link.limit(sample);
+        let limits = samples.forward.into_iter().chain([samples.reverse]);
+        for sample in limits.flatten() {
+            self.link.limit(&sample);
         }
-        let (forward, reverse) = samples.exchange?;
-        {
-            // Before the rate is known, only packets close together tell the round trip.
-            let apart = (reverse.at - forward.at).abs();
-            let measured = self.link.exchange(&forward, &reverse);
-            if let Some(measured) = measured
-                && (self.exchanges > 8 || apart < Span::from_millis(5))
-            {
-                self.min_rtt = self.min_rtt.min(measured.round_trip);
-            }
+        samples.exchanges.map(|exchange| {
+            let (forward, reverse) = exchange?;
             self.exchanges = self.exchanges.saturating_add(1);
             self.answered = true;
-            measured
-        }
+            let measured = self.link.exchange(&forward, &reverse)?;
+            // Before the rate is known, only packets close together tell the round trip.
+            let apart = (reverse.at - forward.at).abs();
+            if self.exchanges > 8 || apart < Span::from_millis(5) {
+                self.min_rtt = self.min_rtt.min(measured.round_trip);
+            }
+            Some(measured)
+        })
     }
 
     /// What an exchange with a believed neighbour says of the network's clock.
@@ -203,7 +204,7 @@ impl<E: LinkEstimator> Slot<E> {
         let there = now + Span::from_nanos(estimate.reference);
         let said = there + Span::from_nanos_f64(belief.offset) - origin;
         let age = (now - announced.heard).abs().max(said.abs());
-        let left = config.max_correction.over(age);
+        let left = left_line(&announced.promise, config.max_correction, age);
         Some(Reading {
             offset,
             sigma: belief.offset_sigma,
@@ -217,6 +218,12 @@ impl<E: LinkEstimator> Slot<E> {
             tier: announced.tier,
         })
     }
+}
+
+/// How far an honest peer may have left its line in `age`, ns.
+fn left_line(promise: &Promise, max_correction: Rate, age: Span) -> f64 {
+    let held = age.min(promise.hold);
+    promise.rate.over(held) + max_correction.over(age - held)
 }
 
 /// The peer's virtual clock minus ours at `now`, ns.
@@ -241,7 +248,7 @@ mod tests {
     use crate::link::OneSided;
 
     /// Simulations hold millions of these.
-    const AFFORDABLE: usize = 776;
+    const AFFORDABLE: usize = 800;
 
     #[test]
     fn a_peer_takes_few_bytes() {

@@ -36,6 +36,15 @@ pub fn count(n: u64) -> String {
     text
 }
 
+/// A share of one: `0.09%`.
+pub fn percent(share: f64) -> String {
+    match share * 100.0 {
+        p if p > 0.0 && p < 0.01 => "<0.01%".to_owned(),
+        p if p < 0.995 => format!("{p:.2}%"),
+        p => format!("{p:.1}%"),
+    }
+}
+
 /// `1 node`, `2 nodes`.
 pub fn plural(n: u64, one: &str) -> String {
     format!("{} {one}{}", count(n), if n == 1 { "" } else { "s" })
@@ -145,6 +154,8 @@ mod tests {
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
         assert_eq!(count(1_234_567), "1,234,567");
+        let shares = [0.0, 1e-5, 0.0009, 0.123].map(percent);
+        assert_eq!(shares, ["0.00%", "<0.01%", "0.09%", "12.3%"]);
         assert_eq!(plural(1, "violation"), "1 violation");
         assert_eq!(plural(0, "violation"), "0 violations");
     }

@@ -1,5 +1,7 @@
 //! From a description of a node to its parts.
 
+use std::path::PathBuf;
+
 use hwts::clock::{RawClock, VirtualReader};
 use hwts::transport::UdpTransport;
 
@@ -10,10 +12,13 @@ use super::local::LocalClock;
 use super::port::Port;
 use super::steer::Steerer;
 use super::{ServiceError, state::State};
+use crate::consensus::strategies::CombineKind;
 use crate::export::status::ClockReading;
+use crate::link::estimators::EstimatorKind;
 use crate::node::{Lie, Node, NodeConfig};
+use crate::record::{Header, RawScale, Recorder, Taped};
 use crate::security::{Identity, Limits, Sessions};
-use crate::time::{Rate, RawTime, VirtualLine};
+use crate::time::{Rate, RawTime, Span, VirtualLine};
 use crate::topology::{Candidate, FoundBy};
 use crate::wire::NetworkId;
 
@@ -36,7 +41,12 @@ pub struct Blueprint {
     pub lie: Lie,
     /// Decides its random choices.
     pub seed: u64,
+    /// Where all that it is told is to be written down.
+    pub record: Option<PathBuf>,
 }
+
+/// The strategies of a node, as records name them.
+const STRATEGIES: (&str, &str) = (EstimatorKind::Default.name(), CombineKind::Default.name());
 
 /// A node in parts: what the threads, or the one loop, put to work.
 pub struct Parts {
@@ -50,6 +60,8 @@ pub struct Parts {
     pub board: Board,
     /// What others read of it.
     pub clocks: Clocks,
+    /// Who writes the record, if there is one: take it out, and finish it once the core is gone.
+    pub recorder: Option<Recorder>,
 }
 
 /// The clocks of a node, for any thread to read.
@@ -73,11 +85,13 @@ impl Clocks {
         let clock_ns = self.disciplined.as_ref().map(|c| c.at(raw.as_nanos()));
         // The disciplined clock is as good as the virtual one, plus what it is off that.
         let off = clock_ns.map_or(0, |clock| (clock - virtual_ns).saturating_abs());
+        let with_offset = |bound: Span| bound.as_nanos().saturating_add(off);
         ClockReading {
             mono_raw_ns: mono,
             virtual_ns,
             clock_ns,
-            bound_ns: view.bound_at(raw).map(|b| b.as_nanos().saturating_add(off)),
+            bound_ns: view.bound_at(raw).map(with_offset),
+            statistical_ns: view.statistical_at(raw).map(with_offset),
         }
     }
 }
@@ -85,7 +99,8 @@ impl Clocks {
 /// Puts a node together.
 ///
 /// # Errors
-/// No random bytes for keys, or settings of the discipline that make no sense.
+/// No random bytes for keys, settings of the discipline that make no sense, or a record that cannot
+/// be made.
 pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
     let Clockface {
         raw,
@@ -98,7 +113,28 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
     let network = NetworkId::from_name(&blueprint.network);
     let rate = blueprint.saved.oscillator.unwrap_or(Rate::ZERO);
     let line = VirtualLine::new(now, start, rate);
-    let mut node = Node::new(blueprint.node, now, line, blueprint.seed);
+    let node = Node::new(blueprint.node, now, line, blueprint.seed);
+    let (recorder, tape) = match &blueprint.record {
+        Some(path) => {
+            let scale = match raw {
+                RawClock::Monotonic => RawScale::MonotonicRaw,
+                _ => RawScale::Virtual,
+            };
+            let header = Header::new(
+                identity.node_id(),
+                STRATEGIES,
+                (scale, boot_id()),
+                now,
+                line,
+                blueprint.seed,
+                node.config().clone(),
+            );
+            let (recorder, tape) = Recorder::start(path, &header)?;
+            (Some(recorder), Some(tape))
+        }
+        None => (None, None),
+    };
+    let mut node = Taped::new(node, tape);
     for peer in &blueprint.saved.peers {
         node.peer_found(Candidate {
             id: peer.id,
@@ -108,7 +144,7 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
     }
     let sessions =
         Sessions::new(identity, network, Limits::default(), now).map_err(ServiceError::Sessions)?;
-    let (board, reader) = Board::new(node.clock());
+    let (board, reader) = Board::new(node.node().clock());
     let disciplined = steered.as_ref().and_then(|s| s.reader.clone());
     let steerer = steered
         .map(|steered| {
@@ -126,5 +162,12 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
             board: reader,
             disciplined,
         },
+        recorder,
     })
+}
+
+/// The kernel's random name of this boot.
+fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
 }

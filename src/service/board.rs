@@ -6,7 +6,7 @@ use crate::node::ClockView;
 use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use crate::wire::ClockState;
 
-const WORDS: usize = 12;
+const WORDS: usize = 15;
 
 /// The writing end, owned by the core.
 #[derive(Debug)]
@@ -47,7 +47,9 @@ impl BoardReader {
 fn to_words(view: &ClockView) -> [u64; WORDS] {
     let (origin, epoch, fraction) = view.line.origin();
     let (slew, slew_until) = view.line.slew();
+    // A round samples at most 64 neighbours.
     let packed = u64::from(state_code(view.state))
+        | u64::from(view.sampled as u8) << 8
         | u64::from(view.liars) << 16
         | u64::from(view.heard) << 32
         | u64::from(view.used) << 48;
@@ -62,6 +64,9 @@ fn to_words(view: &ClockView) -> [u64; WORDS] {
         view.as_of.as_nanos() as u64,
         view.bound.as_nanos() as u64,
         view.bound_growth.as_fraction().to_bits(),
+        view.statistical.as_nanos() as u64,
+        view.statistical_growth.as_fraction().to_bits(),
+        view.liar_risk.to_bits(),
         view.sigma.as_nanos() as u64,
         view.last_offset.to_bits(),
     ]
@@ -79,6 +84,9 @@ fn from_words(words: [u64; WORDS]) -> ClockView {
         as_of,
         bound,
         growth,
+        statistical,
+        statistical_growth,
+        liar_risk,
         sigma,
         last_offset,
     ] = words;
@@ -96,7 +104,11 @@ fn from_words(words: [u64; WORDS]) -> ClockView {
         as_of: raw(as_of),
         bound: Span::from_nanos(bound as i64),
         bound_growth: rate_of(growth),
+        statistical: Span::from_nanos(statistical as i64),
+        statistical_growth: rate_of(statistical_growth),
         sigma: Span::from_nanos(sigma as i64),
+        sampled: u16::from((packed >> 8) as u8),
+        liar_risk: f64::from_bits(liar_risk),
         liars: (packed >> 16) as u16,
         heard: (packed >> 32) as u16,
         used: (packed >> 48) as u16,
@@ -104,22 +116,14 @@ fn from_words(words: [u64; WORDS]) -> ClockView {
     }
 }
 
-const STATES: [ClockState; 5] = [
-    ClockState::Unsynchronized,
-    ClockState::Joining,
-    ClockState::Synchronized,
-    ClockState::Holdover,
-    ClockState::FreeRunning,
-];
-
 fn state_code(state: ClockState) -> u8 {
-    let code = STATES.iter().position(|s| *s == state);
+    let code = ClockState::ALL.iter().position(|s| *s == state);
     code.unwrap_or_default() as u8
 }
 
 fn state_from(code: u8) -> ClockState {
     // Only codes that `state_code` gave are ever on the board.
-    STATES
+    ClockState::ALL
         .get(usize::from(code))
         .copied()
         .unwrap_or(ClockState::Unsynchronized)
@@ -144,8 +148,12 @@ mod tests {
             as_of: RawTime::from_nanos(90),
             bound: Span::MAX,
             bound_growth: Rate::from_ppm(2.0),
+            statistical: Span::from_nanos(56),
+            statistical_growth: Rate::from_ppm(0.5),
             sigma: Span::from_nanos(17),
+            sampled: 64,
             liars: 5,
+            liar_risk: 0.003_25,
             heard: 16,
             used: 11,
             last_offset: -3.5,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::engine::PeerEvent;
 use crate::export::status::{Counters, Status, Tracking};
 use crate::node::{Event, Lie, LinkId, Node, RawStamp};
+use crate::record::Taped;
 use crate::security::{Incoming, PlainBuf, Refusal, SealError, SessionEvent, Sessions};
 use crate::time::{RawTime, Span};
 use crate::topology::{Candidate, FoundBy, NodeId};
@@ -53,7 +54,7 @@ pub enum Notice {
 /// Sessions and node.
 pub struct Core {
     id: NodeId,
-    node: Node,
+    node: Taped,
     sessions: Sessions,
     contacts: Vec<Contact>,
     lie: Lie,
@@ -64,11 +65,11 @@ pub struct Core {
 }
 
 impl Core {
-    /// A core around `node` and `sessions`.
-    pub fn new(id: NodeId, node: Node, sessions: Sessions, lie: Lie) -> Self {
+    /// A core around `node`, which may be one that is recorded, and `sessions`.
+    pub fn new(id: NodeId, node: impl Into<Taped>, sessions: Sessions, lie: Lie) -> Self {
         Self {
             id,
-            node,
+            node: node.into(),
             sessions,
             contacts: Vec::new(),
             lie,
@@ -81,7 +82,7 @@ impl Core {
 
     /// The node within.
     pub const fn node(&self) -> &Node {
-        &self.node
+        self.node.node()
     }
 
     /// A datagram arrived, or why it was refused.
@@ -97,7 +98,7 @@ impl Core {
             Ok(Incoming::Message { peer, bytes }) => match wire::decode(bytes) {
                 Ok(message) => {
                     // Its slot may have been given away while its session lived on.
-                    if !self.node.knows(&peer) {
+                    if !self.node.node().knows(&peer) {
                         self.node.session_up(now, peer, from, true);
                     }
                     self.node.receive(now, &peer, &message, stamp);
@@ -151,7 +152,7 @@ impl Core {
     pub fn next_timeout(&self) -> RawTime {
         let retries = self.contacts.iter().filter_map(|contact| contact.retry);
         let others = retries.chain(self.sessions.next_timeout());
-        others.fold(self.node.next_timeout(), RawTime::min)
+        others.fold(self.node.node().next_timeout(), RawTime::min)
     }
 
     /// The next datagram to send, written to `out`. Ask until there is none.
@@ -229,10 +230,9 @@ impl Core {
 
     /// What the node says about itself; what is steered is for others to add.
     pub fn status(&self, now: RawTime) -> Status {
-        let view = self.node.clock();
-        let totals = self.node.totals();
+        let view = self.node.node().clock();
+        let totals = self.node.node().totals();
         let [user, kernel, hardware] = self.stamps;
-        let sigma = (view.sigma != Span::MAX).then_some(view.sigma.as_nanos());
         Status {
             tracking: Tracking {
                 id: self.id,
@@ -240,8 +240,12 @@ impl Core {
                 reason: self.reason.to_owned(),
                 virtual_time_ns: view.line.at(now).as_nanos(),
                 bound_ns: view.bound_at(now).map(Span::as_nanos),
-                estimated_error_ns: sigma,
+                statistical_ns: view.statistical_at(now).map(Span::as_nanos),
+                estimated_error_ns: view.sigma_at(now).map(Span::as_nanos),
+                sampled: usize::from(view.sampled),
                 tolerated_liars: usize::from(view.liars),
+                liar_risk: view.bound_at(now).map(|_| view.liar_risk),
+                assumed_liars: self.node.node().config().assumed_liars,
                 rate_ppm: view.line.rate().as_ppm(),
                 last_offset_ns: view.last_offset,
                 neighbours: usize::from(view.heard),
@@ -264,7 +268,7 @@ impl Core {
                     steps: totals.steps,
                 },
             },
-            peers: self.node.peers(now).collect(),
+            peers: self.node.node().peers(now).collect(),
         }
     }
 

@@ -151,6 +151,7 @@ impl Daemon {
             steerer,
             board,
             clocks,
+            recorder: _,
         } = parts;
         let stop = Arc::new(AtomicBool::new(false));
         let wake = Arc::new(Wake::new()?);

@@ -36,6 +36,9 @@ pub enum ServiceError {
     /// Sessions cannot be had.
     #[error("cannot make keys: {0}")]
     Sessions(crate::security::FailReason),
+    /// The record cannot be made.
+    #[error(transparent)]
+    Record(#[from] crate::record::RecordError),
     /// The settings of the discipline make no sense.
     #[error(transparent)]
     Discipline(#[from] crate::discipline::SettingsError),

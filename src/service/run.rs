@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 use std::os::unix::fs::chown;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::unistd::{User, geteuid};
@@ -31,18 +31,23 @@ const ATTEND: Duration = Duration::from_millis(200);
 /// Pause between saves of what was learnt.
 const SAVE: Duration = Duration::from_secs(300);
 
-/// Runs a node by `config` until SIGTERM, SIGINT, or the end of `stop_after`.
+/// Runs a node by `config` until SIGTERM, SIGINT, or the end of `stop_after`. All that it is told
+/// is written to `record`, if that is given ([`crate::record`]).
 ///
 /// # Errors
 /// [`ServiceError`]; each says what to do. Once it runs, only the death of a thread is one.
-pub fn run(config: Config, stop_after: Option<Duration>) -> Result<(), ServiceError> {
+pub fn run(
+    config: Config,
+    stop_after: Option<Duration>,
+    record: Option<PathBuf>,
+) -> Result<(), ServiceError> {
     start_log(&config.log);
     let system = |what| move |source| ServiceError::System { what, source };
     let signals = StopSignals::new().map_err(system("signals"))?;
     let started = Instant::now();
     let until = stop_after.and_then(|after| started.checked_add(after));
 
-    let blueprint = blueprint(&config)?;
+    let blueprint = blueprint(&config, record)?;
     let secret = blueprint.identity.ed25519_secret_bytes();
     let time_port = blueprint.transport.local_addr().port();
     tracing::info!(
@@ -50,7 +55,8 @@ pub fn run(config: Config, stop_after: Option<Duration>) -> Result<(), ServiceEr
         "node {}",
         blueprint.identity.node_id()
     );
-    let parts = assemble(blueprint)?;
+    let mut parts = assemble(blueprint)?;
+    let recorder = parts.recorder.take();
     let control = config
         .control
         .then(|| ControlServer::bind(&config.control_socket))
@@ -70,14 +76,19 @@ pub fn run(config: Config, stop_after: Option<Duration>) -> Result<(), ServiceEr
         cpu: config.transport.cpu,
         fifo: config.transport.fifo_priority,
     };
-    if config.single_thread {
+    let result = if config.single_thread {
         daemon::schedule(scheduling);
         life.single(Single::new(parts, peers, control));
         Ok(())
     } else {
         let daemon = Daemon::start(parts, peers, scheduling).map_err(system("threads"))?;
         life.threads(daemon, control)
+    };
+    // The node is gone and its tape with it.
+    if let Some(recorder) = recorder {
+        recorder.finish();
     }
+    result
 }
 
 /// What ends a daemon, and what remains of it.

@@ -1,5 +1,7 @@
 //! From a configuration to the blueprint of a node and its sources of peers.
 
+use std::path::PathBuf;
+
 use hwts::Domain;
 use hwts::clock::{Permission, SystemClock};
 use hwts::transport::{StampRequest, UdpConfig, UdpTransport, WaitMode};
@@ -18,8 +20,11 @@ use crate::wire::MAX_DATAGRAM;
 /// The identity's file in the state directory.
 pub(super) const IDENTITY_FILE: &str = "identity.key";
 
-/// Everything a node needs of this host, by configuration.
-pub(super) fn blueprint(config: &Config) -> Result<Blueprint, ServiceError> {
+/// Everything a node needs of this host, by configuration; what it is told goes to `record`.
+pub(super) fn blueprint(
+    config: &Config,
+    record: Option<PathBuf>,
+) -> Result<Blueprint, ServiceError> {
     let identity = Identity::load_or_create(&config.state_dir.join(IDENTITY_FILE))?;
     let (saved, unusable) = StateFile::new(&config.state_dir).load();
     if let Some(unusable) = unusable {
@@ -35,6 +40,7 @@ pub(super) fn blueprint(config: &Config) -> Result<Blueprint, ServiceError> {
         clockface: clockface(config),
         saved,
         lie: config.testing,
+        record,
     })
 }
 
@@ -47,6 +53,7 @@ pub(super) fn node_config(config: &Config) -> NodeConfig {
             max_drift: config.oscillator.max_drift,
             wander: config.oscillator.wander.as_fraction(),
         },
+        assumed_liars: config.consensus.assumed_liars,
         ..NodeConfig::default()
     }
 }

@@ -243,6 +243,7 @@ mod tests {
             saved: State::default(),
             lie: Lie::default(),
             seed,
+            record: None,
         });
         let peers = peer.map(|peer| {
             let addr = peer.parts.port.transport().local_addr();

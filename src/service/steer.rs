@@ -93,7 +93,7 @@ impl Steerer {
             target: Some(Target {
                 line: view.line,
                 bound: view.bound_at(read.raw).unwrap_or(Span::MAX),
-                estimated_error: view.sigma,
+                estimated_error: view.sigma_at(read.raw).unwrap_or(Span::MAX),
                 state: view.state,
             }),
             asleep: asleep(),

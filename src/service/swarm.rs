@@ -51,6 +51,8 @@ pub struct Showing {
     pub network: Option<VirtualTime>,
     /// The bound it guarantees on that clock.
     pub bound: Option<Span>,
+    /// The bound that 99.9 % of its errors stay within.
+    pub statistical: Option<Span>,
     /// The node's view of itself.
     pub view: crate::node::ClockView,
 }
@@ -146,6 +148,7 @@ impl Swarm {
             saved: State::default(),
             lie: plan.lie,
             seed: plan.flaws.seed,
+            record: None,
         })?;
         let sources = Sources::new(vec![engine]);
         let daemon = Daemon::start(parts, sources, Scheduling::default()).map_err(|source| {
@@ -177,6 +180,7 @@ impl Member {
             clock: clock + self.lie.at(clock),
             network: synchronized.then_some(VirtualTime::from_nanos(reading.virtual_ns)),
             bound: reading.bound_ns.map(Span::from_nanos),
+            statistical: reading.statistical_ns.map(Span::from_nanos),
             view,
         }
     }

@@ -1,12 +1,14 @@
 //! The virtual clock as its owner carries it: a line over the raw clock.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Rate, RawTime, Span, VirtualTime};
 
 /// `virtual = epoch + (1 + rate)·(raw − origin)`, plus a correction that is slewed in until a
 /// given instant and then stops by itself, so that a late round cannot overshoot.
 ///
 /// The phase keeps its fraction of a nanosecond: a line that is re-anchored often loses nothing.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct VirtualLine {
     origin: RawTime,
     epoch: VirtualTime,
@@ -93,10 +95,9 @@ impl VirtualLine {
     pub fn at_exact(&self, raw: RawTime) -> (VirtualTime, f64) {
         let elapsed = raw - self.origin;
         let slewed = raw.min(self.slew_until) - self.origin;
-        let extra = self.fraction + self.rate.over(elapsed) + self.slew.over(slewed);
-        let whole = extra.floor();
-        let at = self.epoch + elapsed + Span::from_nanos(whole as i64);
-        (at, extra - whole)
+        let (whole, fraction) =
+            split(self.fraction + self.rate.over(elapsed) + self.slew.over(slewed));
+        (self.epoch + elapsed + whole, fraction)
     }
 
     /// The virtual time at `raw`.
@@ -143,11 +144,10 @@ impl VirtualLine {
     /// At `raw`, jump by `nanos` nanoseconds and forget any slew in progress.
     pub fn stepped(&self, raw: RawTime, nanos: f64) -> Self {
         let line = self.anchored_at(raw);
-        let extra = line.fraction + nanos;
-        let whole = extra.floor();
+        let (whole, fraction) = split(line.fraction + nanos);
         Self {
-            epoch: line.epoch + Span::from_nanos(whole as i64),
-            fraction: extra - whole,
+            epoch: line.epoch + whole,
+            fraction,
             slew: Rate::ZERO,
             slew_until: raw,
             ..line
@@ -155,9 +155,28 @@ impl VirtualLine {
     }
 }
 
+/// Whole nanoseconds and the rest, in `[0, 1)`.
+fn split(nanos: f64) -> (Span, f64) {
+    let whole = nanos.floor();
+    let fraction = nanos - whole;
+    if fraction < 1.0 {
+        (Span::from_nanos(whole as i64), fraction)
+    } else {
+        // A negative number too small to be told from zero beside one.
+        (Span::from_nanos((whole + 1.0) as i64), 0.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fraction_is_never_a_whole_nanosecond() {
+        assert_eq!(split(2.25), (Span::from_nanos(2), 0.25));
+        assert_eq!(split(-0.25), (Span::from_nanos(-1), 0.75));
+        assert_eq!(split(-1e-20), (Span::ZERO, 0.0));
+    }
 
     fn raw(ns: i64) -> RawTime {
         RawTime::from_nanos(ns)

@@ -25,6 +25,8 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// The raw timescale of one host: its free-running oscillator, arbitrary epoch.
 #[derive(Debug, Clone, Copy)]
 pub enum Raw {}
@@ -102,6 +104,19 @@ impl<S> Hash for Time<S> {
 impl<S> fmt::Debug for Time<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}ns", self.nanos)
+    }
+}
+
+/// As nanoseconds since the scale's epoch.
+impl<S> Serialize for Time<S> {
+    fn serialize<T: Serializer>(&self, to: T) -> Result<T::Ok, T::Error> {
+        self.nanos.serialize(to)
+    }
+}
+
+impl<'de, S> Deserialize<'de> for Time<S> {
+    fn deserialize<T: Deserializer<'de>>(from: T) -> Result<Self, T::Error> {
+        i64::deserialize(from).map(Self::from_nanos)
     }
 }
 

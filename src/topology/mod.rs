@@ -25,7 +25,7 @@ pub enum FoundBy {
 }
 
 /// A peer that could become a neighbour: its identity and where its time port is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Candidate {
     /// Its identity, an ed25519 public key.
     pub id: NodeId,

@@ -3,19 +3,23 @@
 use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{ClockState, Message, PacketStamp, StampSource, Tier};
+use super::{ClockState, Message, PacketStamp, Promise, StampSource, Tier};
 use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 
 /// The length of a message as this version writes it; anything that follows is an extension.
-pub const MESSAGE_LEN: usize = 96;
+pub const MESSAGE_LEN: usize = 120;
 
 const WANTS_REPLY: u8 = 1 << 0;
 const HAS_LAST_TX: u8 = 1 << 1;
 const HAS_LAST_RX: u8 = 1 << 2;
+const HAS_PRIOR_RX: u8 = 1 << 3;
 
 /// Rates go as integers in units of 2⁻⁶⁰, phase fractions in units of 2⁻³² ns.
 const RATE_UNIT: f64 = 1.0 / (1_u64 << 60) as f64;
 const FRACTION_UNIT: f64 = 1.0 / (1_u64 << 32) as f64;
+
+/// Promised rates go in units of 2⁻⁴⁰.
+const PROMISE_UNIT: f64 = 1.0 / (1_u64 << 40) as f64;
 
 /// No oscillator in use is off by more, so a greater rate is a lie or an error; 10 %.
 const MAX_RATE: f64 = 0.1;
@@ -59,6 +63,9 @@ struct Layout {
     line_slew: I64,
     line_slew_until: I64,
     bound: U64,
+    prior: Stamp,
+    promise_rate: U32,
+    promise_hold: U32,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -78,11 +85,17 @@ pub fn encode(message: &Message, out: &mut [u8; MESSAGE_LEN]) {
     let line = &message.line;
     let (raw, virtual_time, fraction) = line.origin();
     let (slew, slew_until) = line.slew();
+    // It shares the source of the last one; stamps of several sources are rare.
+    let source = message.last_rx.map(|last| last.source);
+    let prior = message.prior_rx.filter(|p| Some(p.source) == source);
+    let promised = message.promise.rate.as_fraction() / PROMISE_UNIT;
+    let hold = message.promise.hold.as_nanos() / 1_000_000;
     *out = zerocopy::transmute!(Layout {
         seq: U32::new(message.seq),
         flags: flag(message.wants_reply, WANTS_REPLY)
             | flag(message.last_tx.is_some(), HAS_LAST_TX)
-            | flag(message.last_rx.is_some(), HAS_LAST_RX),
+            | flag(message.last_rx.is_some(), HAS_LAST_RX)
+            | flag(prior.is_some(), HAS_PRIOR_RX),
         state: state_code(message.state),
         tx_source: source_code(message.last_tx),
         rx_source: source_code(message.last_rx),
@@ -100,6 +113,10 @@ pub fn encode(message: &Message, out: &mut [u8; MESSAGE_LEN]) {
             Span::MAX => u64::MAX,
             bound => u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX),
         }),
+        prior: stamp_layout(prior),
+        // Rounded up: less than is kept must not be promised.
+        promise_rate: U32::new(promised.ceil() as u32),
+        promise_hold: U32::new(u32::try_from(hold.max(0)).unwrap_or(u32::MAX)),
     });
 }
 
@@ -113,6 +130,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
         Layout::ref_from_prefix(bytes).map_err(|_| MessageError::Short(bytes.len()))?;
     let last_tx = stamp(m.flags & HAS_LAST_TX != 0, &m.tx, m.tx_source)?;
     let last_rx = stamp(m.flags & HAS_LAST_RX != 0, &m.rx, m.rx_source)?;
+    let prior_rx = stamp(m.flags & HAS_PRIOR_RX != 0, &m.prior, m.rx_source)?;
     let origin = RawTime::from_nanos(m.line_raw.get());
     let slew_until = RawTime::from_nanos(m.line_slew_until.get());
     if slew_until < origin {
@@ -131,11 +149,16 @@ pub fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
         state: state(m.state)?,
         last_tx,
         last_rx,
+        prior_rx,
         line,
         bound: i64::try_from(m.bound.get()).map_or(Span::MAX, Span::from_nanos),
         tier: Tier {
             level: m.tier_level,
             root: m.tier_root,
+        },
+        promise: Promise {
+            rate: Rate::from_fraction(f64::from(m.promise_rate.get()) * PROMISE_UNIT),
+            hold: Span::from_millis(i64::from(m.promise_hold.get())),
         },
     })
 }

@@ -1,6 +1,6 @@
 //! What neighbours tell each other in every time packet, requests and replies alike.
 
-use crate::time::{RawTime, Span, VirtualLine};
+use crate::time::{Rate, RawTime, Span, VirtualLine};
 
 /// Where a timestamp was taken, worst to best.
 #[derive(
@@ -34,6 +34,17 @@ pub enum ClockState {
     FreeRunning,
 }
 
+impl ClockState {
+    /// Every state.
+    pub const ALL: [Self; 5] = [
+        Self::Unsynchronized,
+        Self::Joining,
+        Self::Synchronized,
+        Self::Holdover,
+        Self::FreeRunning,
+    ];
+}
+
 /// One end of one packet: when it left or arrived, on the sender's or receiver's raw clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PacketStamp {
@@ -65,6 +76,23 @@ impl Tier {
     };
 }
 
+/// How closely an honest, synchronized node keeps to the line it tells.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Promise {
+    /// It leaves the line no faster than this …
+    pub rate: Rate,
+    /// … for so long; what it does later is not promised.
+    pub hold: Span,
+}
+
+impl Promise {
+    /// Promises nothing.
+    pub const NONE: Self = Self {
+        rate: Rate::ZERO,
+        hold: Span::ZERO,
+    };
+}
+
 /// The content of a time packet.
 ///
 /// The exchange is symmetric and *interleaved* (as NTP's `xleave`): the precise transmit stamp of
@@ -81,10 +109,15 @@ pub struct Message {
     pub last_tx: Option<PacketStamp>,
     /// When the last packet from this peer arrived at the sender.
     pub last_rx: Option<PacketStamp>,
+    /// When the one before that did: where the sides take turns in asking, nothing else would tell
+    /// the fate of an answer that ended a burst.
+    pub prior_rx: Option<PacketStamp>,
     /// The sender's virtual clock as a line over its raw clock.
     pub line: VirtualLine,
     /// The sender's guaranteed bound on its virtual clock; [`Span::MAX`] if unknown.
     pub bound: Span,
     /// The sender's place in the tree of time servers, if it takes part in one.
     pub tier: Tier,
+    /// How closely the sender keeps to `line`.
+    pub promise: Promise,
 }

@@ -66,7 +66,7 @@ pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
         scenarios.retain(|s| s.ablation || options.check || options.list);
     }
     if options.list {
-        return Ok(show(format, &scenarios, |all| list(all))?);
+        return Ok(show(format, &scenarios, list)?);
     }
     let threads = options
         .threads
@@ -74,7 +74,7 @@ pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
         .unwrap_or(NonZeroUsize::MIN);
     if options.check {
         let checks = estimators::check(&scenarios, threads);
-        show(format, &checks, |checks| checked(checks))?;
+        show(format, &checks, checked)?;
         let broken = checks.iter().filter(|check| !check.kept).count();
         return match broken {
             0 => Ok(()),
@@ -118,9 +118,9 @@ pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
         folder.summary(&rows)?;
     }
     if options.links {
-        return Ok(show(format, &links, |links| alone(links))?);
+        return Ok(show(format, &links, alone)?);
     }
-    Ok(show(format, &rows, |rows| compared(rows))?)
+    Ok(show(format, &rows, compared)?)
 }
 
 fn list(scenarios: &[Scenario]) -> String {

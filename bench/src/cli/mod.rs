@@ -1,23 +1,28 @@
 //! One file per subcommand; prints; no logic.
 
+mod compare;
 mod cost;
 mod estimators;
 mod limit;
 mod observe;
 mod precision;
+mod replay;
 mod report;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use parisync::cli::{CliError, Exit, complain, usage};
 
+use crate::compare::CompareError;
 use crate::cost::CostError;
 use crate::limit::LimitError;
 use crate::output::Format;
 use crate::precision::PrecisionError;
 use crate::precision::lane::PlanError;
+use crate::replay::ReplayError;
 use crate::report::ReportError;
 use crate::run::RunError;
 use crate::scenario::ScenarioError;
@@ -52,6 +57,8 @@ struct Cli {
 enum Command {
     /// Processor time, memory, wake-ups and cold start of one node among others on loopback
     Cost(crate::cost::Options),
+    /// PariSync beside chrony, ptp4l and other daemons: the same clocks, links and packets
+    Compare(compare::Options),
     /// Link estimators and combinations compared in simulated networks with exact truth
     Estimators(estimators::Options),
     /// How small the errors can be: limits of the whole network's estimation problem
@@ -62,6 +69,9 @@ enum Command {
     Precision(precision::Options),
     /// Show runs as one page: errors over time, distributions, stability, bounds
     Report(report::Args),
+    /// Live through what `parisync run --record` wrote: is it the same to the last bit, and what
+    /// would other estimators have made of it?
+    Replay(replay::Args),
 }
 
 /// Why a subcommand did not do what it was asked; printed as one line.
@@ -70,6 +80,9 @@ pub enum BenchError {
     /// `cost` measured nothing.
     #[error(transparent)]
     Cost(#[from] CostError),
+    /// `compare` compared nothing.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
     /// A scenario cannot be read.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
@@ -100,6 +113,17 @@ pub enum BenchError {
     /// There is no report.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// Records could not be replayed.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// A replay did something else than had been recorded.
+    #[error("{} was not replayed exactly: {why}", file.display())]
+    NotExact {
+        /// The record.
+        file: PathBuf,
+        /// What is known of why.
+        why: &'static str,
+    },
     /// A run folder cannot be written or read.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -120,8 +144,13 @@ impl BenchError {
             | Self::Scenario(_)
             | Self::Limit(_)
             | Self::Run(_) => Exit::Misused,
-            Self::Cost(_)
+            Self::Replay(ReplayError::Died) => Exit::Failed,
+            Self::Replay(_) => Exit::Misused,
+            Self::Compare(error) if error.is_misuse() => Exit::Misused,
+            Self::Compare(_)
+            | Self::Cost(_)
             | Self::Limits { .. }
+            | Self::NotExact { .. }
             | Self::Precision(_)
             | Self::Nothing
             | Self::System(_) => Exit::Failed,
@@ -138,12 +167,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return usage(&error, &Cli::command()),
     };
     let result = match cli.command {
+        Command::Compare(options) => compare::run(&options, cli.output),
         Command::Cost(options) => cost::run(&options, cli.output),
         Command::Estimators(options) => estimators::run(&options, cli.output),
         Command::Limit(options) => limit::run(&options, cli.output),
         Command::Observe(options) => observe::run(&options, cli.output),
         Command::Precision(options) => precision::run(&options, cli.output),
         Command::Report(args) => report::run(&args, cli.output),
+        Command::Replay(args) => replay::run(&args, cli.output),
     };
     let exit = match result {
         Ok(()) => Exit::Done,

@@ -75,9 +75,11 @@ mod tests {
             state: ClockState::Joining,
             last_tx: None,
             last_rx: None,
+            prior_rx: None,
             line: VirtualLine::new(origin, VirtualTime::from_nanos(0), Rate::ZERO),
             bound: Span::MAX,
             tier: Tier::NONE,
+            promise: parisync::wire::Promise::NONE,
         };
         deceit.tell(RawTime::from_nanos(1_000_000_000), to, &mut message);
         message

@@ -2,7 +2,6 @@
 
 use parisync::consensus::{Combine, Reading, window};
 use parisync::link::LinkEstimator;
-use parisync::time::Span;
 use parisync::wire::{ClockState, Tier};
 use serde::Serialize;
 
@@ -10,9 +9,6 @@ use super::network::{Shown, Sim};
 
 /// The optimum of the guaranteed bound is worked out at every so many-th look.
 const OPTIMUM_EVERY: usize = 8;
-
-/// 99.9 % of a Gaussian are within this many sigma.
-const STATISTICAL_SIGMAS: f64 = 3.29;
 
 /// Whose clocks count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,7 +138,8 @@ impl Observer {
                 self.ratios.push(bound / optimum);
             }
         }
-        if let Some(bound) = statistical(shown) {
+        if let Some(bound) = shown.view.statistical_at(shown.raw) {
+            let bound = bound.as_nanos_f64();
             self.statistical.push(bound);
             self.statistical_violations += usize::from(off > bound);
         }
@@ -197,12 +194,6 @@ pub struct Figures {
     pub statistical_p50: f64,
     /// Share of the statistical bounds that did not hold.
     pub statistical_violations: f64,
-}
-
-/// The bound that holds for 99.9 % of the time, ns.
-fn statistical(shown: &Shown) -> Option<f64> {
-    let known = shown.view.state == ClockState::Synchronized && shown.view.sigma != Span::MAX;
-    known.then(|| STATISTICAL_SIGMAS * shown.view.sigma.as_nanos_f64())
 }
 
 /// The least guaranteed bound that node `n` could have: its neighbours' clocks are within what the

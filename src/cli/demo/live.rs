@@ -80,6 +80,7 @@ impl super::Swarm for Live<'_> {
                 clock_ns: Some(showing.clock.as_nanos()),
                 network_ns: showing.network.map(VirtualTime::as_nanos),
                 bound_ns: showing.bound.map(Span::as_nanos),
+                statistical_ns: showing.statistical.map(Span::as_nanos),
                 state: showing.view.state,
                 neighbours: usize::from(showing.view.heard),
                 used: usize::from(showing.view.used),

@@ -1,6 +1,8 @@
 //! The statistics of one node in a run.
 
 use super::summary::Record;
+use super::swarm::NodeSample;
+use super::truth::is_beyond;
 use crate::present::histogram::quantile;
 use crate::wire::ClockState;
 
@@ -15,8 +17,12 @@ pub(super) struct NodeStats {
     pub worst_ns: Option<f64>,
     /// The median of its bound over the second half, nanoseconds.
     pub bound_ns: Option<i64>,
-    /// Times in the whole run that it was further off than it promised.
+    /// Times in the whole run that it was further off than it guaranteed.
     pub violations: u64,
+    /// The median of its statistical bound over the second half, nanoseconds.
+    pub statistical_ns: Option<i64>,
+    /// Times in the whole run that it was further off than that.
+    pub beyond_statistical: u64,
 }
 
 impl NodeStats {
@@ -27,24 +33,29 @@ impl NodeStats {
         let errors = || settled().filter_map(|(_, truth)| truth.errors_ns[node]);
         let count = errors().count();
         let squares: f64 = errors().map(|error| error * error).sum();
-        let mut bounds: Vec<i64> = settled()
-            .filter_map(|(sample, _)| sample.nodes[node].bound_ns)
-            .collect();
-        bounds.sort_unstable();
-        let broken = ticks().filter(|(sample, truth)| {
-            match (truth.errors_ns[node], sample.nodes[node].bound_ns) {
-                (Some(error), Some(bound)) => error.abs() > bound as f64,
-                _ => false,
-            }
-        });
+        let median = |bound: fn(&NodeSample) -> Option<i64>| {
+            let mut bounds: Vec<i64> = settled()
+                .filter_map(|(sample, _)| bound(&sample.nodes[node]))
+                .collect();
+            bounds.sort_unstable();
+            quantile(&bounds, 0.5)
+        };
+        let broken = |bound: fn(&NodeSample) -> Option<i64>| {
+            let broken = ticks().filter(|(sample, truth)| {
+                is_beyond(truth.errors_ns[node], bound(&sample.nodes[node]))
+            });
+            broken.count() as u64
+        };
         Self {
             synchronized_s: ticks()
                 .find(|(sample, _)| sample.nodes[node].state == ClockState::Synchronized)
                 .map(|(_, truth)| truth.at_s),
             rms_ns: (count > 0).then(|| (squares / count as f64).sqrt()),
             worst_ns: errors().max_by(|a, b| a.abs().total_cmp(&b.abs())),
-            bound_ns: quantile(&bounds, 0.5),
-            violations: broken.count() as u64,
+            bound_ns: median(|seen| seen.bound_ns),
+            violations: broken(|seen| seen.bound_ns),
+            statistical_ns: median(|seen| seen.statistical_ns),
+            beyond_statistical: broken(|seen| seen.statistical_ns),
         }
     }
 }
@@ -64,6 +75,7 @@ mod tests {
                 sample.nodes[node].clock_ns = Some(1_000_000 + clock);
             }
             sample.nodes[1].bound_ns = Some(35);
+            sample.nodes[1].statistical_ns = Some(25 + second);
             if second == 0 {
                 sample.nodes[1].state = ClockState::Joining;
             }
@@ -77,6 +89,8 @@ mod tests {
                 worst_ns: Some(-40.0),
                 bound_ns: Some(35),
                 violations: 2,
+                statistical_ns: Some(26),
+                beyond_statistical: 3,
             }
         );
         assert_eq!(NodeStats::of(&record, 0).bound_ns, None);

@@ -7,8 +7,8 @@ use super::summary::{CONVERGED_NS, Record};
 use super::text;
 use crate::present::histogram::Histogram;
 use crate::present::svg::{
-    self, Area, Axis, BLUE, Chart, FAINT, Failure, GREEN, HALF, INK, PURPLE, VERMILION, WIDE, draw,
-    log, ns_decade, small,
+    self, AMBER, Area, Axis, BLUE, Chart, FAINT, Failure, GREEN, HALF, INK, PURPLE, VERMILION,
+    WIDE, draw, log, ns_decade, small,
 };
 
 /// Nodes drawn one by one; of larger swarms every so manieth.
@@ -98,13 +98,21 @@ pub(super) fn bounds(record: &Record) -> String {
         });
         let most = points(record, |tick| bound(tick).max().map(|ns| ns as f64));
         let least = lowest_points(record, |tick| bound(tick).min().map(|ns| ns as f64));
-        let values = worst.iter().chain(&most).chain(&least);
+        let likely = points(record, |tick| {
+            let nodes = record.samples()[tick].nodes.iter().enumerate();
+            nodes
+                .filter_map(|(node, seen)| seen.statistical_ns.filter(|_| record.honest(node)))
+                .max()
+                .map(|ns| ns as f64)
+        });
+        let values = worst.iter().chain(&most).chain(&least).chain(&likely);
         let axis = magnitudes(values.map(|point| 10_f64.powf(point.1)));
         let mut chart = over_time(area, record, axis)?;
 
         let band: Vec<_> = most.iter().chain(least.iter().rev()).copied().collect();
         chart.draw_series([Polygon::new(band, GREEN.mix(0.25).filled())])?;
         chart.draw_series([PathElement::new(least, GREEN.stroke_width(4))])?;
+        chart.draw_series([PathElement::new(likely, AMBER.stroke_width(4))])?;
         chart.draw_series([PathElement::new(worst, BLUE.stroke_width(4))])?;
 
         let dot = |point| Circle::new(point, 9, VERMILION.filled());

@@ -98,21 +98,24 @@ pub(super) fn json(summary: &Summary) -> String {
 
 /// Every node at every sample, a line each.
 fn csv(record: &Record) -> String {
-    let mut text = String::from("at_s,node,id,liar,error_ns,bound_ns,state,neighbours,used\n");
+    let mut text =
+        String::from("at_s,node,id,liar,error_ns,bound_ns,statistical_ns,state,neighbours,used\n");
     for (sample, truth) in record.samples().iter().zip(record.truths()) {
         for (node, seen) in sample.nodes.iter().enumerate() {
             let error = truth.errors_ns[node].map(|ns| ns.to_string());
             let bound = seen.bound_ns.map(|ns| ns.to_string());
+            let statistical = seen.statistical_ns.map(|ns| ns.to_string());
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "{:.3},{},{},{},{},{},{},{},{}",
+                "{:.3},{},{},{},{},{},{},{},{},{}",
                 truth.at_s,
                 node + 1,
                 record.roster()[node].id.short(),
                 u8::from(!record.honest(node)),
                 error.unwrap_or_default(),
                 bound.unwrap_or_default(),
+                statistical.unwrap_or_default(),
                 state(seen.state, true).1,
                 seen.neighbours,
                 seen.used,

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::swarm::{NodeInfo, Sample, Stamps, Totals};
+use super::swarm::{NodeInfo, NodeSample, Sample, Stamps, Totals};
 use super::truth::Truth;
 use crate::present::histogram::quantile;
 
@@ -26,10 +26,21 @@ pub struct Summary {
     /// Root mean square deviation of each node from the mean of all, over the second half; null
     /// if nothing was seen there.
     pub rms_ns: Option<f64>,
-    /// Bounds that nodes published over the second half.
+    /// Guaranteed bounds that nodes published over the second half.
     pub bound_ns: BoundStats,
-    /// Times in the whole run that a node was further from the network's clock than it promised.
+    /// Times in the whole run that a node was further from the network's clock than it guaranteed.
     pub bound_violations: u64,
+    /// Statistical bounds that nodes published over the second half.
+    #[serde(default)]
+    pub statistical_ns: BoundStats,
+    /// Times in the whole run that a node was further from the network's clock than its statistical
+    /// bound.
+    #[serde(default)]
+    pub statistical_violations: u64,
+    /// Their share in all times that a node published one, which should not exceed 0.001; null if
+    /// none was published.
+    #[serde(default)]
+    pub statistical_share: Option<f64>,
     /// Exchanges completed by all nodes.
     pub exchanges: u64,
     /// Stamps taken by all nodes.
@@ -132,13 +143,6 @@ impl Record {
             .filter_map(|truth| truth.worst_ns)
             .collect();
         skews.sort_unstable();
-        let mut bounds: Vec<i64> = self.samples[half..]
-            .iter()
-            .flat_map(|sample| sample.nodes.iter().enumerate())
-            .filter(|(node, _)| self.honest(*node))
-            .filter_map(|(_, seen)| seen.bound_ns)
-            .collect();
-        bounds.sort_unstable();
         Summary {
             nodes: self.roster.len(),
             seconds: rounded(self.seconds(), 1e3),
@@ -149,11 +153,11 @@ impl Record {
                 max: skews.last().copied(),
             },
             rms_ns: self.rms_ns().map(|ns| rounded(ns, 10.0)),
-            bound_ns: BoundStats {
-                p50: quantile(&bounds, 0.5),
-                p99: quantile(&bounds, 0.99),
-            },
+            bound_ns: self.bounds(|seen| seen.bound_ns),
             bound_violations: self.violations(),
+            statistical_ns: self.bounds(|seen| seen.statistical_ns),
+            statistical_violations: self.beyond_statistical(),
+            statistical_share: self.statistical_share(),
             exchanges: totals.exchanges,
             stamps: totals.stamps,
         }
@@ -162,6 +166,32 @@ impl Record {
     /// Times so far that an honest node was further off than it promised.
     pub fn violations(&self) -> u64 {
         self.truths.iter().map(|truth| truth.violations).sum()
+    }
+
+    /// Times so far that an honest node was further off than its statistical bound.
+    pub fn beyond_statistical(&self) -> u64 {
+        self.truths.iter().map(|t| t.beyond_statistical).sum()
+    }
+
+    /// Their share in all times that one was published.
+    pub fn statistical_share(&self) -> Option<f64> {
+        let all: u64 = self.truths.iter().map(|truth| truth.statistical).sum();
+        (all > 0).then(|| self.beyond_statistical() as f64 / all as f64)
+    }
+
+    /// The bounds that `bound` picks, over the honest nodes and the second half.
+    fn bounds(&self, bound: impl Fn(&NodeSample) -> Option<i64>) -> BoundStats {
+        let mut bounds: Vec<i64> = self.samples[self.second_half()..]
+            .iter()
+            .flat_map(|sample| sample.nodes.iter().enumerate())
+            .filter(|(node, _)| self.honest(*node))
+            .filter_map(|(_, seen)| bound(seen))
+            .collect();
+        bounds.sort_unstable();
+        BoundStats {
+            p50: quantile(&bounds, 0.5),
+            p99: quantile(&bounds, 0.99),
+        }
     }
 
     fn rms_ns(&self) -> Option<f64> {
@@ -259,6 +289,24 @@ mod tests {
     }
 
     #[test]
+    fn statistical_bounds_are_counted_with_the_share_that_did_not_hold() {
+        let mut record = run(&[&[0, 10, 50]]);
+        assert_eq!(record.summary(Totals::default()).statistical_share, None);
+        for bounds in [[Some(9), Some(3), Some(40)], [Some(12), None, Some(39)]] {
+            let mut sample = tick(1, &[0, 10, 50]);
+            for (node, bound) in sample.nodes.iter_mut().zip(bounds) {
+                node.statistical_ns = bound;
+            }
+            record.push(sample);
+        }
+        let summary = record.summary(Totals::default());
+        assert_eq!(summary.statistical_violations, 2);
+        assert_eq!(summary.statistical_share, Some(0.4));
+        assert_eq!((summary.bound_violations, summary.bound_ns.p50), (0, None));
+        assert_eq!(summary.statistical_ns.p50, Some(12));
+    }
+
+    #[test]
     fn violations_count_over_the_whole_run_and_only_where_a_bound_is_published() {
         let mut record = Record::new(testing::roster(3));
         for (second, bounds) in [
@@ -321,7 +369,7 @@ mod tests {
         let json = serde_json::to_string(&run(&[&[0, 300], &[0, 200]]).summary(totals)).unwrap();
         assert_eq!(
             json,
-            r#"{"nodes":2,"seconds":1.0,"converged_s":0.0,"skew_ns":{"p50":200,"p99":200,"max":200},"rms_ns":100.0,"bound_ns":{"p50":null,"p99":null},"bound_violations":0,"exchanges":7,"stamps":{"hardware":0,"kernel":26,"user":1,"lost":1}}"#
+            r#"{"nodes":2,"seconds":1.0,"converged_s":0.0,"skew_ns":{"p50":200,"p99":200,"max":200},"rms_ns":100.0,"bound_ns":{"p50":null,"p99":null},"bound_violations":0,"statistical_ns":{"p50":null,"p99":null},"statistical_violations":0,"statistical_share":null,"exchanges":7,"stamps":{"hardware":0,"kernel":26,"user":1,"lost":1}}"#
         );
         let empty = Record::new(testing::roster(2)).summary(Totals::default());
         let json = serde_json::to_value(empty).unwrap();

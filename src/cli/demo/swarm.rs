@@ -53,6 +53,8 @@ pub struct NodeSample {
     pub network_ns: Option<i64>,
     /// The guaranteed bound it publishes; `None` if it publishes none.
     pub bound_ns: Option<i64>,
+    /// The statistical bound it publishes, which 99.9 % of errors stay within.
+    pub statistical_ns: Option<i64>,
     /// The state it is in.
     pub state: ClockState,
     /// Neighbours it hears.

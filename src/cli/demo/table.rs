@@ -5,7 +5,7 @@ use super::options::DemoOptions;
 use super::summary::{CONVERGED_NS, Record};
 use super::swarm::NodeSample;
 use super::text::{self, BarPart};
-use super::truth::Truth;
+use super::truth::{Truth, is_beyond};
 use crate::wire::ClockState;
 
 /// Space to draw on, in characters.
@@ -50,6 +50,7 @@ struct Columns {
     bar: usize,
     state: usize,
     clock: bool,
+    statistical: bool,
 }
 
 impl Columns {
@@ -62,20 +63,28 @@ impl Columns {
         let short = width.checked_sub(fixed + STATE_SHORT + clock);
         let bare = width.saturating_sub(fixed + STATE_SHORT);
         let bar = |free: usize| if free >= 11 { (free - 2).min(36) } else { 0 };
-        let (free, state, clock) = match (full, short) {
-            (Some(free), _) if free >= 20 => (free, STATE_LONG, true),
-            (_, Some(free)) if free >= 11 => (free, STATE_SHORT, true),
-            _ => (bare, STATE_SHORT, false),
+        let (free, state, clock, statistical) = match (full, short) {
+            (Some(free), _) if free >= 20 + STATISTICAL => {
+                (free - STATISTICAL, STATE_LONG, true, true)
+            }
+            (_, Some(free)) if free >= 11 + STATISTICAL => {
+                (free - STATISTICAL, STATE_SHORT, true, true)
+            }
+            (_, Some(free)) if free >= 11 => (free, STATE_SHORT, true, false),
+            _ => (bare, STATE_SHORT, false, false),
         };
         Self {
             index,
             bar: bar(free),
             state,
             clock,
+            statistical,
         }
     }
 }
 
+/// The column of the statistical bound and the space before it.
+const STATISTICAL: usize = 9;
 const PEERS: usize = 5;
 const CLOCK: usize = 16;
 const STATE_LONG: usize = 14;
@@ -109,7 +118,11 @@ pub(super) fn nodes(record: &Record, width: usize, room: usize) -> Vec<Line> {
 
 fn heading(columns: &Columns) -> Line {
     let index = columns.index + 9;
-    let mut text = format!(" {:<index$}  {:>8}  {:>7}", "node", "error", "bound");
+    let mut text = format!(" {:<index$}  {:>8}", "node", "error");
+    if columns.statistical {
+        text += &format!("  {:>7}", "99.9%");
+    }
+    text += &format!("  {:>7}", "bound");
     if columns.bar > 0 {
         text += &format!("  {}", text::scale(columns.bar));
     }
@@ -127,13 +140,20 @@ fn row(record: &Record, node: usize, seen: &NodeSample, truth: &Truth, columns: 
     let liar = info.clock.lie.is_some();
     let error = truth.errors_ns[node];
     let bound = seen.bound_ns.map(|ns| ns as f64);
-    let broken = matches!((error, bound), (Some(e), Some(b)) if e.abs() > b) && !liar;
+    let broken = |bound| is_beyond(error, bound) && !liar;
 
     let mut line = Line::default();
     let name = format!(" {:>2$} {}", node + 1, info.id.short(), columns.index);
     line.push(if liar { Style::Liar } else { Style::Plain }, name);
     let error_text = error.map_or_else(|| "–".to_owned(), text::signed);
     line.push(Style::Bold, format!("  {error_text:>8}"));
+    if columns.statistical {
+        let beyond = broken(seen.statistical_ns);
+        let style = if beyond { Style::Fair } else { Style::Plain };
+        let statistical = text::maybe(seen.statistical_ns.map(|ns| ns as f64));
+        line.push(style, format!("  {statistical:>7}"));
+    }
+    let broken = broken(seen.bound_ns);
     let bound_style = if broken { Style::Bad } else { Style::Plain };
     line.push(bound_style, format!("  {:>7}", text::maybe(bound)));
     if columns.bar > 0 {
@@ -238,11 +258,17 @@ fn verdict(record: &Record) -> Line {
         );
     }
     match record.violations() {
-        0 => line.push(Style::Dim, " · every bound held"),
+        0 => line.push(Style::Dim, " · every guaranteed bound held"),
         n => line.push(
             Style::Bad,
             format!(" · {}", text::plural(n, "broken bound")),
         ),
+    }
+    if let Some(share) = record.statistical_share() {
+        line.push(
+            Style::Dim,
+            format!(" · {} beyond 99.9%", text::percent(share)),
+        );
     }
     line
 }

@@ -29,6 +29,7 @@ pub(super) fn sample(at: Span, nodes: usize) -> Sample {
         clock_ns: None,
         network_ns: None,
         bound_ns: None,
+        statistical_ns: None,
         state: ClockState::Synchronized,
         neighbours: nodes - 1,
         used: nodes - 1,
@@ -123,6 +124,8 @@ impl Synthetic {
             clock_ns: Some(1_800_000_000_000_000_000 + (t * 1e9 + error) as i64),
             network_ns: None,
             bound_ns,
+            // Some seven times what the clocks jitter by.
+            statistical_ns: bound_ns.map(|bound| bound.min(800 + bound / 2)),
             state,
             neighbours: if t < 0.3 { 0 } else { others },
             used,

@@ -1,6 +1,6 @@
 //! Numbers as people read them, and pictures made of characters.
 
-pub(super) use crate::present::text::{count, maybe, plural, ppm, signed, span};
+pub(super) use crate::present::text::{count, maybe, percent, plural, ppm, signed, span};
 
 /// Decades that the bars of the table span, from 1 ns to 1 s.
 const BAR_DECADES: f64 = 9.0;

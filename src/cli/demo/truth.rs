@@ -4,7 +4,7 @@
 //! they share. The network's clock is by definition the **median** of the virtual clocks of the
 //! honest nodes that are synchronized; before there are any, that of all honest clocks.
 
-use super::swarm::{NodeInfo, Sample};
+use super::swarm::{NodeInfo, NodeSample, Sample};
 
 /// What one sample shows once it is set against the truth.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,8 +20,12 @@ pub struct Truth {
     pub complete: bool,
     /// Mean over the honest nodes of the squared deviation from their mean, ns².
     pub variance_ns2: Option<f64>,
-    /// Honest nodes further from the network's clock than the bound they publish.
+    /// Honest nodes further from the network's clock than the guaranteed bound they publish.
     pub violations: u64,
+    /// The same with the statistical bound.
+    pub beyond_statistical: u64,
+    /// Honest nodes that have a clock and publish a statistical bound on it.
+    pub statistical: u64,
 }
 
 impl Truth {
@@ -52,13 +56,15 @@ impl Truth {
             .iter()
             .map(|clock| Some((*clock)? as f64 - median?))
             .collect();
-        let violations = seats()
-            .filter(
-                |&node| match (errors_ns[node], sample.nodes[node].bound_ns) {
-                    (Some(error), Some(bound)) => error.abs() > bound as f64,
-                    _ => false,
-                },
-            )
+        let beyond = |bound: fn(&NodeSample) -> Option<i64>| {
+            let broken =
+                seats().filter(|&node| is_beyond(errors_ns[node], bound(&sample.nodes[node])));
+            broken.count() as u64
+        };
+        let statistical = seats()
+            .filter(|&node| {
+                errors_ns[node].is_some() && sample.nodes[node].statistical_ns.is_some()
+            })
             .count();
         let worst_ns = match sorted[..] {
             [first, .., last] => Some(last.saturating_sub(first)),
@@ -67,12 +73,19 @@ impl Truth {
         Self {
             at_s: sample.at.as_secs_f64(),
             complete: sorted.len() == seats().count(),
-            errors_ns,
             worst_ns,
             variance_ns2: variance(&sorted),
-            violations: violations as u64,
+            violations: beyond(|node| node.bound_ns),
+            beyond_statistical: beyond(|node| node.statistical_ns),
+            statistical: statistical as u64,
+            errors_ns,
         }
     }
+}
+
+/// Whether an error is beyond a bound, both being known.
+pub(super) fn is_beyond(error_ns: Option<f64>, bound_ns: Option<i64>) -> bool {
+    matches!((error_ns, bound_ns), (Some(error), Some(bound)) if error.abs() > bound as f64)
 }
 
 /// The middle of sorted values, the mean of the two middle ones of an even number.

@@ -276,11 +276,25 @@ fn summary_lines(summary: &Summary, liars: usize) -> Vec<Line> {
     let skew = summary.skew_ns;
     let bound = summary.bound_ns;
     let mut bound_line = labelled(
-        "bound",
+        "guaranteed",
         Style::Plain,
         format!("p50 {} · p99 {} · ", ns(bound.p50), ns(bound.p99)),
     );
     bound_line.push(held_style, held);
+    let statistical = summary.statistical_ns;
+    let statistical_line = labelled(
+        "statistical",
+        Style::Plain,
+        format!(
+            "p50 {} · p99 {} · {}",
+            ns(statistical.p50),
+            ns(statistical.p99),
+            summary.statistical_share.map_or_else(
+                || "never published".to_owned(),
+                |share| format!("{} beyond it, of 0.1% allowed", text::percent(share)),
+            )
+        ),
+    );
     let stamps = summary.stamps;
     let mut places: Vec<String> = [
         (stamps.hardware, "by the network card"),
@@ -314,6 +328,7 @@ fn summary_lines(summary: &Summary, liars: usize) -> Vec<Line> {
             format!("{} from the mean of all", text::maybe(summary.rms_ns)),
         ),
         bound_line,
+        statistical_line,
         labelled("exchanges", Style::Plain, text::count(summary.exchanges)),
         labelled("stamps", Style::Plain, places.join(", ")),
     ]

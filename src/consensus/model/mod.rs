@@ -1,13 +1,14 @@
 //! Clocks that meet once a round, to hold the strategies against what is published of them.
 //!
 //! All nodes act at the same instant on what they read; delays are in the readings' errors. That
-//! is the model of the papers. The node itself, with packets, is tested in `tests/network`.
+//! is the model of the papers. The node itself, with packets, is tested in `bench/tests/network`.
 
 mod bounds;
 mod byzantine;
 mod networks;
 mod signed;
 
+use super::strategies::CombineKind;
 use super::strategies::tests::{readings, round};
 use super::{Combine, Gain};
 
@@ -16,6 +17,13 @@ const SETTLED: Gain = Gain {
     offset: 0.3,
     rate: 0.1,
 };
+
+/// All that go by the readings of a round; the default goes by single exchanges and is attacked in
+/// `bench/tests/network`.
+fn by_readings() -> impl Iterator<Item = CombineKind> {
+    let all = CombineKind::ALL.into_iter();
+    all.filter(|kind| *kind != CombineKind::Default)
+}
 
 /// A round takes a second.
 const ROUND: f64 = 1e9;

@@ -3,11 +3,17 @@
 use crate::consensus::stats::Sample;
 use crate::consensus::{Correction, Gain, Round, tolerated_liars};
 
-/// Share of the agreed frequency that one round follows. The classic papers correct the offset
-/// alone; that rates may be agreed on by the same rule is shown by P. Khanchandani and C. Lenzen,
-/// *Self-stabilizing Byzantine clock synchronization with optimal precision*, 2018. As slews are
-/// limited here ([`Gain`]), a rule that left the frequency to the oscillator would fall behind.
-pub(super) const RATE_GAIN: f64 = 0.1;
+/// The gain of a rule that corrects this `share` of the offset, and a tenth of the frequency. The
+/// classic papers correct the offset alone; that rates may be agreed on by the same rule is shown by
+/// P. Khanchandani and C. Lenzen, *Self-stabilizing Byzantine clock synchronization with optimal
+/// precision*, 2018. As slews are limited here ([`Gain`]), a rule that left the frequency to the
+/// oscillator would fall behind.
+pub(super) const fn correcting(share: f64) -> Gain {
+    Gain {
+        offset: share,
+        rate: 0.1,
+    }
+}
 
 /// Offsets (ns) and rates against our own clock, which is the first of both and zero.
 pub(super) struct Clocks {

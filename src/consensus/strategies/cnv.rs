@@ -11,9 +11,9 @@
 //! **Fails** as n → 3f, where δ′ no longer shrinks; colluders just inside Δ drag the common clock
 //! by fΔ/n a round; and clocks that are more than Δ apart at first never meet.
 
-use super::clocks::{Clocks, RATE_GAIN};
+use super::clocks::{Clocks, correcting};
 use crate::consensus::stats::Sample;
-use crate::consensus::{Combine, Correction, Gain, Round};
+use crate::consensus::{Combine, Correction, Round};
 
 /// Δ is at least this, ns: a clock is settled within 2 µs of the median, so any two settled ones
 /// are within twice that.
@@ -51,13 +51,9 @@ impl Combine for Cnv {
             .unwrap_or_else(|| LEAST_REACH.max(REACH_SIGMAS * clocks.sigma()));
         let rate_reach = LEAST_RATE_REACH.max(REACH_SIGMAS * clocks.rate_sigma());
         let rate = convergence(&clocks.rates, rate_reach);
-        let gain = Gain {
-            offset: 1.0,
-            rate: RATE_GAIN,
-        };
         Correction {
             rate,
-            ..clocks.towards(gain, |offsets| Some(convergence(offsets, reach)))
+            ..clocks.towards(correcting(1.0), |offsets| Some(convergence(offsets, reach)))
         }
     }
 }

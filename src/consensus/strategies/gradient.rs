@@ -17,9 +17,9 @@
 //! C. Lenzen, W. Rosenbaum, *Fault tolerant gradient clock synchronization*, 2019, replace each node
 //! by 3f + 1). The whole network follows its fastest.
 
-use super::clocks::{Clocks, RATE_GAIN};
+use super::clocks::{Clocks, correcting};
 use crate::consensus::stats::Sample;
-use crate::consensus::{Combine, Correction, Gain, Round};
+use crate::consensus::{Combine, Correction, Round};
 
 /// δ in sigma of a reading.
 const ERROR_SIGMAS: f64 = 3.0;
@@ -72,13 +72,9 @@ impl Combine for Gradient {
             .unwrap_or_else(|| LEAST_ERROR.max(ERROR_SIGMAS * clocks.sigma()));
         let period = round.period.as_nanos_f64();
         let fast = must_run_fast(clocks.offsets.values(), STEPS * error, error);
-        let gain = Gain {
-            offset: 1.0,
-            rate: RATE_GAIN,
-        };
         Correction {
             offset: if fast { self.mu * period } else { 0.0 },
-            ..clocks.towards(gain, Sample::median)
+            ..clocks.towards(correcting(1.0), Sample::median)
         }
     }
 }

@@ -24,8 +24,8 @@
 //! **Fails** with liars (least squares has no robustness), and where errors are no noise: the
 //! asymmetry of a path that stays is spread over the loop, not removed.
 
-use super::clocks::RATE_GAIN;
-use crate::consensus::{Combine, Correction, Gain, Round};
+use super::clocks::correcting;
+use crate::consensus::{Combine, Correction, Round};
 
 /// ω.
 const DAMPING: f64 = 0.5;
@@ -50,10 +50,7 @@ impl Combine for LoopConsistent {
             sigma,
             rate,
             used: round.used().count() + 1,
-            gain: Some(Gain {
-                offset: DAMPING,
-                rate: RATE_GAIN,
-            }),
+            gain: Some(correcting(DAMPING)),
         }
     }
 }

@@ -13,8 +13,8 @@
 //! **Fails** with the first liar, who may pull it anywhere; a bad link counts as much as a good
 //! one; on a line of nodes the skew between neighbours grows with the length of the line.
 
-use super::clocks::{Clocks, RATE_GAIN};
-use crate::consensus::{Combine, Correction, Gain, Round};
+use super::clocks::{Clocks, correcting};
+use crate::consensus::{Combine, Correction, Round};
 
 /// The rule with its coupling factor.
 #[derive(Debug, Clone)]
@@ -43,10 +43,7 @@ impl Combine for MeanCoupling {
     }
 
     fn combine(&mut self, round: &Round<'_>) -> Correction {
-        let gain = Gain {
-            offset: self.coupling,
-            rate: RATE_GAIN,
-        };
+        let gain = correcting(self.coupling);
         // Our own clock is not one of the sample: what is with it sums to the same, over one less.
         Clocks::of(round).towards(gain, |clocks| {
             let neighbours = clocks.len().checked_sub(1).filter(|n| *n > 0)?;

@@ -14,9 +14,9 @@
 //! frequency stops that. And two-faced liars in a fixed full mesh keep two camps apart for ever, as
 //! each camp with the liars is a majority; staying in range is not convergence.
 
-use super::clocks::{Clocks, RATE_GAIN};
+use super::clocks::{Clocks, correcting};
 use crate::consensus::stats::Sample;
-use crate::consensus::{Combine, Correction, Gain, Round};
+use crate::consensus::{Combine, Correction, Round};
 
 /// The rule with its gain.
 #[derive(Debug, Clone)]
@@ -44,11 +44,7 @@ impl Combine for Median {
     }
 
     fn combine(&mut self, round: &Round<'_>) -> Correction {
-        let gain = Gain {
-            offset: self.gain,
-            rate: RATE_GAIN,
-        };
-        Clocks::of(round).towards(gain, Sample::median)
+        Clocks::of(round).towards(correcting(self.gain), Sample::median)
     }
 }
 

@@ -12,8 +12,8 @@
 //! **Fails** to average: it rests on two readings, so its noise does not fall with the number of
 //! honest neighbours; and it does fail with n ≤ 3f, as everything without signatures.
 
-use super::clocks::{Clocks, RATE_GAIN};
-use crate::consensus::{Combine, Correction, Gain, Round};
+use super::clocks::{Clocks, correcting};
+use crate::consensus::{Combine, Correction, Round};
 
 /// The rule; it has no parameter but the number of clocks.
 #[derive(Debug, Clone, Default)]
@@ -27,11 +27,7 @@ impl Combine for Midpoint {
     fn combine(&mut self, round: &Round<'_>) -> Correction {
         let clocks = Clocks::of(round);
         let liars = clocks.liars();
-        let gain = Gain {
-            offset: 1.0,
-            rate: RATE_GAIN,
-        };
-        clocks.towards(gain, |values| values.midpoint_without(liars))
+        clocks.towards(correcting(1.0), |values| values.midpoint_without(liars))
     }
 }
 

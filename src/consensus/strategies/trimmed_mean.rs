@@ -17,8 +17,8 @@
 //! with n = 3f+1), and wastes a good part of honest neighbours when nobody lies. W-MSR is stuck to
 //! its own clock: an extreme honest node drops its farthest witnesses.
 
-use super::clocks::{Clocks, RATE_GAIN};
-use crate::consensus::{Combine, Correction, Gain, Round};
+use super::clocks::{Clocks, correcting};
+use crate::consensus::{Combine, Correction, Round};
 
 /// What is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,11 +57,7 @@ impl Combine for TrimmedMean {
     fn combine(&mut self, round: &Round<'_>) -> Correction {
         let clocks = Clocks::of(round);
         let liars = clocks.liars();
-        let gain = Gain {
-            offset: 1.0,
-            rate: RATE_GAIN,
-        };
-        clocks.towards(gain, |values| {
+        clocks.towards(correcting(1.0), |values| {
             let (low, high) = match self.trim {
                 Trim::BothEnds => (liars, liars),
                 Trim::AroundOwn => {

@@ -9,6 +9,7 @@ fn the_document_gives_this_layout() {
         tx.seq, tx.error, tx.at, rx.seq, rx.error, rx.at,
         line_raw, line_virtual, line_fraction, tier_level, tier_root,
         line_rate, line_slew, line_slew_until, bound,
+        prior.seq, prior.error, prior.at, promise_rate, promise_hold,
     );
     agrees("Message", &fields, MESSAGE_LEN);
 }
@@ -31,6 +32,12 @@ fn these_are_the_bytes() {
             error: Span::MAX,
             source: StampSource::Hardware,
         }),
+        prior_rx: Some(PacketStamp {
+            seq: 0x12,
+            at: RawTime::from_nanos(0x80),
+            error: Span::from_nanos(0x90),
+            source: StampSource::Hardware,
+        }),
         line: VirtualLine::new(
             RawTime::from_nanos(0x40),
             VirtualTime::from_nanos(0x50),
@@ -46,11 +53,15 @@ fn these_are_the_bytes() {
             level: 3,
             root: [10, 11, 12],
         },
+        promise: Promise {
+            rate: Rate::from_fraction(1.0 / f64::from(1 << 20)),
+            hold: Span::from_secs(4),
+        },
     };
     #[rustfmt::skip]
     let bytes: [u8; MESSAGE_LEN] = [
         1, 2, 3, 4,                      // seq
-        0b111, 2, 2, 3,                  // flags, state, sources
+        0b1111, 2, 2, 3,                 // flags, state, sources
         0x10, 0, 0, 0, 0x30, 0, 0, 0,    // tx.seq, tx.error
         0x20, 0, 0, 0, 0, 0, 0, 0,       // tx.at
         0x11, 0, 0, 0, 255, 255, 255, 255,
@@ -62,6 +73,9 @@ fn these_are_the_bytes() {
         0, 0, 0, 0, 0, 0, 255, 255,      // line_slew: -2^48
         0x60, 0, 0, 0, 0, 0, 0, 0,       // line_slew_until
         0x70, 0, 0, 0, 0, 0, 0, 0,       // bound
+        0x12, 0, 0, 0, 0x90, 0, 0, 0,    // prior.seq, prior.error
+        0x80, 0, 0, 0, 0, 0, 0, 0,       // prior.at
+        0, 0, 0x10, 0, 0xa0, 0x0f, 0, 0, // promise_rate: 2^20, promise_hold
     ];
     let mut out = [0; MESSAGE_LEN];
     encode(&message, &mut out);
@@ -127,17 +141,35 @@ fn message() -> impl Strategy<Value = Message> {
         line,
         bound,
         (any::<u8>(), any::<[u8; 3]>()),
+        (packet_stamp(), any::<u32>(), any::<u32>()),
     )
         .prop_map(
-            |((seq, wants_reply, state), last_tx, last_rx, line, bound, (level, root))| Message {
+            |(
+                (seq, wants_reply, state),
+                last_tx,
+                last_rx,
+                line,
+                bound,
+                (level, root),
+                (prior, rate, hold),
+            )| Message {
                 seq,
                 wants_reply,
                 state,
                 last_tx,
                 last_rx,
+                // It goes with the source of the last one.
+                prior_rx: last_rx.map(|last: PacketStamp| PacketStamp {
+                    source: last.source,
+                    ..prior
+                }),
                 line,
                 bound,
                 tier: Tier { level, root },
+                promise: Promise {
+                    rate: Rate::from_fraction(f64::from(rate) / (1_u64 << 40) as f64),
+                    hold: Span::from_millis(i64::from(hold)),
+                },
             },
         )
 }
@@ -199,9 +231,11 @@ fn absurd_messages_are_refused() {
         state: ClockState::Joining,
         last_tx: None,
         last_rx: None,
+        prior_rx: None,
         line,
         bound: Span::MAX,
         tier: Tier::NONE,
+        promise: Promise::NONE,
     };
     let mut good = [0; MESSAGE_LEN];
     encode(&message, &mut good);
@@ -242,9 +276,11 @@ fn values_without_a_place_become_honest_ones() {
             source: StampSource::User,
         }),
         last_rx: None,
+        prior_rx: None,
         line,
         bound: Span::from_nanos(-1),
         tier: Tier::NONE,
+        promise: Promise::NONE,
     };
     let mut bytes = [0; MESSAGE_LEN];
     encode(&message, &mut bytes);
