@@ -224,6 +224,9 @@ mod tests {
             statistical_ratio: 3.0,
             statistical_violations: 0.0,
             packets: 1.0,
+            limit_ns: None,
+            limit_kind: None,
+            rms_over_limit: None,
         }
     }
 
