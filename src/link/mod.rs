@@ -15,6 +15,7 @@ mod lines;
 mod noise;
 mod phase;
 mod sample;
+mod wander;
 
 pub use allan::{Allan, Wander};
 pub use estimators::{AnyEstimator, EstimatorKind, Kalman, OneSided};
@@ -22,6 +23,7 @@ pub use hull::{Hull, Inconsistent, Interval};
 pub use noise::{Floor, Likelihood, PathNoise, Posterior};
 pub use phase::PhaseFilter;
 pub use sample::{Direction, Exchange, OneWay};
+pub use wander::WanderMeter;
 
 use std::fmt::Debug;
 

@@ -180,7 +180,8 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
     fn synchronized(&mut self, now: RawTime, reach: f64, rate_reach: f64) {
         self.clock.settled_rounds = 0;
         self.clock.entered_with = (0.5 * reach, 0.5 * rate_reach);
-        self.clock.promise = Keeper::new(now, self.config.max_correction, LONGEST_ROUND);
+        let hold = self.config.poll * HELD_POLLS + LONGEST_ROUND;
+        self.clock.promise = Keeper::new(now, self.config.max_correction, hold);
         self.enter(ClockState::Synchronized);
     }
 
@@ -226,12 +227,17 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         self.clock
             .promise
             .plan(wanted, self.poll_period() * HELD_POLLS + LONGEST_ROUND);
+        // Beyond what a promise holds for, others reckon with `max_correction`.
+        let share = period.as_nanos_f64() / self.poll_period().as_nanos_f64();
+        let rate = rate.clamp_abs(self.config.max_correction * (0.1 * share));
         self.adopt_rate(now, rate, (slowest, fastest), readings);
         let room = |limit: f64| {
             (limit - self.clock.view.line.rate().as_fraction()) * period.as_nanos_f64()
         };
         let slew = gain.offset * correction.offset;
+        let limit = 0.9 * self.config.max_correction.over(period);
         let slew = slew.max(room(slowest)).min(room(fastest));
+        let slew = slew.clamp(-limit, limit);
         let view = &mut self.clock.view;
         view.line = view.line.with_slew(now, slew, period);
         view.last_offset = correction.offset;
@@ -345,7 +351,8 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             consensus::liar_risk(window.sampled, window.liars, self.config.assumed_liars);
         view.bound = Span::from_nanos_f64(window.bound().ceil());
         // That of the others holds their corrections; ours come on top.
-        view.bound_growth = self.clock.promise.promised() + growth;
+        let promised = self.clock.promise.promised();
+        view.bound_growth = promised + growth.max(promised);
         self.clock.last_fresh = now;
         self.clock.fresh_bound = view.bound;
         self.clock.fresh_growth = view.bound_growth;

@@ -4,16 +4,13 @@ use crate::consensus::stats::Sample;
 use crate::consensus::{
     Combine, Correction, Gain, MAX_READINGS, Observation, Reading, Round, Verdict,
 };
-use crate::link::{Allan, Floor, PhaseFilter};
+use crate::link::{Floor, PhaseFilter, WanderMeter};
 use crate::time::{Rate, RawTime, VirtualLine, VirtualTime};
 
 /// What the oscillator's wander is taken to be until it is measured, ns/s per √s, and what it is
 /// taken for at least and at most.
 const TYPICAL_WANDER: f64 = 3.0;
 const WANDERS: (f64, f64) = (0.01, 300.0);
-
-/// The wander is measured from averages over so many seconds up.
-const SHORTEST_TAU: f64 = 4.0;
 
 /// How long the past counts in a neighbour's bias, in observations: 1/(1 − this).
 const BIAS_MEMORY: f32 = 0.98;
@@ -37,7 +34,7 @@ const BIAS_SIGMAS: f64 = 2.0;
 /// precise it looks.
 ///
 /// *Wander.* How much our oscillator wanders is measured against the network's clock
-/// ([`Allan`]), and the filter expects as much.
+/// ([`WanderMeter`]), and the filter expects as much.
 #[derive(Debug, Clone)]
 pub struct Ensemble {
     /// What the filter's offset and rate are relative to: straight, without slew.
@@ -46,7 +43,7 @@ pub struct Ensemble {
     /// What the network's clock showed then.
     zero: VirtualTime,
     filter: PhaseFilter,
-    allan: Allan,
+    meter: WanderMeter,
     biases: [Bias; MAX_READINGS],
     /// One sigma of what the biases leave unknown, ns.
     bias_sigma: f64,
@@ -76,7 +73,7 @@ impl Default for Ensemble {
             epoch: start,
             zero: VirtualTime::from_nanos(0),
             filter: PhaseFilter::new(0.0, 0.0, 1e9, 0.0, 1e5, TYPICAL_WANDER),
-            allan: Allan::new(SHORTEST_TAU),
+            meter: WanderMeter::default(),
             biases: [Bias::default(); MAX_READINGS],
             bias_sigma: 0.0,
         }
@@ -89,7 +86,7 @@ impl Combine for Ensemble {
         self.base = VirtualLine::new(origin, epoch, line.rate()).with_fraction(fraction);
         (self.epoch, self.zero) = (now, epoch);
         self.filter = PhaseFilter::new(0.0, 0.0, sigma, 0.0, 1e9 * rate_sigma, self.expected());
-        self.allan.interrupt();
+        self.meter.interrupt();
         self.biases = [Bias::default(); MAX_READINGS];
     }
 
@@ -137,7 +134,7 @@ impl Combine for Ensemble {
             .base
             .stepped(round.now, offset)
             .with_rate(round.now, rate);
-        self.characterise(round.now);
+        self.characterise(round.now, variance);
         let (base, fraction) = self.base.at_exact(round.now);
         let (own, own_fraction) = round.line.at_exact(round.now);
         self.weigh_biases(round.readings, round.verdicts);
@@ -160,18 +157,16 @@ impl Combine for Ensemble {
 
 impl Ensemble {
     fn expected(&self) -> f64 {
-        // Too little is worse than too much: who expects no wander does not follow it.
-        let measured = self.allan.wander().map(|w| 1e9 * (w.coefficient + w.sigma));
-        let measured = measured.unwrap_or(TYPICAL_WANDER);
+        let measured = self.meter.wander().unwrap_or(TYPICAL_WANDER);
         measured.clamp(WANDERS.0, WANDERS.1)
     }
 
-    /// Compare our oscillator with the network's clock, and expect of it what it has shown.
-    fn characterise(&mut self, now: RawTime) {
+    /// Compare our oscillator with the network's clock, known to `variance`, and expect of it what it has shown.
+    fn characterise(&mut self, now: RawTime, variance: f64) {
         let (clock, fraction) = self.base.at_exact(now);
         let elapsed = now - self.epoch;
         let gained = (clock - self.zero - elapsed).as_nanos_f64() + fraction;
-        self.allan.push(elapsed.as_secs_f64(), gained);
+        self.meter.push(elapsed.as_secs_f64(), gained, variance);
         self.filter.set_wander(self.expected());
     }
 
