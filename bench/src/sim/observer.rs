@@ -22,8 +22,8 @@ pub enum Count {
 
 /// Watches some hosts of a network, all of them honest, and keeps account.
 ///
-/// The network's clock is the mean of the clocks that count for the errors, and their median for
-/// the bounds, as the guaranteed bound defines it. With an even number of clocks any value between
+/// The network's clock is the mean of the clocks that count for the errors, and for the bounds the
+/// median of those that call themselves synchronized, as the guaranteed bound defines it. With an even number of clocks any value between
 /// the two in the middle is the median, and a bound has to hold for either.
 #[derive(Debug, Clone)]
 pub struct Observer {
@@ -85,18 +85,16 @@ impl Observer {
             }
         }
         let is_synchronized = |shown: &Shown| shown.view.state == ClockState::Synchronized;
-        let counts = |shown: &Shown| self.count == Count::All || is_synchronized(shown);
-        let mut errors: Vec<f64> = shown
-            .iter()
-            .filter(|(_, shown)| counts(shown))
-            .map(|(_, shown)| shown.error)
-            .collect();
-        errors.sort_by(f64::total_cmp);
+        let agreed = sorted_errors(&shown, is_synchronized);
+        let errors = match self.count {
+            Count::All => sorted_errors(&shown, |_| true),
+            Count::Synchronized => agreed.clone(),
+        };
         let worst = match (errors.first(), errors.last()) {
             (Some(least), Some(most)) => most - least,
             _ => f64::INFINITY,
         };
-        let synchronized = shown.iter().filter(|(_, s)| is_synchronized(s)).count();
+        let synchronized = agreed.len();
         if worst > self.settled_within || synchronized < shown.len() {
             self.unsettled = Some(sim.now());
         }
@@ -113,7 +111,9 @@ impl Observer {
         let mean = errors.iter().sum::<f64>() / errors.len() as f64;
         self.squares +=
             errors.iter().map(|e| (e - mean).powi(2)).sum::<f64>() / errors.len() as f64;
-        let median = (errors[(errors.len() - 1) / 2], errors[errors.len() / 2]);
+        // Where nobody is synchronized, the network's clock is whatever there is.
+        let agreed = if agreed.is_empty() { &errors } else { &agreed };
+        let median = (agreed[(agreed.len() - 1) / 2], agreed[agreed.len() / 2]);
         for (n, shown) in &shown {
             self.bounds_of(sim, *n, shown, median);
         }
@@ -195,6 +195,14 @@ pub struct Figures {
     pub statistical_p50: f64,
     /// Share of the statistical bounds that did not hold.
     pub statistical_violations: f64,
+}
+
+/// The errors of the clocks that count, in order.
+fn sorted_errors(shown: &[(usize, Shown)], counts: impl Fn(&Shown) -> bool) -> Vec<f64> {
+    let counting = shown.iter().filter(|(_, shown)| counts(shown));
+    let mut errors: Vec<f64> = counting.map(|(_, shown)| shown.error).collect();
+    errors.sort_by(f64::total_cmp);
+    errors
 }
 
 /// The least guaranteed bound that node `n` could have: its neighbours' clocks are within what the
