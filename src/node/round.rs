@@ -377,6 +377,11 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
                 len += 1;
             }
         }
+        // Where clocks have only just met, a few that say so first are not the network.
+        let ready = fresh[..len].iter().filter(|r| r.ready).count();
+        if self.clock.settled_rounds < EAGER_ROUNDS && 2 * ready < len {
+            return None;
+        }
         consensus::window(&fresh[..len])
     }
 

@@ -45,6 +45,8 @@ pub struct Ensemble {
     filter: PhaseFilter,
     meter: WanderMeter,
     biases: [Bias; MAX_READINGS],
+    /// What all biases have in common, ns.
+    common: f64,
     /// One sigma of what the biases leave unknown, ns.
     bias_sigma: f64,
 }
@@ -75,6 +77,7 @@ impl Default for Ensemble {
             filter: PhaseFilter::new(0.0, 0.0, 1e9, 0.0, 1e5, TYPICAL_WANDER),
             meter: WanderMeter::default(),
             biases: [Bias::default(); MAX_READINGS],
+            common: 0.0,
             bias_sigma: 0.0,
         }
     }
@@ -100,6 +103,7 @@ impl Combine for Ensemble {
         let sigma = seen.likelihood.sigma();
         let weight = 1.0 / (sigma * sigma + variance + own);
         let variance = own + seen.stamp_sigma * seen.stamp_sigma;
+        let common = self.common;
         let Some(bias) = self.bias(seen.key) else {
             return;
         };
@@ -113,6 +117,9 @@ impl Combine for Ensemble {
         bias.weight = BIAS_MEMORY * bias.weight + weight as f32;
         bias.mean += weight as f32 / bias.weight * ((offset - believed) as f32 - bias.mean);
         let middle = offset - f64::from(bias.applied);
+        // Who is off for no reason that is known yet, a newcomer perhaps, hardly counts.
+        let strange = f64::from(bias.mean - bias.applied) - common;
+        let variance = variance + strange * strange;
         let mut likelihood = seen.likelihood;
         likelihood.floor = Floor {
             mean: f64::from(bias.floor),
@@ -199,6 +206,7 @@ impl Ensemble {
             .mean_without(means.len() / 4, means.len() / 4)
             .unwrap_or(0.0);
         let spread = means.spread(common);
+        self.common = common;
         self.bias_sigma = spread / (means.len() as f64).sqrt();
         for bias in self.biases.iter_mut().filter(|b| b.weight > 0.0) {
             let apart = f64::from(bias.mean) - common;
