@@ -9,8 +9,8 @@ use parisync::security::{Allowance, Identity, Incoming, Limits, PlainBuf, Sessio
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::NodeId;
 use parisync::wire::{
-    ClockState, MAX_DATAGRAM, MESSAGE_LEN, Message, NetworkId, Packet, PacketStamp, StampSource,
-    TIME_DATAGRAM_LEN, Tier, decode, encode,
+    ClockState, MAX_DATAGRAM, MESSAGE_LEN, Message, NetworkId, Packet, PacketStamp, Promise,
+    StampSource, TIME_DATAGRAM_LEN, Tier, decode, encode,
 };
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -41,6 +41,10 @@ fn message() -> Message {
         ),
         bound: Span::from_micros(12),
         tier: Tier::NONE,
+        promise: Promise {
+            rate: Rate::from_ppm(1.0),
+            hold: Span::from_secs(1),
+        },
     }
 }
 
