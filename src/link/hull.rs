@@ -37,8 +37,16 @@ impl Interval {
 pub struct Inconsistent;
 
 /// Time without a contradiction after which a strained link believes in a better oscillator
-/// again, seconds.
-const RECOVERY: f64 = 600.0;
+/// again, minutes.
+const RECOVERY: u16 = 10;
+
+fn middle((least, most): (f64, f64)) -> f32 {
+    (0.5 * (least + most)) as f32
+}
+
+fn minutes(at: f64) -> u16 {
+    (at / 60.0) as i64 as u16
+}
 
 /// One direction's samples, newest first. Of samples close together (relative to their age) only
 /// the tightest stays, so the kept ones reach from now far back: a convex hull in fixed memory.
@@ -92,8 +100,10 @@ pub struct Hull {
     below: Side,
     spec: OscillatorSpec,
     strain: u8,
-    /// When the strain last changed, seconds; to a minute or so is enough.
-    strained: f32,
+    /// When the strain last changed, in minutes, which wrap.
+    strained: u16,
+    /// A rate that was possible with the last limit; NaN if that has to be found out.
+    rate: f32,
 }
 
 impl Hull {
@@ -104,7 +114,8 @@ impl Hull {
             below: Side::default(),
             spec: *spec,
             strain: 0,
-            strained: 0.0,
+            strained: 0,
+            rate: f32::NAN,
         }
     }
 
@@ -118,7 +129,7 @@ impl Hull {
     pub fn relax(&mut self, at: f64) {
         *self = Self {
             strain: (self.strain + 1).min(MOST_STRAIN),
-            strained: at as f32,
+            strained: minutes(at),
             ..Self::new(&self.spec)
         };
     }
@@ -126,9 +137,10 @@ impl Hull {
     /// The samples have been consistent up to `at`: after a while, believe in better oscillators
     /// again.
     pub fn recover(&mut self, at: f64) {
-        if self.strain > 0 && at - f64::from(self.strained) > RECOVERY {
+        if self.strain > 0 && minutes(at).wrapping_sub(self.strained) > RECOVERY {
             self.strain -= 1;
-            self.strained = at as f32;
+            self.strained = minutes(at);
+            self.rate = f32::NAN;
         }
     }
 
@@ -137,9 +149,11 @@ impl Hull {
     /// # Errors
     /// [`Inconsistent`] if that contradicts what came before.
     pub fn limit_above(&mut self, at: f64, limit: f64) -> Result<(), Inconsistent> {
-        let rate = self.middle_rate(at);
-        self.above.push(Point { at, limit }, rate, |a, b| a < b);
-        self.check(at)
+        let new = Point { at, limit };
+        self.above.push(new, self.middle_rate(), |a, b| a < b);
+        let mut below = self.below;
+        self.widen(&mut below, at, -1.0);
+        self.check(at, &[new], below.points())
     }
 
     /// The offset at `at` is at least `limit`.
@@ -147,52 +161,72 @@ impl Hull {
     /// # Errors
     /// [`Inconsistent`] if that contradicts what came before.
     pub fn limit_below(&mut self, at: f64, limit: f64) -> Result<(), Inconsistent> {
-        let rate = self.middle_rate(at);
-        self.below.push(Point { at, limit }, rate, |a, b| a > b);
-        self.check(at)
+        let new = Point { at, limit };
+        self.below.push(new, self.middle_rate(), |a, b| a > b);
+        let mut above = self.above;
+        self.widen(&mut above, at, 1.0);
+        self.check(at, above.points(), &[new])
     }
 
     /// What is possible at `at`; `None` without samples in both directions, or if they contradict
     /// each other.
     pub fn interval(&self, at: f64) -> Option<Interval> {
         let (above, below) = self.widened(at);
-        self.lines(&above, &below).interval(at)
+        self.lines(above.points(), below.points()).interval(at)
+    }
+
+    /// The same, and the middle of the rates is remembered for checking the limits that follow.
+    pub fn settle(&mut self, at: f64) -> Option<Interval> {
+        let interval = self.interval(at);
+        self.rate = interval.map_or(f32::NAN, |i| middle((i.rate_lower, i.rate_upper)));
+        interval
     }
 
     /// The limits at `at`, each widened by what the clocks may have gathered since.
     fn widened(&self, at: f64) -> (Side, Side) {
         let (mut above, mut below) = (self.above, self.below);
-        for u in &mut above.points[..usize::from(above.len)] {
-            u.limit += self.wander(at - u.at);
-        }
-        for l in &mut below.points[..usize::from(below.len)] {
-            l.limit -= self.wander(at - l.at);
-        }
+        self.widen(&mut above, at, 1.0);
+        self.widen(&mut below, at, -1.0);
         (above, below)
     }
 
-    fn lines<'a>(&self, above: &'a Side, below: &'a Side) -> Lines<'a> {
+    fn widen(&self, side: &mut Side, at: f64, sign: f64) {
+        for point in &mut side.points[..usize::from(side.len)] {
+            point.limit += sign * self.wander(at - point.at);
+        }
+    }
+
+    fn lines<'a>(&self, above: &'a [Point], below: &'a [Point]) -> Lines<'a> {
         Lines {
-            above: above.points(),
-            below: below.points(),
+            above,
+            below,
             max_rate: 2.0 * self.spec.max_drift.as_fraction(),
         }
     }
 
-    fn check(&self, at: f64) -> Result<(), Inconsistent> {
-        let one_sided = self.above.len == 0 || self.below.len == 0;
-        if one_sided || self.interval(at).is_some() {
-            Ok(())
-        } else {
-            Err(Inconsistent)
+    /// Whether any rate is left, with the new limit on one side and all those on the other. A rate
+    /// that was possible before still is if the new limit allows it, for limits only fade; else all
+    /// are looked at.
+    fn check(&mut self, at: f64, above: &[Point], below: &[Point]) -> Result<(), Inconsistent> {
+        if above.is_empty() || below.is_empty() {
+            return Ok(());
         }
+        let known = f64::from(self.rate);
+        let new = self.lines(above, below).rates();
+        if !new.is_some_and(|(least, most)| least <= known && known <= most) {
+            let (above, below) = self.widened(at);
+            let all = self.lines(above.points(), below.points()).rates();
+            self.rate = middle(all.ok_or(Inconsistent)?);
+        }
+        Ok(())
     }
 
-    fn middle_rate(&self, at: f64) -> f64 {
-        let (above, below) = self.widened(at);
-        self.lines(&above, &below)
-            .rates()
-            .map_or(0.0, |(least, most)| 0.5 * (least + most))
+    fn middle_rate(&self) -> f64 {
+        if self.rate.is_nan() {
+            0.0
+        } else {
+            f64::from(self.rate)
+        }
     }
 
     /// Phase that two oscillators may have gathered off their line in `age` seconds, ns.

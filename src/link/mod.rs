@@ -211,7 +211,7 @@ impl<E: LinkEstimator> Link<E> {
             stamp_sigma,
             likelihood,
         });
-        if let Some(interval) = self.hull.interval(at) {
+        if let Some(interval) = self.hull.settle(at) {
             self.filter.confine(at, &interval);
         }
         Some(Measured {
