@@ -41,10 +41,7 @@ fn message() -> Message {
         ),
         bound: Span::from_micros(12),
         tier: Tier::NONE,
-        promise: Promise {
-            rate: Rate::from_ppm(1.0),
-            hold: Span::from_secs(1),
-        },
+        promise: Promise::NONE,
     }
 }
 

@@ -6,6 +6,11 @@
 //! - [`output`]: results as text, JSON or CSV
 //! - [`progress`]: how far a long measurement is
 //! - [`run`]: the folder that holds all of one run, written and read back
+<<<<<<< HEAD
+=======
+//! - [`replay`]: what real daemons recorded, lived through again
+//! - [`compare`]: PariSync beside chrony, ptp4l and other daemons, with true error
+>>>>>>> main
 //! - [`address`]: hosts as people name them
 //! - [`interrupt`]: ending early with what there is
 //! - [`netns`]: network namespaces that cannot be left behind
@@ -25,6 +30,7 @@
 
 pub mod address;
 pub mod cli;
+pub mod compare;
 pub mod cost;
 pub mod estimators;
 pub mod interrupt;
@@ -38,6 +44,7 @@ pub mod replay;
 pub mod report;
 pub mod run;
 pub mod scenario;
+mod scratch;
 pub mod sim;
 pub mod stats;
 #[cfg(test)]

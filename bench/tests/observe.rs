@@ -237,7 +237,7 @@ fn csv_has_one_heading_and_an_interrupt_ends_it_with_the_run_kept() {
     assert!(printed.map(Result::unwrap).all(|row| row != heading));
     let summary = fs::read_to_string(out.join("summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&summary).unwrap();
-    assert!(number(&summary["statistics"][0], "readings") >= 5.0);
+    assert!(number(&summary["statistics"][0], "readings") >= 3.0);
     assert!(out.join("offsets.csv").is_file());
 }
 

@@ -1,5 +1,6 @@
 //! One file per subcommand; prints; no logic.
 
+mod compare;
 mod cost;
 mod estimators;
 mod limit;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use parisync::cli::{CliError, Exit, complain, usage};
 
+use crate::compare::CompareError;
 use crate::cost::CostError;
 use crate::limit::LimitError;
 use crate::output::Format;
@@ -55,6 +57,8 @@ struct Cli {
 enum Command {
     /// Processor time, memory, wake-ups and cold start of one node among others on loopback
     Cost(crate::cost::Options),
+    /// PariSync beside chrony, ptp4l and other daemons: the same clocks, links and packets
+    Compare(compare::Options),
     /// Link estimators and combinations compared in simulated networks with exact truth
     Estimators(estimators::Options),
     /// How small the errors can be: limits of the whole network's estimation problem
@@ -76,6 +80,9 @@ pub enum BenchError {
     /// `cost` measured nothing.
     #[error(transparent)]
     Cost(#[from] CostError),
+    /// `compare` compared nothing.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
     /// A scenario cannot be read.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
@@ -139,7 +146,9 @@ impl BenchError {
             | Self::Run(_) => Exit::Misused,
             Self::Replay(ReplayError::Died) => Exit::Failed,
             Self::Replay(_) => Exit::Misused,
-            Self::Cost(_)
+            Self::Compare(error) if error.is_misuse() => Exit::Misused,
+            Self::Compare(_)
+            | Self::Cost(_)
             | Self::Limits { .. }
             | Self::NotExact { .. }
             | Self::Precision(_)
@@ -158,6 +167,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return usage(&error, &Cli::command()),
     };
     let result = match cli.command {
+        Command::Compare(options) => compare::run(&options, cli.output),
         Command::Cost(options) => cost::run(&options, cli.output),
         Command::Estimators(options) => estimators::run(&options, cli.output),
         Command::Limit(options) => limit::run(&options, cli.output),

@@ -5,7 +5,7 @@
 //! that is measured starts last.
 
 mod node;
-mod procfs;
+pub(crate) mod procfs;
 mod report;
 
 use std::io;

@@ -11,6 +11,7 @@ use parisync::export::client::Client;
 use parisync::export::status::Tracking;
 
 use super::{CostError, Discovery, Options};
+use crate::scratch::Scratch;
 
 /// Lines of a dead node's log that are shown.
 const LAST_WORDS: usize = 5;
@@ -51,13 +52,13 @@ impl Network {
             lifetime: busy.to_duration().as_secs() + 3 * super::PATIENCE.as_secs(),
             time,
             dht,
-            scratch: Scratch::new()?,
+            scratch: Scratch::new("cost")?,
         })
     }
 
     /// Starts node `number`.
     pub(super) fn start(&self, number: usize) -> Result<Node, CostError> {
-        let directory = self.scratch.0.join(number.to_string());
+        let directory = self.scratch.path().join(number.to_string());
         fs::create_dir_all(directory.join("state"))?;
         let file = directory.join("node.toml");
         fs::write(&file, self.toml(number, &directory))?;
@@ -175,24 +176,6 @@ impl Drop for Node {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// A directory for all nodes, gone when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("parisync-cost-{}", std::process::id()));
-        fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Left-overs in the temporary directory do no harm.
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -125,6 +125,32 @@ impl Snapshot {
     }
 }
 
+/// What is left of a process that may have ended but was not waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Life {
+    /// It has ended.
+    pub(crate) ended: bool,
+    /// Its user and system time together.
+    pub(crate) cpu: Duration,
+}
+
+/// Whether process `pid` lives, and the processor time it has used.
+pub(crate) fn life(pid: u32) -> Result<Life, CostError> {
+    read(format!("/proc/{pid}/stat"), "times", |text| {
+        let (_, rest) = text.rsplit_once(')')?;
+        let (user, system) = parse_times(text)?;
+        Some(Life {
+            ended: rest.trim_start().starts_with(['Z', 'X']),
+            cpu: user + system,
+        })
+    })
+}
+
+/// The memory of process `pid`; an error once it has ended.
+pub(crate) fn memory(pid: u32) -> Result<Memory, CostError> {
+    read(format!("/proc/{pid}/status"), "memory", parse_memory)
+}
+
 fn read<T>(file: String, what: &'static str, parse: fn(&str) -> Option<T>) -> Result<T, CostError> {
     let text = fs::read_to_string(&file)?;
     parse(&text).ok_or(CostError::Proc { file, what })
@@ -143,7 +169,7 @@ fn parse_times(text: &str) -> Option<(Duration, Duration)> {
 }
 
 /// The value of `key` in a file of lines `key:\tvalue`.
-fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+pub(crate) fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines()
         .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
         .map(str::trim)

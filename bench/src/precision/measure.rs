@@ -4,6 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_pcg::Pcg64;
 use serde::Serialize;
 
 use super::PrecisionError;
@@ -259,12 +262,12 @@ fn turns(
     let mut lanes: Vec<(Judge, Score)> = settings.lanes.iter().map(new).collect();
     let mut points = Vec::new();
     let mut order: Vec<usize> = (0..lanes.len()).collect();
-    let mut random = settings.seed;
+    let mut random = Pcg64::seed_from_u64(settings.seed);
     let (start, mut round) = (Instant::now(), 0);
     let mut origin = None;
     let mut interrupted = false;
     while start.elapsed() < settings.duration && !interrupted {
-        shuffle(&mut order, &mut random);
+        order.shuffle(&mut random);
         for &at in &order {
             interrupted |= stop.load(Ordering::Relaxed);
             if interrupted {
@@ -314,18 +317,6 @@ impl Point {
             lane,
             error_ns: super::judge::median(errors.collect())?,
         })
-    }
-}
-
-/// Fisher and Yates' shuffle with SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
-fn shuffle(order: &mut [usize], state: &mut u64) {
-    for k in (1..order.len()).rev() {
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = *state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        order.swap(k, (z % (k as u64 + 1)) as usize);
     }
 }
 
@@ -435,19 +426,5 @@ mod tests {
         let settings = settings(Path::Peer { peer, local }, Duration::from_secs(1));
         let error = measure(&settings, &AtomicBool::new(false), &Progress::hidden()).unwrap_err();
         assert!(error.to_string().contains("precision --serve"), "{error}");
-    }
-
-    #[test]
-    fn shuffling_gives_each_lane_every_place() {
-        let mut seen = [[false; 3]; 3];
-        let mut state = 5;
-        let mut order = [0, 1, 2];
-        for _ in 0..100 {
-            shuffle(&mut order, &mut state);
-            for (place, lane) in order.iter().enumerate() {
-                seen[*lane][place] = true;
-            }
-        }
-        assert_eq!(seen, [[true; 3]; 3]);
     }
 }

@@ -6,6 +6,7 @@
 //! *Practical Nonparametric Statistics*, 3.2): it supposes nothing of the distribution.
 
 use serde::Serialize;
+use statrs::distribution::{Binomial, DiscreteCDF};
 
 use super::judge::median;
 
@@ -42,18 +43,9 @@ pub fn paired(of: &[Option<f64>], to: &[Option<f64>]) -> Option<Ratio> {
 /// The largest k such that the k-th smallest and the k-th largest of n values enclose the median
 /// with at least 95 %; none if not even the extremes do.
 fn rank(n: usize) -> Option<usize> {
-    // Terms of the binomial distribution with p = 1/2, as logarithms: 2⁻ⁿ is out of range early.
-    let mut term = -(n as f64) * std::f64::consts::LN_2;
-    let mut below = 0.0;
-    let mut k = 0;
-    while k < n {
-        below += term.exp();
-        if below > 0.025 {
-            break;
-        }
-        term += ((n - k) as f64 / (k + 1) as f64).ln();
-        k += 1;
-    }
+    let signs = Binomial::new(0.5, n as u64).ok()?;
+    // The least k for which k values or fewer on one side are more likely than 2.5 %.
+    let k = signs.inverse_cdf(0.025) as usize;
     (k > 0 && k < n).then_some(k)
 }
 

@@ -80,7 +80,7 @@ mod tests {
             line: VirtualLine::new(origin, VirtualTime::from_nanos(0), Rate::ZERO),
             bound: Span::MAX,
             tier: Tier::NONE,
-            promise: Promise::NONE,
+            promise: parisync::wire::Promise::NONE,
         };
         deceit.tell(RawTime::from_nanos(1_000_000_000), to, &mut message);
         message

@@ -268,8 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_told_at_once() {
-        let start = Instant::now();
+    fn refusals_are_told_with_their_code() {
         let refused = ask(|q, now| {
             let kiss = Packet {
                 stratum: 0,
@@ -282,7 +281,6 @@ mod tests {
             refused,
             Err(NtpError::Disbelieved(Disbelief::Kiss(code))) if &code == b"RATE"
         ));
-        assert!(start.elapsed() < PATIENCE);
     }
 
     #[test]
