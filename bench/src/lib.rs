@@ -6,11 +6,7 @@
 //! - [`output`]: results as text, JSON or CSV
 //! - [`progress`]: how far a long measurement is
 //! - [`run`]: the folder that holds all of one run, written and read back
-<<<<<<< HEAD
-=======
-//! - [`replay`]: what real daemons recorded, lived through again
 //! - [`compare`]: PariSync beside chrony, ptp4l and other daemons, with true error
->>>>>>> main
 //! - [`address`]: hosts as people name them
 //! - [`interrupt`]: ending early with what there is
 //! - [`netns`]: network namespaces that cannot be left behind

@@ -9,7 +9,7 @@
 //!
 //! Text, one JSON object a line: people and `jq` can read it, a file that was cut off is good up to
 //! its last whole line, and at the rate of a node (some 60 packets a second with 16 neighbours,
-//! 70 MB an hour, a fifth of that compressed) a binary form would save nothing that matters. All
+//! 75 MB an hour, a fifth of that compressed) a binary form would save nothing that matters. All
 //! times are integers, in nanoseconds, on the node's raw clock; numbers that are not whole are
 //! written with as many digits as it takes to read the same number back; messages are the bytes
 //! they have on the wire ([`crate::wire::encode`]) in hexadecimal.
