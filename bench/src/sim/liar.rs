@@ -66,7 +66,6 @@ impl Deceit {
 mod tests {
     use super::*;
     use parisync::time::{Rate, VirtualLine, VirtualTime};
-    use parisync::wire::Promise;
 
     fn told(deceit: &Deceit, to: usize) -> Message {
         let origin = RawTime::from_nanos(0);
