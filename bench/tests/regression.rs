@@ -12,15 +12,8 @@ use parisync_bench::scenario::shipped;
 #[test]
 fn the_default_strategies_keep_every_limit() {
     let scenarios = shipped().unwrap();
-    assert!(scenarios.len() >= 40, "only {}", scenarios.len());
-    for scenario in &scenarios {
-        let limits = &scenario.limits;
-        assert!(
-            limits.rms.is_some() || limits.settled.is_some(),
-            "{} asks for nothing",
-            scenario.name
-        );
-    }
+    let asking = scenarios.iter().filter(|s| s.limits.rms.is_some()).count();
+    assert!(asking >= 40, "only {asking} ask for a precision");
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let broken: Vec<String> = check(&scenarios, threads)
         .iter()

@@ -138,6 +138,7 @@ fn compared(rows: &[Row]) -> String {
         "combination",
         "rms",
         "±",
+        "/limit",
         "worst p50",
         "p99",
         "max",
@@ -158,6 +159,8 @@ fn compared(rows: &[Row]) -> String {
             row.combine.clone(),
             shown(row.rms_ns.mean),
             row.rms_ns.plus_minus.map_or(String::new(), shown),
+            row.rms_over_limit
+                .map_or(String::new(), |share| format!("{share:.2}")),
             shown(row.worst_p50_ns),
             shown(row.worst_p99_ns),
             shown(row.worst_max_ns),

@@ -245,7 +245,7 @@ mod tests {
         let head = "name = \"x\"\nwhy = \"y\"\nseconds = 300\nsettle = 60\n";
         let scenario = parse(&format!("{head}{text}"), Path::new("x.toml")).unwrap();
         let one = NonZeroUsize::MIN;
-        let rows = links(&[scenario], &[EstimatorKind::default()], 2, one);
+        let rows = links(&[scenario], &[EstimatorKind::Kalman], 2, one);
         rows.into_iter().next().unwrap()
     }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::{Strategy, work};
+use crate::limit::{self, Kind, Limit};
 use crate::progress::Progress;
 use crate::scenario::{Outcome, Scenario};
 
@@ -70,21 +71,33 @@ pub struct Row {
     pub statistical_violations: f64,
     /// Packets sent, a host and second.
     pub packets: f64,
+    /// The least rms that any estimator could have, ns; null where there is no limit.
+    pub limit_ns: Option<f64>,
+    /// What that limit is worth.
+    pub limit_kind: Option<Kind>,
+    /// The mean rms over that limit.
+    pub rms_over_limit: Option<f64>,
 }
 
 impl Row {
-    fn of(scenario: &Scenario, strategy: Strategy, outcomes: &[Outcome]) -> Self {
+    fn of(
+        scenario: &Scenario,
+        strategy: Strategy,
+        outcomes: &[Outcome],
+        limit: Option<&Limit>,
+    ) -> Self {
         let n = outcomes.len() as f64;
         let mean = |value: fn(&Outcome) -> f64| outcomes.iter().map(value).sum::<f64>() / n;
         let most = |value: fn(&Outcome) -> f64| outcomes.iter().map(value).fold(0.0, f64::max);
         let rms: Vec<f64> = outcomes.iter().map(|o| o.figures.rms).collect();
         let share = |o: &Outcome| o.figures.synchronized as f64 / o.figures.samples.max(1) as f64;
+        let rms = Estimate::of(&rms);
         Self {
             scenario: scenario.name.clone(),
             estimator: strategy.estimator.to_string(),
             combine: strategy.combine.to_string(),
             seeds: outcomes.len(),
-            rms_ns: Estimate::of(&rms),
+            rms_ns: rms,
             worst_p50_ns: mean(|o| o.figures.worst_p50),
             worst_p99_ns: mean(|o| o.figures.worst_p99),
             worst_max_ns: most(|o| o.figures.worst_skew),
@@ -97,6 +110,9 @@ impl Row {
             statistical_ratio: mean(|o| o.figures.statistical_p50 / o.figures.rms),
             statistical_violations: mean(|o| o.figures.statistical_violations),
             packets: mean(|o| o.packets),
+            limit_ns: limit.map(|limit| limit.rms_ns),
+            limit_kind: limit.map(|limit| limit.kind),
+            rms_over_limit: limit.map(|limit| rms.mean / limit.rms_ns),
         }
     }
 }
@@ -124,12 +140,24 @@ pub fn table(
         |(scenario, strategy, seed)| strategy.run(scenario, *seed),
     );
     progress.finish();
+    // Scenarios whose oscillators do not wander have no limit.
+    let limits = work::all(
+        scenarios,
+        threads,
+        &Progress::hidden(),
+        |_| 1,
+        |scenario| limit::of(scenario).ok(),
+    );
     let runs = usize::try_from(seeds.max(1)).unwrap_or(usize::MAX);
     let of_one = jobs.chunks(runs).zip(outcomes.chunks(runs));
+    let limits = limits
+        .iter()
+        .flat_map(|limit| vec![limit; strategies.len()]);
     of_one
-        .filter_map(|(jobs, outcomes)| {
+        .zip(limits)
+        .filter_map(|((jobs, outcomes), limit)| {
             let (scenario, strategy, _) = jobs.first()?;
-            Some(Row::of(scenario, *strategy, outcomes))
+            Some(Row::of(scenario, *strategy, outcomes, limit.as_ref()))
         })
         .collect()
 }
@@ -171,6 +199,8 @@ mod tests {
             (rows[0].scenario.as_str(), rows[1].scenario.as_str()),
             ("other", "lan-exponential")
         );
+        assert!(rows[0].limit_ns.unwrap() > rows[1].limit_ns.unwrap());
+        assert!(rows[1].rms_over_limit.unwrap() > 1.0, "{:?}", rows[1]);
         assert!(rows[1].guaranteed_ratio >= 1.0 && rows[1].guaranteed_violations == 0);
     }
 }

@@ -146,13 +146,27 @@ mod tests {
             "islands = [1, 1, 1, 1]\n[[events]]\nat = \"31s\"\nislands = [0, 0, 0, 0]\n\
              temperature = { shift = \"30ppm\", hosts = [0] }",
             "temperature = { shift = \"40ppm\", hosts = [0, 1, 2] }",
-            "access = { hosts = [1], out = \"400us\" }",
         ] {
             assert!(settled(event) > 30.0, "{event}");
         }
         // Nobody misses who is switched off.
         assert!(settled("stop = [0]") < 10.0);
-        assert!(settled("route = { share = 1.0, there = \"200us\" }") > 30.0);
+        let longer = |event: &str| {
+            let scenario = scenario(&format!("{late}{event}"));
+            let mut sim: Sim = Sim::new(scenario.world(1));
+            let before = sim.paths().least(1, 0);
+            scenario.events[0].happen(&mut sim);
+            let (there, back) = (sim.paths().least(1, 0), sim.paths().least(0, 1));
+            (there - before, back - before)
+        };
+        let access = longer("access = { hosts = [1], out = \"400us\", into = \"1us\" }");
+        assert_eq!(access, (400_000.0, 1_000.0));
+        let route = longer("route = { share = 1.0, there = \"200us\", back = \"5us\" }");
+        assert!(matches!(route, (2e5, 5e3) | (5e3, 2e5)), "{route:?}");
+        assert_eq!(
+            longer("route = { share = 0.0, there = \"200us\" }"),
+            (0.0, 0.0)
+        );
         let lossy = |event: &str| run(&format!("{late}{event}")).packets;
         assert!(lossy("loss = 0.9") < lossy("") - 1.0);
     }

@@ -2,6 +2,7 @@
 
 use parisync::consensus::{Combine, Reading, window};
 use parisync::link::LinkEstimator;
+use parisync::present::histogram;
 use parisync::wire::{ClockState, Tier};
 use serde::Serialize;
 
@@ -226,13 +227,10 @@ fn best_bound<E: LinkEstimator, C: Combine>(
     Some(window(&readings)?.bound())
 }
 
-/// The value below which this share of `values` is; sorts them.
+/// The value below which this share of `values` is, NaN of none; sorts them.
 pub fn quantile(values: &mut [f64], share: f64) -> f64 {
-    if values.is_empty() {
-        return f64::NAN;
-    }
-    let rank = ((values.len() as f64 * share).ceil() as usize).clamp(1, values.len()) - 1;
-    *values.select_nth_unstable_by(rank, f64::total_cmp).1
+    values.sort_unstable_by(f64::total_cmp);
+    histogram::quantile(values, share).unwrap_or(f64::NAN)
 }
 
 impl<E: LinkEstimator, C: Combine> Sim<E, C> {
