@@ -88,6 +88,7 @@ pub fn problem(scenario: &Scenario) -> (Problem, Vec<String>) {
 mod tests {
     use super::*;
     use crate::scenario::find;
+    use crate::sim::Deceit;
 
     #[test]
     fn the_star_budget_is_seven_exchanges_a_second() {
@@ -102,14 +103,18 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_said() {
-        let mut scenario = find("third-far").unwrap();
+        let mut scenario = find("lan-exponential").unwrap();
+        scenario.hosts = 9;
+        scenario.liars = vec![Deceit {
+            count: 2,
+            ..Deceit::default()
+        }];
         scenario.paths.delay = Delay::Lognormal {
             least: Nanos(1e4),
             median: Nanos(1000.0),
             sigma: 1.0,
         };
         let (problem, left_out) = problem(&scenario);
-        // Ten, three of which lie.
         assert_eq!(problem.hosts, 7);
         // 1000·e⁻¹/√2.
         assert!((problem.noise.sigma() - 260.1).abs() < 0.1);
