@@ -6,7 +6,6 @@
 //! - [`output`]: results as text, JSON or CSV
 //! - [`progress`]: how far a long measurement is
 //! - [`run`]: the folder that holds all of one run, written and read back
-//! - [`replay`]: what real daemons recorded, lived through again
 //! - [`compare`]: PariSync beside chrony, ptp4l and other daemons, with true error
 //! - [`address`]: hosts as people name them
 //! - [`interrupt`]: ending early with what there is
@@ -15,6 +14,7 @@
 //! - [`precision`]: how good the timestamp paths of this host are
 //! - [`stats`]: moments, quantiles, stability over averaging times
 //! - [`report`]: runs as one page, side by side
+//! - [`replay`]: what real daemons recorded, lived through again
 //! - [`cost`]: what a node costs its host
 //! - [`estimators`]: strategies compared over the scenarios, and held to their limits
 //! - [`limit`]: how small the error can be in a scenario, whoever estimates

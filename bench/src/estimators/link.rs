@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 
 use parisync::link::estimators::{AnyEstimator, EstimatorKind};
 use parisync::link::{Link, OneWay, OscillatorSpec};
-use parisync::node::RawStamp;
+use parisync::node::{RawStamp, SIGMAS_99_9};
 use parisync::time::RawTime;
 use serde::Serialize;
 
@@ -25,9 +25,6 @@ const PAUSE: i64 = 200_000;
 
 /// Between two looks, ns: in step with no poll.
 const LOOK_EVERY: i64 = 271_000_000;
-
-/// 99.9 % of a Gaussian are within this many sigma.
-const FAR: f64 = 3.29;
 
 /// What one estimator came to on the link of one scenario; means over seeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -212,7 +209,7 @@ impl Seen {
         self.sigmas.push(sigma);
         self.widths.push(0.5 * estimate.interval.width());
         self.within += usize::from(off.abs() <= sigma);
-        self.beyond += usize::from(off.abs() > FAR * sigma);
+        self.beyond += usize::from(off.abs() > SIGMAS_99_9 * sigma);
         let (lower, upper) = (estimate.interval.lower, estimate.interval.upper);
         // Whole nanoseconds of our clock are not worth a violation.
         let inside = (lower - 1.0..=upper + 1.0).contains(&(truth - reference));

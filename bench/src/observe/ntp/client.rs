@@ -299,8 +299,10 @@ mod tests {
                 honest.to_bytes().to_vec(),
             ]
         });
-        let error = answer.unwrap().offset - 5e6;
-        assert!(error.abs() < 500_000.0, "{error}");
+        let answer = answer.unwrap();
+        let error = answer.offset - 5e6;
+        // The forged one is a second off; how long the good one takes is the machine's affair.
+        assert!(error.abs() <= answer.distance as f64, "{answer:?}");
     }
 
     #[test]
