@@ -11,7 +11,7 @@ use parisync::consensus::{
     Combine, Reading, RobustMean, Round, Verdict, admit, judge, target, window,
 };
 use parisync::link::{
-    Allan, AnyEstimator, Direction, EstimatorKind, Exchange, Kalman, Link, LinkEstimator, OneWay,
+    AnyEstimator, Direction, EstimatorKind, Exchange, Kalman, Link, LinkEstimator, OneWay,
     OscillatorSpec, PathNoise,
 };
 use parisync::node::{Event, LinkId, Node, NodeConfig, RawStamp};
@@ -147,15 +147,6 @@ fn estimators(c: &mut Criterion) {
         });
         group.bench_function(kind.name(), |b| b.iter(&mut exchange));
     }
-    let mut allan = Allan::new(4.0);
-    let (mut noise, mut at) = (Noise(4), 0.0);
-    group.bench_function("Allan deviation", |b| {
-        b.iter(|| {
-            at += 1.0;
-            allan.push(at, 1e4 * at + 1_000.0 * noise.next());
-        });
-    });
-    group.bench_function("wander", |b| b.iter(|| black_box(&allan).wander()));
     group.finish();
 }
 

@@ -8,7 +8,6 @@
 //! before it was sent. The filter ([`LinkEstimator`]) knows what is likely. The first gives the
 //! interval that holds, the second the value inside it.
 
-mod allan;
 pub mod estimators;
 mod hull;
 mod lines;
@@ -17,7 +16,6 @@ mod phase;
 mod sample;
 mod wander;
 
-pub use allan::{Allan, Wander};
 pub use estimators::{AnyEstimator, EstimatorKind, Kalman, OneSided};
 pub use hull::{Hull, Inconsistent, Interval};
 pub use noise::{Floor, Likelihood, PathNoise, Posterior};
