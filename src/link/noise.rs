@@ -73,6 +73,9 @@ pub struct Posterior {
     pub floor: Floor,
     /// Logarithm of how much likelier queueing makes this exchange than jitter does.
     pub log_odds: f64,
+    /// Logarithm of the density of the two packets' delays (1/ns²), given the belief: what a
+    /// hypothesis that made the belief is judged by.
+    pub log_evidence: f64,
 }
 
 impl Likelihood {
@@ -97,7 +100,8 @@ impl Likelihood {
         let spread = 2.0 * TAU * self.jitter * total.sqrt();
         let jitter_evidence = -0.5 * (middle * middle / total + unusual * unusual) - spread.ln();
         let log_odds = queueing.log_evidence - jitter_evidence;
-        let share = logistic(self.log_odds + log_odds);
+        let sum = self.log_odds + log_odds;
+        let share = logistic(sum);
         let jitter = (gain * middle, variance * (1.0 - gain));
         let mean = share * queueing.offset + (1.0 - share) * jitter.0;
         let spread = |(m, v): (f64, f64)| v + (m - mean) * (m - mean);
@@ -110,6 +114,11 @@ impl Likelihood {
                 variance: queueing.p_floor,
             },
             log_odds,
+            // ln(s·e^q + (1 − s)·e^j), with the share s of queueing from its log-odds.
+            log_evidence: (self.log_odds + queueing.log_evidence).max(jitter_evidence)
+                + (-sum.abs()).exp().ln_1p()
+                - self.log_odds.max(0.0)
+                - (-self.log_odds.abs()).exp().ln_1p(),
         }
     }
 
@@ -367,6 +376,33 @@ mod tests {
     }
 
     #[test]
+    fn all_exchanges_together_are_certain() {
+        for log_odds in [-20.0, -1.0, 0.0, 3.0, 20.0] {
+            let floor = Floor {
+                mean: 100.0,
+                variance: 9.0,
+            };
+            let seen = |half_delay| Likelihood {
+                half_delay,
+                queue: 10.0,
+                usual: 110.0,
+                jitter: 8.0,
+                log_odds,
+                floor,
+            };
+            // Over half delays and middles: the density is that of the two packets' delays.
+            let step = 1.0;
+            let mut sum = 0.0;
+            for (i, j) in (0..400).flat_map(|i| (-200..200).map(move |j| (i, j))) {
+                let (half, middle) = (50.0 + step * f64::from(i), step * f64::from(j));
+                sum += seen(half).posterior(middle, 25.0).log_evidence.exp();
+            }
+            let mass = 2.0 * step * step * sum;
+            assert!((mass - 1.0).abs() < 1e-3, "{log_odds}: {mass}");
+        }
+    }
+
+    #[test]
     fn the_tail_agrees_with_tables() {
         for (x, share) in [
             (0.0, 0.5),
@@ -438,6 +474,7 @@ mod tests {
             let floor = Floor { mean: floor, variance: floor_variance };
             let p = Likelihood { half_delay, queue, usual: floor.mean, jitter, log_odds, floor }.posterior(middle, variance);
             prop_assert!(p.mean.is_finite() && p.log_odds.is_finite() && p.floor.mean.is_finite());
+            prop_assert!(p.log_evidence.is_finite());
             prop_assert!(p.variance >= 0.0 && p.variance.is_finite() && p.floor.variance.is_finite());
         }
     }
