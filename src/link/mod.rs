@@ -9,6 +9,7 @@
 //! interval that holds, the second the value inside it.
 
 pub mod estimators;
+mod gaussian;
 mod hull;
 mod lines;
 mod noise;
