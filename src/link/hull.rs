@@ -151,9 +151,8 @@ impl Hull {
     pub fn limit_above(&mut self, at: f64, limit: f64) -> Result<(), Inconsistent> {
         let new = Point { at, limit };
         self.above.push(new, self.middle_rate(), |a, b| a < b);
-        let mut below = self.below;
-        self.widen(&mut below, at, -1.0);
-        self.check(at, &[new], below.points())
+        let known = self.allowed(&self.below, -1.0, &new, f64::from(self.rate));
+        self.check(at, known)
     }
 
     /// The offset at `at` is at least `limit`.
@@ -163,9 +162,8 @@ impl Hull {
     pub fn limit_below(&mut self, at: f64, limit: f64) -> Result<(), Inconsistent> {
         let new = Point { at, limit };
         self.below.push(new, self.middle_rate(), |a, b| a > b);
-        let mut above = self.above;
-        self.widen(&mut above, at, 1.0);
-        self.check(at, above.points(), &[new])
+        let known = self.allowed(&self.above, 1.0, &new, f64::from(self.rate));
+        self.check(at, known)
     }
 
     /// What is possible at `at`; `None` without samples in both directions, or if they contradict
@@ -175,8 +173,17 @@ impl Hull {
         self.lines(above.points(), below.points()).interval(at)
     }
 
-    /// The same, and the middle of the rates is remembered for checking the limits that follow.
-    pub fn settle(&mut self, at: f64) -> Option<Interval> {
+    /// The same if what is believed, `offset` (ns) at `at` and `rate` (a fraction), contradicts it;
+    /// otherwise `None`, after far less work. A rate that is possible is remembered for checking the
+    /// limits that follow.
+    pub fn contradiction(&mut self, at: f64, offset: f64, rate: f64) -> Option<Interval> {
+        let believed = Point { at, limit: offset };
+        if self.allowed(&self.above, 1.0, &believed, rate)
+            && self.allowed(&self.below, -1.0, &believed, rate)
+        {
+            self.rate = rate as f32;
+            return None;
+        }
         let interval = self.interval(at);
         self.rate = interval.map_or(f32::NAN, |i| middle((i.rate_lower, i.rate_upper)));
         interval
@@ -200,20 +207,29 @@ impl Hull {
         Lines {
             above,
             below,
-            max_rate: 2.0 * self.spec.max_drift.as_fraction(),
+            max_rate: self.max_rate(),
         }
     }
 
-    /// Whether any rate is left, with the new limit on one side and all those on the other. A rate
-    /// that was possible before still is if the new limit allows it, for limits only fade; else all
-    /// are looked at.
-    fn check(&mut self, at: f64, above: &[Point], below: &[Point]) -> Result<(), Inconsistent> {
-        if above.is_empty() || below.is_empty() {
-            return Ok(());
-        }
-        let known = f64::from(self.rate);
-        let new = self.lines(above, below).rates();
-        if !new.is_some_and(|(least, most)| least <= known && known <= most) {
+    fn max_rate(&self) -> f64 {
+        2.0 * self.spec.max_drift.as_fraction()
+    }
+
+    /// Whether the line through `point` at `rate` is below (`sign` 1) or above (−1) the limits of a
+    /// side. Old limits are widened only where that decides.
+    fn allowed(&self, side: &Side, sign: f64, point: &Point, rate: f64) -> bool {
+        rate.abs() <= self.max_rate()
+            && side.points().iter().all(|p| {
+                let age = point.at - p.at;
+                let room = sign * (p.limit + 1e9 * rate * age - point.limit);
+                room >= 0.0 || room + self.wander(age) >= 0.0
+            })
+    }
+
+    /// Whether any rate is left after a new limit at `at`. A rate that was possible before still
+    /// is if the new limit allows it, for limits only fade; else all are looked at.
+    fn check(&mut self, at: f64, known: bool) -> Result<(), Inconsistent> {
+        if !known && self.above.len > 0 && self.below.len > 0 {
             let (above, below) = self.widened(at);
             let all = self.lines(above.points(), below.points()).rates();
             self.rate = middle(all.ok_or(Inconsistent)?);

@@ -81,6 +81,18 @@ pub trait LinkEstimator: Clone {
     /// Take in one exchange; both its packets went through [`LinkEstimator::direction`] before.
     fn update(&mut self, exchange: &Exchange);
 
+    /// The same, and what the exchange told of the path; `None` if nothing was believed before.
+    fn told(&mut self, exchange: &Exchange) -> Option<Posterior> {
+        let told = self.at(exchange.at).map(|belief| {
+            let sigmas = (belief.offset_sigma, exchange.stamp_sigma);
+            let variance = sigmas.0 * sigmas.0 + sigmas.1 * sigmas.1;
+            let middle = exchange.offset - belief.offset;
+            exchange.likelihood.posterior(middle, variance.max(1.0))
+        });
+        self.update(exchange);
+        told
+    }
+
     /// What is believed at `at`; `None` before the first exchange.
     fn at(&self, at: f64) -> Option<Belief>;
 
@@ -191,28 +203,25 @@ impl<E: LinkEstimator> Link<E> {
             (0.0, 2.0 * self.hull.spec().max_drift.as_fraction()),
             |belief| (belief.rate, belief.rate_sigma),
         );
-        let noise = forward
-            .error
-            .as_nanos_f64()
-            .hypot(reverse.error.as_nanos_f64())
-            / 12f64.sqrt();
+        let [out, back] = [forward, reverse].map(|packet| packet.error.as_nanos_f64());
         let offset = 0.5 * (above + below);
         let half_delay = 0.5 * (above - below + rate * 1e9 * apart);
-        let stamp_sigma = noise.hypot(0.5 * rate_sigma * 1e9 * apart);
+        let unknown = 0.5 * rate_sigma * 1e9 * apart;
+        let stamp_sigma = ((out * out + back * back) / 12.0 + unknown * unknown).sqrt();
         let likelihood = self.noise.take(half_delay);
-        if let Some(belief) = belief {
-            let variance = belief.offset_sigma.powi(2) + stamp_sigma * stamp_sigma;
-            let told = likelihood.posterior(offset - belief.offset, variance.max(1.0));
-            self.noise.learn(&told);
-        }
-        self.filter.update(&Exchange {
+        let told = self.filter.told(&Exchange {
             at,
             offset,
             half_delay,
             stamp_sigma,
             likelihood,
         });
-        if let Some(interval) = self.hull.settle(at) {
+        if let Some(told) = told {
+            self.noise.learn(&told);
+        }
+        if let Some(belief) = self.filter.at(at)
+            && let Some(interval) = self.hull.contradiction(at, belief.offset, belief.rate)
+        {
             self.filter.confine(at, &interval);
         }
         Some(Measured {
