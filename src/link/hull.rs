@@ -64,27 +64,43 @@ impl Side {
     /// `tighter(a, b)`: whether limit `a` says more than `b`, both on the same line.
     fn push(&mut self, new: Point, rate: f64, tighter: impl Fn(f64, f64) -> bool) {
         let len = usize::from(self.len);
-        let mut all = [Point::default(); KEPT + 1];
-        all[1..=len].copy_from_slice(self.points());
-        all[0] = new;
-        if len < KEPT {
-            self.points[..=len].copy_from_slice(&all[..=len]);
+        let free = if len < KEPT {
             self.len += 1;
-            return;
-        }
-        let crowded = |i: &usize| (all[*i].at - all[i + 1].at) / (1.0 + new.at - all[i + 1].at);
-        let pair = (0..KEPT)
-            .min_by(|i, j| crowded(i).total_cmp(&crowded(j)))
-            .unwrap_or(0);
-        let (newer, older) = (all[pair], all[pair + 1]);
-        let moved = older.limit + rate * 1e9 * (newer.at - older.at);
-        let loser = if tighter(moved, newer.limit) {
-            pair
+            len
+        } else if let Some(loser) = self.loser(&new, rate, tighter) {
+            loser
         } else {
-            pair + 1
+            return;
         };
-        all.copy_within(loser + 1.., loser);
-        self.points.copy_from_slice(&all[..KEPT]);
+        for k in (0..free).rev() {
+            self.points[k + 1] = self.points[k];
+        }
+        self.points[0] = new;
+    }
+
+    /// The point to give up for a new one; `None` if that says least itself.
+    fn loser(&self, new: &Point, rate: f64, tighter: impl Fn(f64, f64) -> bool) -> Option<usize> {
+        let crowded =
+            |newer: &Point, older: &Point| (newer.at - older.at) / (1.0 + new.at - older.at);
+        let (mut pair, mut least) = (0, crowded(new, &self.points[0]));
+        for k in 1..KEPT {
+            let this = crowded(&self.points[k - 1], &self.points[k]);
+            if this < least {
+                (pair, least) = (k, this);
+            }
+        }
+        let newer = if pair == 0 {
+            new
+        } else {
+            &self.points[pair - 1]
+        };
+        let older = &self.points[pair];
+        let moved = older.limit + rate * 1e9 * (newer.at - older.at);
+        if tighter(moved, newer.limit) {
+            pair.checked_sub(1)
+        } else {
+            Some(pair)
+        }
     }
 }
 

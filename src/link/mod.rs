@@ -225,7 +225,7 @@ impl<E: LinkEstimator> Link<E> {
             self.filter.confine(at, &interval);
         }
         Some(Measured {
-            at: self.epoch + Span::from_nanos_f64(1e9 * at),
+            at: forward.at + Span::from_nanos((reverse.at - forward.at).as_nanos() / 2),
             reference: self.reference,
             offset,
             round_trip: Span::from_nanos_f64(2.0 * half_delay),
