@@ -190,24 +190,27 @@ impl Ensemble {
 
     /// Forget who is no longer believed, and decide what of the others' biases is no chance.
     fn weigh_biases(&mut self, readings: &[Reading], verdicts: &[Verdict]) {
-        for bias in &mut self.biases {
-            let used = |(reading, verdict): (&Reading, &Verdict)| {
-                reading.key == bias.key && *verdict == Verdict::Used
-            };
-            if bias.weight > 0.0 && !readings.iter().zip(verdicts).any(used) {
-                *bias = Bias::default();
+        // They are brought into the order of the readings, so that the next round finds each at once.
+        let mut kept = 0;
+        let pairs = readings.iter().zip(verdicts);
+        for (reading, _) in pairs.filter(|(_, verdict)| **verdict == Verdict::Used) {
+            let theirs = |b: &Bias| b.weight > 0.0 && b.key == reading.key;
+            if let Some(further) = self.biases[kept..].iter().position(theirs) {
+                self.biases.swap(kept, kept + further);
+                kept += 1;
             }
         }
-        let known = || self.biases.iter().filter(|b| b.weight > 0.0);
+        self.biases[kept..].fill(Bias::default());
+        let known = &mut self.biases[..kept];
         let own = std::iter::once(0.0);
-        let mut means: Sample = known().map(|b| f64::from(b.mean)).chain(own).collect();
+        let mut means: Sample = known.iter().map(|b| f64::from(b.mean)).chain(own).collect();
         let common = means
             .mean_without(means.len() / 4, means.len() / 4)
             .unwrap_or(0.0);
         let spread = means.spread(common);
         self.common = common;
         self.bias_sigma = spread / (means.len() as f64).sqrt();
-        for bias in self.biases.iter_mut().filter(|b| b.weight > 0.0) {
+        for bias in known {
             let apart = f64::from(bias.mean) - common;
             let chance = BIAS_SIGMAS * BIAS_SIGMAS / f64::from(bias.weight);
             bias.applied = (apart * (1.0 - chance / (apart * apart)).max(0.0)) as f32;
