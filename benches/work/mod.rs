@@ -16,6 +16,7 @@ use parisync::wire::Tier;
 
 const SECOND: i64 = 1_000_000_000;
 const NEIGHBOURS: usize = 32;
+const ROUNDS: usize = 64;
 
 /// Mean wait of a packet and what it takes without, ns.
 const QUEUE: f64 = 1_000.0;
@@ -207,14 +208,16 @@ struct Neighbourhood {
     now: RawTime,
     delays: Delays,
     heard: usize,
-    readings: Vec<Reading>,
+    /// Those of so many rounds, which come again; nobody learns them by heart.
+    readings: Vec<[Reading; NEIGHBOURS]>,
+    rounds: usize,
     verdicts: Vec<Verdict>,
 }
 
 impl Neighbourhood {
     fn new(kind: CombineKind) -> Self {
         let mut delays = Delays::new(4);
-        let reading = |number| {
+        let mut reading = |number| {
             let offset = 0.3 * (delays.next() - FLOOR - QUEUE);
             Reading {
                 offset,
@@ -229,7 +232,8 @@ impl Neighbourhood {
                 tier: Tier::NONE,
             }
         };
-        let readings = (0..NEIGHBOURS).map(reading).collect();
+        let mut readings = || std::array::from_fn(&mut reading);
+        let readings = (0..ROUNDS).map(|_| readings()).collect();
         let mut combine = AnyCombine::new(kind, 0);
         combine.join(RawTime::from_nanos(0), &line(), 1e3, 1e-8);
         let mut new = Self {
@@ -239,6 +243,7 @@ impl Neighbourhood {
             delays,
             heard: 0,
             readings,
+            rounds: 0,
             verdicts: vec![Verdict::NotReady; NEIGHBOURS],
         };
         (0..8 * NEIGHBOURS).for_each(|_| new.hear());
@@ -253,7 +258,7 @@ impl Neighbourhood {
         let (clock, fraction) = self.line.at_exact(self.now);
         let likelihood = told(there, back);
         self.combine.observe(black_box(&Observation {
-            key: self.readings[self.heard].key,
+            key: 1 + self.heard as u64,
             at: self.now,
             clock: (clock, fraction + 0.5 * (there - back)),
             stamp_sigma: 10.0,
@@ -261,15 +266,22 @@ impl Neighbourhood {
         }));
     }
 
+    fn readings(&self) -> &[Reading] {
+        black_box(&self.readings[self.rounds % ROUNDS])
+    }
+
+    /// A round a second later.
     fn combine(&mut self) {
-        let readings = black_box(self.readings.as_slice());
+        self.now += Span::from_secs(1);
+        self.rounds += 1;
+        let readings = self.readings[self.rounds % ROUNDS];
         if self.combine.gated() {
-            judge(readings, &mut self.verdicts);
+            judge(&readings, &mut self.verdicts);
         } else {
-            admit(readings, &mut self.verdicts);
+            admit(&readings, &mut self.verdicts);
         }
         black_box(self.combine.combine(&Round {
-            readings,
+            readings: &readings,
             verdicts: &self.verdicts,
             period: Span::from_secs(1),
             now: self.now,
@@ -287,19 +299,15 @@ fn ensemble_observe() -> impl FnMut() {
 /// The verdicts of the gate, if the strategy asks for them, are part of it.
 fn combine(kind: CombineKind) -> impl FnMut() {
     let mut neighbourhood = Neighbourhood::new(kind);
-    move || {
-        neighbourhood.now += Span::from_secs(1);
-        neighbourhood.combine();
-    }
+    move || neighbourhood.combine()
 }
 
 /// All that a node works out in a round by the default strategy.
 fn whole_round() -> impl FnMut() {
     let mut neighbourhood = Neighbourhood::new(CombineKind::Default);
     move || {
-        neighbourhood.now += Span::from_secs(1);
         neighbourhood.combine();
-        let readings = black_box(neighbourhood.readings.as_slice());
+        let readings = neighbourhood.readings();
         black_box((target(readings, true), window(readings)));
     }
 }
