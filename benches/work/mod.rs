@@ -1,5 +1,6 @@
-//! What an estimate costs, as pieces of work that can be timed (`estimates`) and whose instructions
-//! can be counted (`instructions`). Each call does the work once, on the next of the same numbers.
+//! What an estimate costs, as pieces of work that can be timed (`estimates`), whose instructions can
+//! be counted (`instructions`) and whose allocations (`tests/allocations.rs`). Each call does the
+//! work once, on the next of the same numbers.
 
 use std::hint::black_box;
 
