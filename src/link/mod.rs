@@ -113,6 +113,9 @@ pub struct Estimate {
     pub interval: Interval,
 }
 
+/// The bound of a stamp's error is taken for so many sigma.
+const STAMP_SIGMAS: f64 = 4.0;
+
 /// Refused samples in a row after which the peer's clock is taken to have restarted.
 const RESTART_AFTER: u8 = 3;
 
@@ -205,11 +208,13 @@ impl<E: LinkEstimator> Link<E> {
             (0.0, 2.0 * self.hull.spec().max_drift.as_fraction()),
             |belief| (belief.rate, belief.rate_sigma),
         );
-        let [out, back] = [forward, reverse].map(|packet| packet.error.as_nanos_f64());
+        // What is said of a stamp's error is a bound, and the offset is half the difference of two.
+        let [out, back] =
+            [forward, reverse].map(|packet| packet.error.as_nanos_f64() / (2.0 * STAMP_SIGMAS));
         let offset = 0.5 * (above + below);
         let half_delay = 0.5 * (above - below + rate * 1e9 * apart);
         let unknown = 0.5 * rate_sigma * 1e9 * apart;
-        let stamp_sigma = ((out * out + back * back) / 12.0 + unknown * unknown).sqrt();
+        let stamp_sigma = (out * out + back * back + unknown * unknown).sqrt();
         let likelihood = self.noise.take(half_delay);
         let told = self.filter.told(&Exchange {
             at,

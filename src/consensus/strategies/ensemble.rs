@@ -9,7 +9,7 @@ use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 
 /// What the oscillator's wander is taken to be until it is measured, ns/s per √s, and what it is
 /// taken for at least and at most.
-const TYPICAL_WANDER: f64 = 3.0;
+const TYPICAL_WANDER: f64 = 1.0;
 const WANDERS: (f64, f64) = (0.01, 300.0);
 
 /// How soon the clock takes in what was observed.
@@ -125,8 +125,10 @@ impl Combine for Ensemble {
         bias.weight = BIAS_MEMORY * bias.weight + weight as f32;
         bias.mean += weight as f32 / bias.weight * ((offset - believed) as f32 - bias.mean);
         let middle = offset - f64::from(bias.applied);
-        // Who is off for no reason that is known yet, a newcomer perhaps, hardly counts.
-        let strange = f64::from(bias.mean - bias.applied) - common;
+        // Who is off by no chance and for no reason that is known yet, a newcomer perhaps, hardly
+        // counts.
+        let strange = (f64::from(bias.mean - bias.applied) - common).abs();
+        let strange = (strange - BIAS_SIGMAS / f64::from(bias.weight).sqrt()).max(0.0);
         let variance = variance + strange * strange;
         let mut likelihood = seen.likelihood;
         likelihood.floor = Floor {
