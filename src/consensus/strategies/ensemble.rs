@@ -12,8 +12,10 @@ use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 const TYPICAL_WANDER: f64 = 1.0;
 const WANDERS: (f64, f64) = (0.01, 300.0);
 
-/// How soon the clock takes in what was observed.
-const PACE: Span = Span::from_millis(250);
+/// The clock takes in what was observed within this share of the time that the filter averages
+/// over, but neither sooner nor later than this.
+const PACE: f64 = 1.0 / 16.0;
+const PACES: (Span, Span) = (Span::from_millis(250), Span::from_secs(1));
 
 /// How long the past counts in a neighbour's bias, in observations: 1/(1 − this).
 const BIAS_MEMORY: f32 = 0.98;
@@ -142,7 +144,12 @@ impl Combine for Ensemble {
     }
 
     fn pace(&self) -> Option<Span> {
-        Some(PACE)
+        // Offsets of one sigma gather in this time by wander alone.
+        let (_, variance) = self.filter.offset();
+        let wander = self.filter.wander();
+        let averaged = (variance / (wander * wander)).cbrt();
+        let pace = Span::from_nanos_f64(1e9 * PACE * averaged);
+        Some(pace.clamp(PACES.0, PACES.1))
     }
 
     fn refine(&mut self, now: RawTime, line: &VirtualLine) -> Correction {
