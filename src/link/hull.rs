@@ -303,6 +303,23 @@ mod tests {
     }
 
     #[test]
+    fn a_belief_that_no_packet_contradicts_is_left_alone() {
+        // As above: offsets within ±1 µs, rates within ±0.2 ppm.
+        let mut hull = Hull::new(&steady());
+        for at in [0.0, 10.0] {
+            hull.limit_above(at, 1_000.0).unwrap();
+            hull.limit_below(at, -1_000.0).unwrap();
+        }
+        let interval = hull.interval(10.0);
+        assert_eq!(hull.contradiction(10.0, 900.0, 0.0), None);
+        assert_eq!(hull.contradiction(10.0, -900.0, -1.8e-7), None);
+        // The line through the offset had been at 2.7 µs ten seconds before, though either alone is possible.
+        assert_eq!(hull.contradiction(10.0, 900.0, -1.8e-7), interval);
+        assert_eq!(hull.contradiction(10.0, 1_001.0, 0.0), interval);
+        assert_eq!(hull.contradiction(10.0, 0.0, 2.1e-7), interval);
+    }
+
+    #[test]
     fn a_jump_is_a_contradiction() {
         let mut hull = Hull::new(&steady());
         hull.limit_above(0.0, 1_000.0).unwrap();
