@@ -9,7 +9,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use parisync::node::{Event, LinkId, Node, NodeConfig, RawStamp};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::{Candidate, FoundBy, NodeId};
-use parisync::wire::{ClockState, Message, StampSource, Tier};
+use parisync::wire::{ClockState, Message, StampSource};
 
 const SECOND: i64 = 1_000_000_000;
 const NEIGHBOURS: usize = 16;
