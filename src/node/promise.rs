@@ -161,7 +161,7 @@ mod tests {
             let mut rate = 0.0;
             for (wanted, seconds) in rounds {
                 let (lower, upper) = keeper.allowed(now);
-                keeper.plan(wanted - rate, HOLD);
+                keeper.plan(wanted - rate, SECOND, HOLD);
                 rate = wanted.max(lower).min(upper);
                 for (then, said, promised) in &told {
                     if now - *then <= HOLD {
