@@ -248,7 +248,10 @@ impl PathNoise {
         let deviation = half - self.mean;
         self.mean += weight * deviation;
         self.variance += weight * (deviation * (half - self.mean) - self.variance);
-        let queue = f64::from(self.queue).max(SHORTEST_QUEUE);
+        // Where the floor is taken to be too low, queues seem too long, and a floor too low. How
+        // much exponential delays scatter does not depend on it.
+        let scatter = (2.0 * self.variance).sqrt();
+        let queue = f64::from(self.queue.min(scatter)).max(SHORTEST_QUEUE);
         let mut likelihood = Likelihood {
             half_delay,
             queue,
