@@ -36,6 +36,9 @@ impl Interval {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inconsistent;
 
+/// The wander has to become less than this share of what is expected to count as less.
+const NOTABLE: f32 = 0.9;
+
 /// Time without a contradiction after which a strained link believes in a better oscillator
 /// again, minutes.
 const RECOVERY: u16 = 10;
@@ -108,8 +111,9 @@ impl Side {
 ///
 /// Forward samples bound the offset line from above, reverse ones from below. A real oscillator
 /// leaves its line by a random walk of its frequency; a sample of age τ is therefore widened by
-/// `4·√2·wander·τ^1.5/√3`, four sigma of the phase that two such oscillators gather. Old samples
-/// fade by themselves.
+/// `4·w·τ^1.5/√3`, four sigma of the phase that two oscillators gather which wander by w against
+/// each other. That is √2 of the specified wander until it is known better ([`Hull::expect`]). Old
+/// samples fade by themselves.
 #[derive(Debug, Clone)]
 pub struct Hull {
     above: Side,
@@ -120,6 +124,8 @@ pub struct Hull {
     strained: u16,
     /// A rate that was possible with the last limit; NaN if that has to be found out.
     rate: f32,
+    /// How much the oscillators wander against each other at most, one sigma, as a fraction per √s.
+    wander: f32,
 }
 
 impl Hull {
@@ -132,6 +138,17 @@ impl Hull {
             strain: 0,
             strained: 0,
             rate: f32::NAN,
+            wander: (spec.wander * std::f64::consts::SQRT_2) as f32,
+        }
+    }
+
+    /// From now on, the oscillators are taken to wander against each other by `wander`, one sigma
+    /// as a fraction per √s, in place of twice the specified one.
+    pub fn expect(&mut self, wander: f64) {
+        let wander = wander as f32;
+        if wander > self.wander || wander < NOTABLE * self.wander {
+            self.wander = wander;
+            self.rate = f32::NAN;
         }
     }
 
@@ -140,12 +157,13 @@ impl Hull {
         &self.spec
     }
 
-    /// The samples contradict the specification at `at`: start over, and believe in oscillators
+    /// The samples contradict what is expected at `at`: start over, and believe in oscillators
     /// that wander twice as much, so that the interval stays honest.
     pub fn relax(&mut self, at: f64) {
         *self = Self {
             strain: (self.strain + 1).min(MOST_STRAIN),
             strained: minutes(at),
+            wander: self.wander,
             ..Self::new(&self.spec)
         };
     }
@@ -263,10 +281,10 @@ impl Hull {
 
     /// Phase that two oscillators may have gathered off their line in `age` seconds, ns.
     fn wander(&self, age: f64) -> f64 {
-        /// √(2/3): of two oscillators, and of a walk of the frequency in the phase.
-        const PHASE: f64 = 0.816_496_580_927_726;
+        /// √⅓: of a walk of the frequency in the phase.
+        const PHASE: f64 = 0.577_350_269_189_625_8;
         let age = age.abs();
-        let wander = self.spec.wander * f64::from(1u32 << self.strain);
+        let wander = f64::from(self.wander) * f64::from(1u32 << self.strain);
         WANDER_SIGMAS * PHASE * 1e9 * wander * age * age.sqrt()
     }
 }

@@ -241,6 +241,12 @@ impl<E: LinkEstimator> Link<E> {
         })
     }
 
+    /// The two oscillators wander against each other by no more than `wander`, one sigma, as a
+    /// fraction per √s.
+    pub fn expect_wander(&mut self, wander: f64) {
+        self.hull.expect(wander);
+    }
+
     /// How much half the round trip scatters, one sigma in ns.
     pub fn jitter(&self) -> f64 {
         self.noise.jitter()
