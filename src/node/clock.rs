@@ -107,17 +107,21 @@ pub(super) struct Missing {
     complete: RawTime,
     /// When it last was so at all.
     all: RawTime,
+    looked: RawTime,
 }
 
 impl Missing {
     /// Who is not heard for so long has left the network.
     const GONE: Span = Span::from_secs(600);
+    /// Those who meet again know so many times sooner where they are than they were apart.
+    const SOONER: i64 = 8;
 
     const fn new(now: RawTime) -> Self {
         Self {
             most: 0,
             complete: now,
             all: now,
+            looked: now,
         }
     }
 
@@ -127,8 +131,10 @@ impl Missing {
             (self.most, self.all) = (neighbours, now);
         }
         if neighbours + tolerated_liars(self.most + 1) >= self.most {
-            self.complete = now;
+            let known = self.complete + (now - self.looked) * Self::SOONER;
+            self.complete = now.min(known);
         }
+        self.looked = now;
     }
 
     /// How long they have been missing.
@@ -237,7 +243,8 @@ impl Clockwork {
             .into_iter()
             .filter(|at| *at > now)
             .map(|at| (bound(at) - bound(now)) / (at - now).as_nanos_f64());
-        view.bound_growth = Rate::from_fraction(slopes.fold(known.growth.max(known.carried), f64::max));
+        view.bound_growth =
+            Rate::from_fraction(slopes.fold(known.growth.max(known.carried), f64::max));
         view.bound = Span::from_nanos_f64(bound(now).ceil());
     }
 
@@ -333,8 +340,12 @@ mod tests {
         missing.heard(at(60), 4);
         missing.heard(at(90), 4);
         assert_eq!(missing.since(at(100)), Span::from_secs(50));
-        missing.heard(at(110), 5);
-        assert_eq!(missing.since(at(110)), Span::ZERO);
+        assert_eq!(missing.since(at(108)), Span::from_secs(58));
+        missing.heard(at(108), 4);
+        missing.heard(at(112), 5);
+        assert_eq!(missing.since(at(112)), Span::from_secs(30));
+        missing.heard(at(120), 5);
+        assert_eq!(missing.since(at(120)), Span::ZERO);
         missing.heard(at(700), 3);
         assert_eq!(missing.since(at(700)), Span::ZERO);
     }
@@ -342,8 +353,13 @@ mod tests {
     #[test]
     fn a_clock_that_is_alone_counts_its_wander() {
         // 1e-9 per √s for 99 s and one more: 1e-8, 3.29 sigma of it over 99 s are 3,257.6 ns.
-        let (bound, growth) =
-            statistical(Span::ZERO, 100.0, 1e-9, Span::from_secs(99), Span::from_secs(1));
+        let (bound, growth) = statistical(
+            Span::ZERO,
+            100.0,
+            1e-9,
+            Span::from_secs(99),
+            Span::from_secs(1),
+        );
         assert_eq!(bound, Span::from_nanos(3_358));
         assert!((growth.as_fraction() - 3.290_5e-8).abs() < 1e-12);
         let (unknown, _) = statistical(Span::MAX, 0.0, 1e-9, Span::from_secs(99), Span::ZERO);

@@ -26,7 +26,7 @@ const BIAS_SIGMAS: f64 = 2.0;
 
 /// The variance of our error is so many times what the filter believes: the others' errors are
 /// not independent of ours and of each other, as it takes them to be.
-const TOGETHER: f64 = 1.5;
+const TOGETHER: f64 = 1.8;
 
 /// No exchange tells how well the filter does to better than this share of the queue.
 const WITNESS: f64 = 0.25;
