@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::consensus::Ensemble;
 use crate::link::{Belief, Exchange, Interval, LinkEstimator, OneSided, OscillatorSpec};
-use crate::node::{ClockView, Node, NodeConfig, RawStamp};
+use crate::node::{ClockView, Node, NodeConfig, RawStamp, Strategies};
 use crate::testing::TempDir;
 use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use crate::topology::{Candidate, FoundBy, NodeId};
@@ -46,7 +46,7 @@ fn header(node: usize, config: NodeConfig) -> Header {
     let epoch = VirtualTime::from_nanos(1_800_000_000_000_000_000 + 70_000_000 * node as i64);
     Header::new(
         id(node),
-        ("default", "default"),
+        Strategies::default(),
         (RawScale::Virtual, None),
         now,
         VirtualLine::new(now, epoch, Rate::from_ppm(0.1)),

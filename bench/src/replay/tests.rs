@@ -9,7 +9,7 @@ use hwts::transport::{UdpConfig, UdpTransport};
 use parisync::consensus::strategies::CombineKind;
 use parisync::engine::{PeerAddress, Sources, StaticPeers};
 use parisync::link::estimators::EstimatorKind;
-use parisync::node::{Lie, NodeConfig};
+use parisync::node::{Lie, NodeConfig, Strategies};
 use parisync::record::{Entry, Header, Reader, Recorder, write};
 use parisync::security::Identity;
 use parisync::service::assemble::{Blueprint, assemble};
@@ -25,11 +25,17 @@ use crate::run::Recorded;
 use crate::testing::Scratch;
 
 /// A node that steers nothing, and who writes down what it is told.
-fn start(transport: UdpTransport, peers: Vec<PeerAddress>, record: PathBuf) -> (Daemon, Recorder) {
+fn start(
+    transport: UdpTransport,
+    strategies: Strategies,
+    peers: Vec<PeerAddress>,
+    record: PathBuf,
+) -> (Daemon, Recorder) {
     let mut parts = assemble(Blueprint {
         identity: Identity::generate().unwrap(),
         network: "replay".to_owned(),
         node: NodeConfig::default(),
+        strategies,
         transport,
         clockface: Clockface::measuring(),
         saved: State::default(),
@@ -62,7 +68,15 @@ fn recorded(scratch: &Scratch) -> Vec<PathBuf> {
     for (n, socket) in sockets.into_iter().enumerate() {
         let others = addresses.iter().filter(|other| **other != addresses[n]);
         let peers = others.map(|addr| PeerAddress::from(*addr)).collect();
-        nodes.push(start(socket, peers, files[n].clone()));
+        // Not all of them are what everybody runs.
+        let strategies = match n {
+            0 => Strategies::default(),
+            _ => Strategies {
+                estimator: EstimatorKind::ALL[n],
+                combine: CombineKind::WMsr,
+            },
+        };
+        nodes.push(start(socket, strategies, peers, files[n].clone()));
     }
     let begun = Instant::now();
     let mut settled = None::<Instant>;
