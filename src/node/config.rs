@@ -16,6 +16,17 @@ pub struct Strategies {
     pub combine: CombineKind,
 }
 
+impl Strategies {
+    /// Every one of these estimators with every one of these combinations.
+    pub fn product(estimators: &[EstimatorKind], combinations: &[CombineKind]) -> Vec<Self> {
+        let with = |&estimator| {
+            let pair = move |&combine| Self { estimator, combine };
+            combinations.iter().map(pair)
+        };
+        estimators.iter().flat_map(with).collect()
+    }
+}
+
 /// Parameters of a node. The defaults suit a LAN as well as a wide-area network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

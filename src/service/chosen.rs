@@ -13,7 +13,7 @@ pub enum Chosen {
     /// has room for no more than they need.
     Usual(Taped),
     /// Any others.
-    Other(Strategies, Box<Taped<AnyEstimator, AnyCombine>>),
+    Other(Strategies, Taped<AnyEstimator, AnyCombine>),
 }
 
 impl From<Taped> for Chosen {
@@ -38,7 +38,7 @@ impl Chosen {
         }
         let combine = AnyCombine::new(strategies.combine, id.order_key());
         let node = Node::with_strategies(config, now, line, seed, strategies.estimator, combine);
-        Self::Other(strategies, Box::new(Taped::new(node, tape)))
+        Self::Other(strategies, Taped::new(node, tape))
     }
 
     /// Its strategies.
