@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -19,10 +20,11 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it; whatever it says goes to the file `log`.
+    /// Starts it, out of reach of the terminal's signals; whatever it says goes to the file `log`.
     pub(crate) fn start(mut command: Command, log: &Path) -> io::Result<Self> {
         let output = File::create(log)?;
         let child = command
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

@@ -121,11 +121,11 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Outcome, ReplayErro
     })
 }
 
-/// Keeps the outcome in a run folder.
+/// Makes the run folder, before the work begins.
 ///
 /// # Errors
 /// [`RunError`].
-pub fn keep(dir: &Path, options: &Options, outcome: &Outcome) -> Result<(), RunError> {
+pub fn folder(dir: &Path, options: &Options) -> Result<Run, RunError> {
     /// The options, as far as they can be told.
     #[derive(Serialize)]
     struct Config {
@@ -140,7 +140,14 @@ pub fn keep(dir: &Path, options: &Options, outcome: &Outcome) -> Result<(), RunE
         combines: options.combines.iter().map(ToString::to_string).collect(),
         same_host: options.same_host,
     };
-    let mut run = Run::create(dir, "replay", &config, None)?;
+    Run::create(dir, "replay", &config, None)
+}
+
+/// Writes what came of it.
+///
+/// # Errors
+/// [`RunError`].
+pub fn keep(run: &mut Run, outcome: &Outcome) -> Result<(), RunError> {
     run.table("records", &outcome.records)?;
     run.table("strategies", &outcome.strategies)?;
     for (strategy, samples) in &outcome.errors {

@@ -159,7 +159,7 @@ fn records_are_exact_and_strategies_are_set_against_the_truth() {
 
     // All of it is in the folder.
     let dir = scratch.0.join("out");
-    keep(&dir, &options, &outcome).unwrap();
+    keep(&mut folder(&dir, &options).unwrap(), &outcome).unwrap();
     let kept = Recorded::open(&dir).unwrap();
     assert_eq!(kept.series.len(), 16);
     assert_eq!(kept.series[0].tracks.len(), 3);

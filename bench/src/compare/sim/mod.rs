@@ -9,7 +9,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::daemons::{Host, Installed, System, Task};
@@ -222,7 +222,7 @@ impl Lab for Sim {
         false
     }
 
-    fn run(&self, program: &Installed, job: &Job) -> Result<Observed, LabError> {
+    fn run(&self, program: &Installed, job: &Job, stop: &AtomicBool) -> Result<Observed, LabError> {
         let dir = self.dir()?;
         fs::write(
             dir.join("conf"),
@@ -230,7 +230,7 @@ impl Lab for Sim {
         )?;
         let mut server = self.serve(&dir, job.hosts, job.seconds, job.seed)?;
         let mut daemons = self.start(program, job, &dir)?;
-        supervise(&mut server, &mut daemons, program.system, &dir)?;
+        supervise(&mut server, &mut daemons, program.system, &dir, stop)?;
         let status = server.end(GRACE)?;
         for daemon in &mut daemons {
             daemon.end(GRACE)?;
@@ -261,6 +261,7 @@ fn supervise(
     daemons: &mut [Process],
     system: System,
     dir: &Path,
+    stop: &AtomicBool,
 ) -> Result<(), LabError> {
     let logged = || -> u64 {
         ["offsets", "packets"]
@@ -272,6 +273,7 @@ fn supervise(
     let (mut size, mut moved) = (0, Instant::now());
     let mut first_end = None;
     while !server.look() {
+        LabError::if_stopped(stop)?;
         for (index, daemon) in daemons.iter_mut().enumerate() {
             if daemon.look() && first_end.is_none() {
                 first_end = Some((index, Instant::now()));

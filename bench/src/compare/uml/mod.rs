@@ -18,7 +18,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::daemons::{Host, Installed, Launch, System, Task};
@@ -254,7 +254,7 @@ impl Lab for Uml {
         true
     }
 
-    fn run(&self, program: &Installed, job: &Job) -> Result<Observed, LabError> {
+    fn run(&self, program: &Installed, job: &Job, stop: &AtomicBool) -> Result<Observed, LabError> {
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
         let dir = self.scratch.path().join(number.to_string());
         self.sandbox.make_dir(&dir)?;
@@ -299,7 +299,7 @@ impl Lab for Uml {
             let own = dir.join(format!("host{}", index + 1));
             guests.push(self.boot(program, &host, &own, job, &clock)?);
         }
-        let logs = attend(program, job, &mut guests, &dir)?;
+        let logs = attend(program, job, &mut guests, &dir, stop)?;
         let (offsets, packets, cost) = truth(&logs, base, self.reading()?)?;
         fs::remove_dir_all(&dir)?;
         Ok(Observed {
@@ -316,10 +316,12 @@ fn attend(
     job: &Job,
     guests: &mut [Process],
     dir: &Path,
+    stop: &AtomicBool,
 ) -> Result<Vec<Log>, LabError> {
     let deadline = Instant::now() + Duration::from_secs(job.seconds.into()) + BOOT;
     let mut logs: Vec<Option<Log>> = vec![None; guests.len()];
     loop {
+        LabError::if_stopped(stop)?;
         for (index, guest) in guests.iter_mut().enumerate() {
             if logs[index].is_some() || !guest.look() {
                 continue;
