@@ -395,3 +395,15 @@ proptest! {
         let _ = replayed(&[&good[..], &bytes].concat());
     }
 }
+
+/// Fuzzing starts from it: of another format it would be a waste of time.
+#[test]
+fn the_fuzzers_seed_is_a_record_of_this_release() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/record/small.rec");
+    let mut reader = Reader::open(&path).unwrap();
+    let mut received = 0;
+    while let Some(entry) = reader.next_entry().unwrap() {
+        received += usize::from(matches!(entry, Entry::Rx { .. }));
+    }
+    assert!(received > 5, "{received}");
+}

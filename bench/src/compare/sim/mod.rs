@@ -4,14 +4,16 @@
 //! time on whenever all of them wait, and writes down how far off each clock is. Nothing of it is
 //! part of this project.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::compile::{LIBRARY, compile};
 use super::daemons::{Host, Installed, System, Task};
 use super::elf;
 use super::lab::{Job, Lab, LabError, Observed, cost};
@@ -28,11 +30,16 @@ const STILL: Duration = Duration::from_secs(60);
 /// How long server and daemons may take to end, or the server to begin.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// What says NTPsec's requests in the simulator's words.
+const NTPSEC: &str = include_str!("../../../../scripts/lab/sim/ntpsec.c");
+
 /// A copy of clknetsim that works.
 #[derive(Debug)]
 pub struct Sim {
     server: PathBuf,
     library: PathBuf,
+    /// Loaded before that into NTPsec; compiled when it is needed.
+    ntpsec: OnceLock<Result<PathBuf, String>>,
     sandbox: Sandbox,
     scratch: Scratch,
     runs: AtomicU32,
@@ -94,6 +101,7 @@ impl Sim {
         let sim = Self {
             server: file("clknetsim")?,
             library: file("clknetsim.so")?,
+            ntpsec: OnceLock::new(),
             sandbox: Sandbox::new()?,
             scratch: Scratch::new("compare")?,
             runs: AtomicU32::new(0),
@@ -108,7 +116,7 @@ impl Sim {
         fs::write(dir.join("conf"), "node1_offset = 0\n")?;
         let mut server = self.serve(&dir, 1, 2, 1)?;
         let date = self
-            .client(Path::new("date"), &dir, 0)
+            .client(Path::new("date"), self.library.as_os_str(), &dir, 0)
             .arg("+%s")
             .output()?;
         let said = String::from_utf8_lossy(&date.stdout).trim().to_owned();
@@ -153,12 +161,27 @@ impl Sim {
         Ok(server)
     }
 
+    /// The libraries to load before those of the system, or why one is missing.
+    fn libraries(&self, system: System) -> Result<OsString, String> {
+        let mut all = OsString::new();
+        if system == System::Ntpsec {
+            let made = self.ntpsec.get_or_init(|| {
+                let made = compile(self.scratch.path(), "ntpsec", NTPSEC, &LIBRARY);
+                made.map_err(|error| error.to_string())
+            });
+            all.push(made.as_ref().map_err(String::clone)?);
+            all.push(" ");
+        }
+        all.push(&self.library);
+        Ok(all)
+    }
+
     /// A command for a program on simulated host `index`.
-    fn client(&self, program: &Path, dir: &Path, index: usize) -> Command {
+    fn client(&self, program: &Path, libraries: &OsStr, dir: &Path, index: usize) -> Command {
         let node = (index + 1).to_string();
         let socket = dir.join("sock");
         let settings = [
-            ("LD_PRELOAD", self.library.as_os_str()),
+            ("LD_PRELOAD", libraries),
             ("CLKNETSIM_NODE", OsStr::new(&node)),
             ("CLKNETSIM_SOCKET", socket.as_os_str()),
         ];
@@ -172,6 +195,9 @@ impl Sim {
         let addresses: Vec<Ipv4Addr> = (1..=job.hosts as u32)
             .map(|node| Ipv4Addr::from(u32::from(Ipv4Addr::new(192, 168, 123, 0)) + node))
             .collect();
+        let libraries = self
+            .libraries(program.system)
+            .map_err(std::io::Error::other)?;
         (0..job.hosts)
             .map(|index| {
                 let own = dir.join(format!("host{}", index + 1));
@@ -185,7 +211,7 @@ impl Sim {
                     task: Task::Steer,
                 });
                 fs::write(&launch.file, &launch.text)?;
-                let mut command = self.client(&program.program, dir, index);
+                let mut command = self.client(&program.program, &libraries, dir, index);
                 command.args(&launch.arguments);
                 Process::start(command, &dir.join(format!("log{}", index + 1)))
             })
@@ -203,6 +229,7 @@ impl Lab for Sim {
         if let Some(reason) = program.system.not_simulated() {
             return Err(reason.to_owned());
         }
+        self.libraries(program.system)?;
         match elf::loads_libraries(&program.program) {
             Ok(true) => Ok(()),
             Ok(false) => Err(format!(
