@@ -14,7 +14,7 @@
 //! O(κ·log D) for a diameter of D, and no algorithm does better; coupling to the mean gives O(D).
 //! **Fails** to be precise: nothing happens within 2κ − δ, and only the steepest neighbours count,
 //! so noise does not average out. One liar far ahead makes everybody run at 1 + μ for ever (J. Bund,
-//! J. Bund, C. Lenzen, W. Rosenbaum, *Fault tolerant gradient clock synchronization*, 2019, replace each node
+//! C. Lenzen, W. Rosenbaum, *Fault tolerant gradient clock synchronization*, 2019, replace each node
 //! by 3f + 1). The whole network follows its fastest.
 
 use super::clocks::{Clocks, correcting};
