@@ -4,6 +4,8 @@
 //! time on whenever all of them wait, and writes down how far off each clock is. Nothing of it is
 //! part of this project.
 
+mod ntpsec;
+
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::Ipv4Addr;
@@ -13,7 +15,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::compile::{LIBRARY, compile};
 use super::daemons::{Host, Installed, System, Task};
 use super::elf;
 use super::lab::{Job, Lab, LabError, Observed, cost};
@@ -23,15 +24,13 @@ use super::process::Process;
 use super::sandbox::{Sandbox, SandboxError};
 use crate::scratch::Scratch;
 
-/// The simulated clocks begin at this time, s since 1970 (clknetsim's default).
-const START: i64 = 1_262_304_000;
+/// The simulated clocks begin at this time, s since 1970: in 2030. Programs take years before they
+/// were built for years of the next era of NTP.
+const START: i64 = 1_900_000_000;
 /// How long simulated time may stand still.
 const STILL: Duration = Duration::from_secs(60);
 /// How long server and daemons may take to end, or the server to begin.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// What says NTPsec's requests in the simulator's words.
-const NTPSEC: &str = include_str!("../../../../scripts/lab/sim/ntpsec.c");
 
 /// A copy of clknetsim that works.
 #[derive(Debug)]
@@ -73,7 +72,7 @@ pub enum SimError {
     /// A program does not see simulated time.
     #[error(
         "clknetsim does not work here: `date` under its library said {said:?}, not a time of \
-         2010; no daemon was started{hint}"
+         2030; no daemon was started{hint}"
     )]
     NoEffect {
         /// What `date` or the server said.
@@ -165,10 +164,8 @@ impl Sim {
     fn libraries(&self, system: System) -> Result<OsString, String> {
         let mut all = OsString::new();
         if system == System::Ntpsec {
-            let made = self.ntpsec.get_or_init(|| {
-                let made = compile(self.scratch.path(), "ntpsec", NTPSEC, &LIBRARY);
-                made.map_err(|error| error.to_string())
-            });
+            let make = || ntpsec::library(self.scratch.path()).map_err(|e| e.to_string());
+            let made = self.ntpsec.get_or_init(make);
             all.push(made.as_ref().map_err(String::clone)?);
             all.push(" ");
         }
@@ -179,10 +176,11 @@ impl Sim {
     /// A command for a program on simulated host `index`.
     fn client(&self, program: &Path, libraries: &OsStr, dir: &Path, index: usize) -> Command {
         let node = (index + 1).to_string();
-        let socket = dir.join("sock");
+        let (socket, start) = (dir.join("sock"), START.to_string());
         let settings = [
             ("LD_PRELOAD", libraries),
             ("CLKNETSIM_NODE", OsStr::new(&node)),
+            ("CLKNETSIM_START_DATE", OsStr::new(&start)),
             ("CLKNETSIM_SOCKET", socket.as_os_str()),
         ];
         let mut command = self.sandbox.command(program, &settings);
