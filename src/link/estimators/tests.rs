@@ -24,10 +24,7 @@ fn names_are_read_as_they_are_written() {
         assert_eq!(kind.to_string().parse(), Ok(kind));
     }
     let error = "ntp".parse::<EstimatorKind>().unwrap_err().to_string();
-    assert!(
-        error.contains("«ntp»") && error.contains("packet-interval"),
-        "{error}"
-    );
+    assert!(error.contains("arvind, packet-interval"), "{error}");
 }
 
 #[test]
