@@ -1,5 +1,6 @@
 //! The default strategy: one filter of our own oscillator against the network's clock.
 
+use crate::consensus::consistency::Consistency;
 use crate::consensus::stats::Sample;
 use crate::consensus::{
     Combine, Correction, Gain, MAX_READINGS, Observation, Reading, Round, Verdict,
@@ -22,6 +23,17 @@ const BIAS_MEMORY: f32 = 0.98;
 
 /// A bias of fewer sigma than this is left in: it may be chance.
 const BIAS_SIGMAS: f64 = 2.0;
+
+/// The variance of our error is so many times what the filter believes: the others' errors are
+/// not independent of ours and of each other, as it takes them to be.
+const TOGETHER: f64 = 1.5;
+
+/// No exchange tells how well the filter does to better than this share of the queue.
+const WITNESS: f64 = 0.25;
+
+/// What links disagree by for good, our own clock may be off by in this proportion: by the mean of
+/// few asymmetries, or because the others are of two minds.
+const UNSEEN: f64 = 0.85;
 
 /// One filter (offset and rate of the network's clock against our oscillator) that takes in every
 /// exchange with every believed neighbour as it comes.
@@ -53,6 +65,8 @@ pub struct Ensemble {
     common: f64,
     /// One sigma of what the biases leave unknown, ns.
     bias_sigma: f64,
+    /// Whether the filter knows as much as it believes.
+    consistency: Consistency,
     /// Who counted in the last round, ourselves included.
     used: usize,
 }
@@ -88,6 +102,7 @@ impl Default for Ensemble {
             biases: [Bias::default(); MAX_READINGS],
             common: 0.0,
             bias_sigma: 0.0,
+            consistency: Consistency::default(),
             used: 1,
         }
     }
@@ -101,6 +116,7 @@ impl Combine for Ensemble {
         let belief = PhaseFilter::new(0.0, 0.0, sigma, 0.0, 1e9 * rate_sigma, 0.0);
         self.filter = self.filter.restarted(&belief);
         self.biases = [Bias::default(); MAX_READINGS];
+        self.consistency = Consistency::default();
     }
 
     fn observe(&mut self, seen: &Observation) {
@@ -137,6 +153,12 @@ impl Combine for Ensemble {
             mean: f64::from(bias.floor),
             variance: f64::from(bias.floor_variance) + likelihood.restless(),
         };
+        // A packet that seems to have come at once is not that much better a witness.
+        let witness = WITNESS * seen.likelihood.queue;
+        self.consistency.push(
+            middle - believed,
+            variance + sigma * sigma + witness * witness,
+        );
         let told = self.filter.observe(at, middle, variance, &likelihood).floor;
         if let Some(bias) = self.bias(seen.key) {
             (bias.floor, bias.floor_variance) = (told.mean as f32, told.variance as f32);
@@ -163,7 +185,9 @@ impl Combine for Ensemble {
         let (own, own_fraction) = line.at_exact(now);
         Correction {
             offset: (base - own).as_nanos_f64() + (fraction - own_fraction),
-            sigma: variance.sqrt().hypot(self.bias_sigma),
+            sigma: (TOGETHER * variance + self.consistency.unknown())
+                .sqrt()
+                .hypot(self.bias_sigma),
             rate: (rate - line.rate()).as_fraction(),
             used: self.used,
             gain: Some(Gain {
@@ -199,27 +223,32 @@ impl Ensemble {
 
     /// Forget who is no longer believed, and decide what of the others' biases is no chance.
     fn weigh_biases(&mut self, readings: &[Reading], verdicts: &[Verdict]) {
-        for bias in &mut self.biases {
-            let used = |(reading, verdict): (&Reading, &Verdict)| {
-                reading.key == bias.key && *verdict == Verdict::Used
-            };
-            if bias.weight > 0.0 && !readings.iter().zip(verdicts).any(used) {
-                *bias = Bias::default();
+        // They are brought into the order of the readings, so that the next round finds each at once.
+        let mut kept = 0;
+        let pairs = readings.iter().zip(verdicts);
+        for (reading, _) in pairs.filter(|(_, verdict)| **verdict == Verdict::Used) {
+            let theirs = |b: &Bias| b.weight > 0.0 && b.key == reading.key;
+            if let Some(further) = self.biases[kept..].iter().position(theirs) {
+                self.biases.swap(kept, kept + further);
+                kept += 1;
             }
         }
-        let known = || self.biases.iter().filter(|b| b.weight > 0.0);
+        self.biases[kept..].fill(Bias::default());
+        let known = &mut self.biases[..kept];
         let own = std::iter::once(0.0);
-        let mut means: Sample = known().map(|b| f64::from(b.mean)).chain(own).collect();
+        let mut means: Sample = known.iter().map(|b| f64::from(b.mean)).chain(own).collect();
         let common = means
             .mean_without(means.len() / 4, means.len() / 4)
             .unwrap_or(0.0);
-        let spread = means.spread(common);
         self.common = common;
-        self.bias_sigma = spread / (means.len() as f64).sqrt();
-        for bias in self.biases.iter_mut().filter(|b| b.weight > 0.0) {
+        let clocks = means.len() as f64;
+        let mut squares = 0.0;
+        for bias in known {
             let apart = f64::from(bias.mean) - common;
             let chance = BIAS_SIGMAS * BIAS_SIGMAS / f64::from(bias.weight);
             bias.applied = (apart * (1.0 - chance / (apart * apart)).max(0.0)) as f32;
+            squares += f64::from(bias.applied).powi(2);
         }
+        self.bias_sigma = UNSEEN * (squares / clocks).sqrt();
     }
 }
