@@ -162,6 +162,17 @@ pub trait Combine: Clone {
     /// The correction that the round asks for.
     fn combine(&mut self, round: &Round<'_>) -> Correction;
 
+    /// How often, between rounds, the clock should take in what was observed; `None` if only
+    /// rounds tell the strategy anything.
+    fn pace(&self) -> Option<Span> {
+        None
+    }
+
+    /// The correction that the exchanges since the last round ask for.
+    fn refine(&mut self, _now: RawTime, _line: &VirtualLine) -> Correction {
+        Correction::NONE
+    }
+
     /// The clock is about to jump: what was carried over from earlier rounds is void.
     fn restart(&mut self) {}
 

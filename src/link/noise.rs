@@ -73,6 +73,8 @@ pub struct Posterior {
     pub floor: Floor,
     /// Logarithm of how much likelier queueing makes this exchange than jitter does.
     pub log_odds: f64,
+    /// Logarithm of the density that the belief gave to this exchange, 1/ns².
+    pub log_evidence: f64,
 }
 
 impl Likelihood {
@@ -100,6 +102,13 @@ impl Likelihood {
         let share = logistic(self.log_odds + log_odds);
         let jitter = (gain * middle, variance * (1.0 - gain));
         let mean = share * queueing.offset + (1.0 - share) * jitter.0;
+        // share·e^q + (1 − share)·e^j, from the larger of the two.
+        let prior = logistic(self.log_odds);
+        let log_evidence = if log_odds > 0.0 {
+            queueing.log_evidence + (prior + (1.0 - prior) * (-log_odds).exp()).ln()
+        } else {
+            jitter_evidence + (prior * log_odds.exp() + 1.0 - prior).ln()
+        };
         let spread = |(m, v): (f64, f64)| v + (m - mean) * (m - mean);
         Posterior {
             mean,
@@ -110,6 +119,7 @@ impl Likelihood {
                 variance: queueing.p_floor,
             },
             log_odds,
+            log_evidence,
         }
     }
 

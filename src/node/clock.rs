@@ -88,6 +88,15 @@ fn statistical(sigma: Span, wander: f64, alone: Span, ahead: Span) -> (Span, Rat
     (Span::from_nanos_f64(now.ceil()), growth)
 }
 
+/// How far the lasting frequency may go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leash {
+    /// The typical oscillator around us, against ours.
+    pub(super) tied: f64,
+    /// How far from it, as a fraction.
+    pub(super) length: f64,
+}
+
 /// The parts of a node that move its clock.
 #[derive(Debug, Clone)]
 pub(super) struct Clockwork {
@@ -102,8 +111,7 @@ pub(super) struct Clockwork {
     pub(super) promise: Keeper,
     /// When the first neighbour of this join was heard.
     pub(super) joining_since: Option<RawTime>,
-    /// Where the frequency's leash is tied: the typical oscillator around us, against ours.
-    pub(super) leash: Option<f64>,
+    pub(super) leash: Option<Leash>,
     /// The last round with fresh readings, the bound then, and how fast it grew.
     pub(super) last_fresh: RawTime,
     pub(super) fresh_bound: Span,

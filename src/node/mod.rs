@@ -127,6 +127,8 @@ pub struct Node<E: LinkEstimator = OneSided, C = Ensemble> {
     combine: C,
     pace: Option<Pace>,
     next_round: RawTime,
+    /// When the clock takes in what was observed, if that is before the next round.
+    next_refinement: Option<RawTime>,
     next_census: RawTime,
     next_rotation: RawTime,
     want_pause: Span,
@@ -166,6 +168,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             combine,
             pace: None,
             next_round: now + Span::from_nanos_f64(phase),
+            next_refinement: None,
             next_census: now,
             next_rotation: now + config.rotate,
             want_pause: Span::from_secs(1),
@@ -332,6 +335,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         polls
             .map(|slot| slot.next_poll)
             .chain([self.next_round, self.next_census])
+            .chain(self.next_refinement)
             .min()
             .unwrap_or(self.next_round)
     }
@@ -346,6 +350,8 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         }
         if now >= self.next_round {
             self.round(now);
+        } else if self.next_refinement.is_some_and(|due| now >= due) {
+            self.refine(now);
         }
     }
 

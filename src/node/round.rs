@@ -1,9 +1,10 @@
 //! One round of the consensus: what the neighbours say moves our clock.
 
 use super::promise::Keeper;
+use super::clock::Leash;
 use super::slot::Slot;
 use super::{Event, Node};
-use crate::consensus::{self, Combine, Gain, MAX_READINGS, Reading, Round, Verdict, Window};
+use crate::consensus::{self, Combine, Correction, Gain, MAX_READINGS, Reading, Round, Verdict, Window};
 use crate::link::LinkEstimator;
 use crate::time::{Rate, RawTime, Span};
 use crate::wire::{ClockState, Tier};
@@ -69,8 +70,12 @@ impl Readings {
 impl<E: LinkEstimator, C: Combine> Node<E, C> {
     /// Take a round at `now` and plan the next.
     pub(super) fn round(&mut self, now: RawTime) {
-        let period = self.poll_period().min(LONGEST_ROUND);
+        let mut period = self.poll_period().min(LONGEST_ROUND);
         self.next_round = now + period;
+        self.plan_refinement(now);
+        if let Some(pace) = self.combine.pace() {
+            period = period.min(pace);
+        }
         let readings = self.read(now);
         let view = &mut self.clock.view;
         view.line = view.line.anchored_at(now);
@@ -159,7 +164,8 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             && consensus::majority_within(readings.as_slice(), arrived);
         if target.rate_sigma <= known {
             let any = (f64::NEG_INFINITY, f64::INFINITY);
-            self.adopt_rate(now, Rate::from_fraction(target.rate), any, readings);
+            self.tie_leash(readings);
+            self.adopt_rate(now, Rate::from_fraction(target.rate), any);
         }
         self.clock.view.last_offset = target.offset;
         if target.offset.abs() > 0.25 * arrived {
@@ -221,6 +227,36 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             offset: pick(OFFSET_GAIN),
             rate: pick(RATE_GAIN),
         });
+        self.tie_leash(readings);
+        self.steer(now, period, &correction, gain);
+    }
+
+    /// Between rounds: take in what was observed since.
+    pub(super) fn refine(&mut self, now: RawTime) {
+        self.plan_refinement(now);
+        let Some(pace) = self.combine.pace() else {
+            return;
+        };
+        let view = &mut self.clock.view;
+        if view.state != ClockState::Synchronized || self.clock.settled_rounds == 0 {
+            return;
+        }
+        view.line = view.line.anchored_at(now);
+        let correction = self.combine.refine(now, &view.line);
+        let gain = correction.gain.unwrap_or(Gain {
+            offset: 0.0,
+            rate: 0.0,
+        });
+        self.steer(now, pace, &correction, gain);
+    }
+
+    fn plan_refinement(&mut self, now: RawTime) {
+        let due = self.combine.pace().map(|pace| now + pace);
+        self.next_refinement = due.filter(|due| *due < self.next_round);
+    }
+
+    /// Move the clock by `gain` of `correction` within `period`, as far as was promised.
+    fn steer(&mut self, now: RawTime, period: Span, correction: &Correction, gain: Gain) {
         let rate = Rate::from_fraction(gain.rate * correction.rate);
         let (slowest, fastest) = self.clock.promise.allowed(now);
         let wanted = rate.as_fraction() + gain.offset * correction.offset / period.as_nanos_f64();
@@ -230,7 +266,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         // Beyond what a promise holds for, others reckon with `max_correction`.
         let share = period.as_nanos_f64() / self.poll_period().as_nanos_f64();
         let rate = rate.clamp_abs(self.config.max_correction * (0.1 * share));
-        self.adopt_rate(now, rate, (slowest, fastest), readings);
+        self.adopt_rate(now, rate, (slowest, fastest));
         let room = |limit: f64| {
             (limit - self.clock.view.line.rate().as_fraction()) * period.as_nanos_f64()
         };
@@ -297,26 +333,29 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         verdicts
     }
 
-    /// Change the lasting frequency within what was promised, on the leash of the oscillators around us:
-    /// what keeps colluders from dragging the common frequency away for good.
-    fn adopt_rate(
-        &mut self,
-        now: RawTime,
-        change: Rate,
-        (slowest, fastest): (f64, f64),
-        readings: &Readings,
-    ) {
-        let line = self.clock.view.line;
-        let mut wanted = (line.rate() + change).as_fraction();
+    /// Tie the leash to the oscillators around us: it keeps colluders from dragging the common
+    /// frequency away for good.
+    fn tie_leash(&mut self, readings: &Readings) {
         if let Some(centre) = consensus::oscillator_centre(readings.as_slice()) {
             // Who the neighbours are may change at once; where the leash is tied may not. It is as
             // long as oscillators may differ: the median of a few is off the network's by a good
             // part of that.
-            let tied = self.clock.leash.get_or_insert(centre.rate);
-            *tied += LEASH_GAIN * (centre.rate - *tied);
-            let leash =
+            let length =
                 self.config.oscillator.max_drift.as_fraction() + LEASH_SIGMAS * centre.sigma;
-            wanted = wanted.clamp(*tied - leash, *tied + leash);
+            let tied = self.clock.leash.map_or(centre.rate, |leash| leash.tied);
+            self.clock.leash = Some(Leash {
+                tied: tied + LEASH_GAIN * (centre.rate - tied),
+                length,
+            });
+        }
+    }
+
+    /// Change the lasting frequency within what was promised, on the leash.
+    fn adopt_rate(&mut self, now: RawTime, change: Rate, (slowest, fastest): (f64, f64)) {
+        let line = self.clock.view.line;
+        let mut wanted = (line.rate() + change).as_fraction();
+        if let Some(leash) = self.clock.leash {
+            wanted = wanted.clamp(leash.tied - leash.length, leash.tied + leash.length);
         }
         let rate = wanted.max(slowest).min(fastest);
         self.clock.view.line = line.with_rate(now, Rate::from_fraction(rate));

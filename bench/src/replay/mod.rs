@@ -1,8 +1,8 @@
 //! What real daemons recorded, lived through again.
 //!
-//! First every record is [verified](verify): a fresh node with the recorded strategies has to show
+//! First every record is verified: a fresh node with the recorded strategies has to show
 //! every clock to the last bit. Then all link estimators × combinations are run over the same
-//! packets ([`compare`]): each is a whole node, built from the record's seed, told what the
+//! packets (`compare`): each is a whole node, built from the record's seed, told what the
 //! recorded node was told, and kept at its pace, so that all of them have sent the very packets
 //! that were answered.
 //!

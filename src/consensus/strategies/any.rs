@@ -8,7 +8,7 @@ use super::{
     Tiers, TrimmedMean,
 };
 use crate::consensus::{Combine, Correction, Observation, Round};
-use crate::time::{RawTime, VirtualLine};
+use crate::time::{RawTime, Span, VirtualLine};
 use crate::wire::Tier;
 
 /// Names a strategy for many links.
@@ -182,6 +182,14 @@ impl Combine for AnyCombine {
 
     fn combine(&mut self, round: &Round<'_>) -> Correction {
         each!(self, strategy => strategy.combine(round))
+    }
+
+    fn pace(&self) -> Option<Span> {
+        each!(self, strategy => strategy.pace())
+    }
+
+    fn refine(&mut self, now: RawTime, line: &VirtualLine) -> Correction {
+        each!(self, strategy => strategy.refine(now, line))
     }
 
     fn restart(&mut self) {

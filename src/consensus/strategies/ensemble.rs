@@ -4,13 +4,16 @@ use crate::consensus::stats::Sample;
 use crate::consensus::{
     Combine, Correction, Gain, MAX_READINGS, Observation, Reading, Round, Verdict,
 };
-use crate::link::{Floor, PhaseFilter, WanderMeter};
-use crate::time::{Rate, RawTime, VirtualLine, VirtualTime};
+use crate::link::{Floor, PhaseBank, PhaseFilter};
+use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 
 /// What the oscillator's wander is taken to be until it is measured, ns/s per √s, and what it is
 /// taken for at least and at most.
 const TYPICAL_WANDER: f64 = 3.0;
 const WANDERS: (f64, f64) = (0.01, 300.0);
+
+/// How soon the clock takes in what was observed.
+const PACE: Span = Span::from_millis(250);
 
 /// How long the past counts in a neighbour's bias, in observations: 1/(1 − this).
 const BIAS_MEMORY: f32 = 0.98;
@@ -42,13 +45,14 @@ pub struct Ensemble {
     epoch: RawTime,
     /// What the network's clock showed then.
     zero: VirtualTime,
-    filter: PhaseFilter,
-    meter: WanderMeter,
+    filter: PhaseBank,
     biases: [Bias; MAX_READINGS],
     /// What all biases have in common, ns.
     common: f64,
     /// One sigma of what the biases leave unknown, ns.
     bias_sigma: f64,
+    /// Who counted in the last round, ourselves included.
+    used: usize,
 }
 
 /// How a neighbour's clock, seen through its link, differs from the network's on average.
@@ -74,11 +78,15 @@ impl Default for Ensemble {
             base: VirtualLine::new(start, VirtualTime::from_nanos(0), Rate::ZERO),
             epoch: start,
             zero: VirtualTime::from_nanos(0),
-            filter: PhaseFilter::new(0.0, 0.0, 1e9, 0.0, 1e5, TYPICAL_WANDER),
-            meter: WanderMeter::default(),
+            filter: PhaseBank::new(
+                &PhaseFilter::new(0.0, 0.0, 1e9, 0.0, 1e5, TYPICAL_WANDER),
+                TYPICAL_WANDER,
+                WANDERS,
+            ),
             biases: [Bias::default(); MAX_READINGS],
             common: 0.0,
             bias_sigma: 0.0,
+            used: 1,
         }
     }
 }
@@ -88,8 +96,8 @@ impl Combine for Ensemble {
         let (origin, epoch, fraction) = line.anchored_at(now).origin();
         self.base = VirtualLine::new(origin, epoch, line.rate()).with_fraction(fraction);
         (self.epoch, self.zero) = (now, epoch);
-        self.filter = PhaseFilter::new(0.0, 0.0, sigma, 0.0, 1e9 * rate_sigma, self.expected());
-        self.meter.interrupt();
+        let belief = PhaseFilter::new(0.0, 0.0, sigma, 0.0, 1e9 * rate_sigma, 0.0);
+        self.filter = self.filter.restarted(&belief);
         self.biases = [Bias::default(); MAX_READINGS];
     }
 
@@ -131,25 +139,24 @@ impl Combine for Ensemble {
         }
     }
 
-    fn combine(&mut self, round: &Round<'_>) -> Correction {
-        let at = (round.now - self.epoch).as_secs_f64();
+    fn pace(&self) -> Option<Span> {
+        Some(PACE)
+    }
+
+    fn refine(&mut self, now: RawTime, line: &VirtualLine) -> Correction {
+        let at = (now - self.epoch).as_secs_f64();
         self.filter = self.filter.at(at);
         let ((offset, variance), (rate, _)) = (self.filter.offset(), self.filter.rate());
         self.filter.rebase(offset, rate);
         let rate = self.base.rate() + Rate::from_fraction(1e-9 * rate);
-        self.base = self
-            .base
-            .stepped(round.now, offset)
-            .with_rate(round.now, rate);
-        self.characterise(round.now, variance);
-        let (base, fraction) = self.base.at_exact(round.now);
-        let (own, own_fraction) = round.line.at_exact(round.now);
-        self.weigh_biases(round.readings, round.verdicts);
+        self.base = self.base.stepped(now, offset).with_rate(now, rate);
+        let (base, fraction) = self.base.at_exact(now);
+        let (own, own_fraction) = line.at_exact(now);
         Correction {
             offset: (base - own).as_nanos_f64() + (fraction - own_fraction),
             sigma: variance.sqrt().hypot(self.bias_sigma),
-            rate: (rate - round.line.rate()).as_fraction(),
-            used: 1 + round.used().count(),
+            rate: (rate - line.rate()).as_fraction(),
+            used: self.used,
             gain: Some(Gain {
                 offset: 1.0,
                 rate: 1.0,
@@ -157,26 +164,18 @@ impl Combine for Ensemble {
         }
     }
 
+    fn combine(&mut self, round: &Round<'_>) -> Correction {
+        self.weigh_biases(round.readings, round.verdicts);
+        self.used = 1 + round.used().count();
+        self.refine(round.now, &round.line)
+    }
+
     fn wander(&self) -> Option<f64> {
-        Some(1e-9 * self.expected())
+        Some(1e-9 * self.filter.wander())
     }
 }
 
 impl Ensemble {
-    fn expected(&self) -> f64 {
-        let measured = self.meter.wander().unwrap_or(TYPICAL_WANDER);
-        measured.clamp(WANDERS.0, WANDERS.1)
-    }
-
-    /// Compare our oscillator with the network's clock, known to `variance`, and expect of it what it has shown.
-    fn characterise(&mut self, now: RawTime, variance: f64) {
-        let (clock, fraction) = self.base.at_exact(now);
-        let elapsed = now - self.epoch;
-        let gained = (clock - self.zero - elapsed).as_nanos_f64() + fraction;
-        self.meter.push(elapsed.as_secs_f64(), gained, variance);
-        self.filter.set_wander(self.expected());
-    }
-
     /// The bias of the neighbour with this key; `None` if there are too many neighbours.
     fn bias(&mut self, key: u64) -> Option<&mut Bias> {
         let known = self

@@ -20,7 +20,7 @@ const MOST_SURPRISE: f64 = 9.0;
 /// one and the queueing in each direction is exponential, the asymmetry is uniform over `±E`, so
 /// the offset is off by `E/√12` (one sigma) on top of the noise of the stamps: `R = a + k·E²` with
 /// `k = 1/3` for half delays. Other noise has other `a` and `k` (Gaussian noise does not depend on
-/// the delay at all), so both are learnt from the innovations ([`Noise`]).
+/// the delay at all), so both are learnt from the innovations.
 #[derive(Debug, Clone)]
 pub struct Kalman {
     started: bool,
