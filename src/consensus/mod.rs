@@ -5,6 +5,7 @@
 //! takes part as a reading of zero: without a master, everybody counts as one.
 
 mod gate;
+mod influence;
 mod join;
 #[cfg(test)]
 mod model;

@@ -8,19 +8,19 @@
 //! before it was sent. The filter ([`LinkEstimator`]) knows what is likely. The first gives the
 //! interval that holds, the second the value inside it.
 
+mod bank;
 pub mod estimators;
 mod hull;
 mod lines;
 mod noise;
-mod bank;
 mod phase;
 mod sample;
 mod wander;
 
+pub use bank::PhaseBank;
 pub use estimators::{AnyEstimator, EstimatorKind, Kalman, OneSided};
 pub use hull::{Hull, Inconsistent, Interval};
 pub use noise::{Floor, Likelihood, PathNoise, Posterior};
-pub use bank::PhaseBank;
 pub use phase::PhaseFilter;
 pub use sample::{Direction, Exchange, OneWay};
 pub use wander::WanderMeter;

@@ -1,10 +1,12 @@
 //! One round of the consensus: what the neighbours say moves our clock.
 
-use super::promise::Keeper;
 use super::clock::Leash;
+use super::promise::Keeper;
 use super::slot::Slot;
 use super::{Event, Node};
-use crate::consensus::{self, Combine, Correction, Gain, MAX_READINGS, Reading, Round, Verdict, Window};
+use crate::consensus::{
+    self, Combine, Correction, Gain, MAX_READINGS, Reading, Round, Verdict, Window,
+};
 use crate::link::LinkEstimator;
 use crate::time::{Rate, RawTime, Span};
 use crate::wire::{ClockState, Tier};

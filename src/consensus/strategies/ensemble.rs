@@ -1,5 +1,6 @@
 //! The default strategy: one filter of our own oscillator against the network's clock.
 
+use crate::consensus::influence::{corroborated, in_common};
 use crate::consensus::stats::Sample;
 use crate::consensus::{
     Combine, Correction, Gain, MAX_READINGS, Observation, Reading, Round, Verdict,
@@ -32,9 +33,12 @@ const BIAS_SIGMAS: f64 = 2.0;
 /// bias of the link.
 ///
 /// *Bias.* Asymmetric paths make links disagree for ever. What a neighbour is off by on average is
-/// taken out as far as it is no chance, but for what all have in common (the mean of the middle
-/// half): whoever insists on another time than the others counts, but by 1/n and no more, however
-/// precise it looks.
+/// taken out as far as it is no chance, but for what all have in common (their mean
+/// without the `f` outermost on each side, `n > 3f`): whoever insists on another time than the others
+/// counts, but by 1/n and no more, however precise it looks.
+///
+/// *Surprise.* An exchange that is far from all that was expected counts only if more neighbours
+/// than can be lying are surprised alike; who is honest for years and turns moves nobody.
 ///
 /// *Wander.* How much our oscillator wanders is measured against the network's clock
 /// ([`WanderMeter`]), and the filter expects as much.
@@ -69,6 +73,8 @@ struct Bias {
     /// than from the neighbour's oscillator alone. ns, ns².
     floor: f32,
     floor_variance: f32,
+    /// By how much the last exchange was a surprise, ns.
+    surprise: f32,
 }
 
 impl Default for Ensemble {
@@ -133,7 +139,19 @@ impl Combine for Ensemble {
             mean: f64::from(bias.floor),
             variance: f64::from(bias.floor_variance) + likelihood.restless(),
         };
+        let surprise = likelihood.surprise(middle - believed, variance + own);
+        bias.surprise = surprise as f32;
+        if !corroborated(surprise, self.surprises()) {
+            return;
+        }
         let told = self.filter.observe(at, middle, variance, &likelihood).floor;
+        if surprise != 0.0 {
+            // The others' are less of a surprise by as much as we moved.
+            let moved = self.filter.at(at).offset().0 - believed;
+            for bias in self.biases.iter_mut().filter(|b| b.surprise != 0.0) {
+                bias.surprise -= moved as f32;
+            }
+        }
         if let Some(bias) = self.bias(seen.key) {
             (bias.floor, bias.floor_variance) = (told.mean as f32, told.variance as f32);
         }
@@ -188,6 +206,13 @@ impl Ensemble {
         Some(bias)
     }
 
+    /// By how much each neighbour's last exchange was a surprise, and our own clock, ns.
+    fn surprises(&self) -> Sample {
+        let known = self.biases.iter().filter(|b| b.weight > 0.0);
+        let own = std::iter::once(0.0);
+        known.map(|b| f64::from(b.surprise)).chain(own).collect()
+    }
+
     /// Forget who is no longer believed, and decide what of the others' biases is no chance.
     fn weigh_biases(&mut self, readings: &[Reading], verdicts: &[Verdict]) {
         for bias in &mut self.biases {
@@ -201,9 +226,7 @@ impl Ensemble {
         let known = || self.biases.iter().filter(|b| b.weight > 0.0);
         let own = std::iter::once(0.0);
         let mut means: Sample = known().map(|b| f64::from(b.mean)).chain(own).collect();
-        let common = means
-            .mean_without(means.len() / 4, means.len() / 4)
-            .unwrap_or(0.0);
+        let common = in_common(&mut means);
         let spread = means.spread(common);
         self.common = common;
         self.bias_sigma = spread / (means.len() as f64).sqrt();
