@@ -100,6 +100,9 @@ pub struct Estimate {
     pub interval: Interval,
 }
 
+/// The bound of a stamp's error is taken for so many sigma.
+const STAMP_SIGMAS: f64 = 4.0;
+
 /// Refused samples in a row after which the peer's clock is taken to have restarted.
 const RESTART_AFTER: u8 = 3;
 
@@ -192,11 +195,12 @@ impl<E: LinkEstimator> Link<E> {
             (0.0, 2.0 * self.hull.spec().max_drift.as_fraction()),
             |belief| (belief.rate, belief.rate_sigma),
         );
+        // What is said of a stamp's error is a bound, and the offset is half the difference of two.
         let noise = forward
             .error
             .as_nanos_f64()
             .hypot(reverse.error.as_nanos_f64())
-            / 12f64.sqrt();
+            / (2.0 * STAMP_SIGMAS);
         let offset = 0.5 * (above + below);
         let half_delay = 0.5 * (above - below + rate * 1e9 * apart);
         let stamp_sigma = noise.hypot(0.5 * rate_sigma * 1e9 * apart);

@@ -22,7 +22,7 @@ const MEMORY: u8 = 128;
 const GUESS: f64 = 0.125;
 
 /// From one exchange to the next an empty path's delay may change by this share of the queues'.
-const RESTLESS: f64 = 1e-3;
+const RESTLESS: f64 = 1e-4;
 
 /// How long the past counts in weighing the hypotheses, in exchanges: 1/(1 − this).
 const FORGET: f64 = 0.98;

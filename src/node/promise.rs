@@ -9,8 +9,8 @@ const PARTS: usize = 8;
 /// What is promised is so many times what was needed of late.
 const RESERVE: f64 = 4.0;
 
-/// Share of the need that is still remembered a round later.
-const MEMORY: f64 = 0.97;
+/// A need is remembered for as long as a promise holds, and for this long at least.
+const MEMORY: Span = Span::from_secs(30);
 
 /// No closer promise is made.
 const CLOSEST: f64 = 20e-9;
@@ -83,10 +83,11 @@ impl Keeper {
         )
     }
 
-    /// A round wanted the rate to change by `change`: promise as much as such changes need. It
-    /// holds for as long as others may have to do without hearing us.
-    pub(super) fn plan(&mut self, change: f64, hold: Span) {
-        self.need = (MEMORY * self.need).max(change.abs());
+    /// For `period` the rate is wanted to change by `change`: promise as much as such changes need.
+    /// It holds for as long as others may have to do without hearing us.
+    pub(super) fn plan(&mut self, change: f64, period: Span, hold: Span) {
+        let forgotten = period.as_nanos_f64() / hold.max(MEMORY).as_nanos_f64();
+        self.need = (self.need * (-forgotten).exp()).max(change.abs());
         self.promised = (RESERVE * self.need).clamp(CLOSEST, self.most);
         self.hold = hold;
     }
@@ -117,6 +118,7 @@ mod tests {
     use proptest::prelude::*;
 
     const HOLD: Span = Span::from_secs(8);
+    const SECOND: Span = Span::from_secs(1);
 
     fn line(at: RawTime, rate: f64) -> VirtualLine {
         VirtualLine::new(at, VirtualTime::from_nanos(0), Rate::from_fraction(rate))
@@ -142,9 +144,9 @@ mod tests {
     fn calm_clocks_promise_more() {
         let now = RawTime::from_nanos(0);
         let mut keeper = Keeper::new(now, Rate::from_ppm(1.0), HOLD);
-        (0..500).for_each(|_| keeper.plan(1e-9, HOLD));
+        (0..500).for_each(|_| keeper.plan(1e-9, SECOND, HOLD));
         assert_eq!(keeper.promised(), Rate::from_fraction(CLOSEST));
-        keeper.plan(0.1e-6, HOLD);
+        keeper.plan(0.1e-6, SECOND, HOLD);
         assert!((keeper.promised().as_fraction() - 0.4e-6).abs() < 1e-12);
     }
 

@@ -262,9 +262,8 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let rate = Rate::from_fraction(gain.rate * correction.rate);
         let (slowest, fastest) = self.clock.promise.allowed(now);
         let wanted = rate.as_fraction() + gain.offset * correction.offset / period.as_nanos_f64();
-        self.clock
-            .promise
-            .plan(wanted, self.poll_period() * HELD_POLLS + LONGEST_ROUND);
+        let hold = self.poll_period() * HELD_POLLS + LONGEST_ROUND;
+        self.clock.promise.plan(wanted, period, hold);
         // Beyond what a promise holds for, others reckon with `max_correction`.
         let share = period.as_nanos_f64() / self.poll_period().as_nanos_f64();
         let rate = rate.clamp_abs(self.config.max_correction * (0.1 * share));

@@ -130,7 +130,9 @@ pub fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
         Layout::ref_from_prefix(bytes).map_err(|_| MessageError::Short(bytes.len()))?;
     let last_tx = stamp(m.flags & HAS_LAST_TX != 0, &m.tx, m.tx_source)?;
     let last_rx = stamp(m.flags & HAS_LAST_RX != 0, &m.rx, m.rx_source)?;
-    let prior_rx = stamp(m.flags & HAS_PRIOR_RX != 0, &m.prior, m.rx_source)?;
+    // Without a last one there is none before it.
+    let has_prior = m.flags & (HAS_LAST_RX | HAS_PRIOR_RX) == HAS_LAST_RX | HAS_PRIOR_RX;
+    let prior_rx = stamp(has_prior, &m.prior, m.rx_source)?;
     let origin = RawTime::from_nanos(m.line_raw.get());
     let slew_until = RawTime::from_nanos(m.line_slew_until.get());
     if slew_until < origin {

@@ -10,11 +10,13 @@ use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 
 /// What the oscillator's wander is taken to be until it is measured, ns/s per √s, and what it is
 /// taken for at least and at most.
-const TYPICAL_WANDER: f64 = 3.0;
+const TYPICAL_WANDER: f64 = 1.0;
 const WANDERS: (f64, f64) = (0.01, 300.0);
 
-/// How soon the clock takes in what was observed.
-const PACE: Span = Span::from_millis(250);
+/// The clock takes in what was observed within this share of the time that the filter averages
+/// over, but neither sooner nor later than this.
+const PACE: f64 = 1.0 / 16.0;
+const PACES: (Span, Span) = (Span::from_millis(250), Span::from_secs(1));
 
 /// How long the past counts in a neighbour's bias, in observations: 1/(1 − this).
 const BIAS_MEMORY: f32 = 0.98;
@@ -131,8 +133,10 @@ impl Combine for Ensemble {
         bias.weight = BIAS_MEMORY * bias.weight + weight as f32;
         bias.mean += weight as f32 / bias.weight * ((offset - believed) as f32 - bias.mean);
         let middle = offset - f64::from(bias.applied);
-        // Who is off for no reason that is known yet, a newcomer perhaps, hardly counts.
-        let strange = f64::from(bias.mean - bias.applied) - common;
+        // Who is off by no chance and for no reason that is known yet, a newcomer perhaps, hardly
+        // counts.
+        let strange = (f64::from(bias.mean - bias.applied) - common).abs();
+        let strange = (strange - BIAS_SIGMAS / f64::from(bias.weight).sqrt()).max(0.0);
         let variance = variance + strange * strange;
         let mut likelihood = seen.likelihood;
         likelihood.floor = Floor {
@@ -158,7 +162,12 @@ impl Combine for Ensemble {
     }
 
     fn pace(&self) -> Option<Span> {
-        Some(PACE)
+        // Offsets of one sigma gather in this time by wander alone.
+        let (_, variance) = self.filter.offset();
+        let wander = self.filter.wander();
+        let averaged = (variance / (wander * wander)).cbrt();
+        let pace = Span::from_nanos_f64(1e9 * PACE * averaged);
+        Some(pace.clamp(PACES.0, PACES.1))
     }
 
     fn refine(&mut self, now: RawTime, line: &VirtualLine) -> Correction {

@@ -256,6 +256,7 @@ fn absurd_messages_are_refused() {
     // A source without its stamp says nothing; unknown flags are for later versions.
     assert_eq!(with(7, 9), Ok(message));
     assert_eq!(with(4, 0x80), Ok(message));
+    assert_eq!(with(4, HAS_PRIOR_RX), Ok(message));
 }
 
 #[test]
