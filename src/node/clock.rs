@@ -237,7 +237,8 @@ impl Clockwork {
             .into_iter()
             .filter(|at| *at > now)
             .map(|at| (bound(at) - bound(now)) / (at - now).as_nanos_f64());
-        view.bound_growth = Rate::from_fraction(slopes.fold(known.growth.max(known.carried), f64::max));
+        view.bound_growth =
+            Rate::from_fraction(slopes.fold(known.growth.max(known.carried), f64::max));
         view.bound = Span::from_nanos_f64(bound(now).ceil());
     }
 
@@ -342,8 +343,13 @@ mod tests {
     #[test]
     fn a_clock_that_is_alone_counts_its_wander() {
         // 1e-9 per √s for 99 s and one more: 1e-8, 3.29 sigma of it over 99 s are 3,257.6 ns.
-        let (bound, growth) =
-            statistical(Span::ZERO, 100.0, 1e-9, Span::from_secs(99), Span::from_secs(1));
+        let (bound, growth) = statistical(
+            Span::ZERO,
+            100.0,
+            1e-9,
+            Span::from_secs(99),
+            Span::from_secs(1),
+        );
         assert_eq!(bound, Span::from_nanos(3_358));
         assert!((growth.as_fraction() - 3.290_5e-8).abs() < 1e-12);
         let (unknown, _) = statistical(Span::MAX, 0.0, 1e-9, Span::from_secs(99), Span::ZERO);

@@ -142,9 +142,7 @@ impl Keeper {
         self.promised.0 = (RESERVE * self.needed.0).max(spare).min(most);
         self.promised.1 = (RESERVE * self.needed.1).max(spare_rate).min(self.most);
         let rate = rate.max(slowest).min(fastest);
-        let slew = slew
-            .max(phases.0 - then(rate))
-            .min(phases.1 - then(rate));
+        let slew = slew.max(phases.0 - then(rate)).min(phases.1 - then(rate));
         (rate, slew)
     }
 

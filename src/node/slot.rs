@@ -189,8 +189,11 @@ impl<E: LinkEstimator> Slot<E> {
     /// Our oscillator wanders by no more than `ours`, that of the peer by what it says or as it is
     /// specified; one sigma, as a fraction per √s.
     pub(super) fn expect_wander(&mut self, ours: f64, specified: f64) {
-        let told = self.announced.and_then(|announced| announced.promise.wander);
-        self.link.expect_wander(ours.hypot(told.unwrap_or(specified)));
+        let told = self
+            .announced
+            .and_then(|announced| announced.promise.wander);
+        self.link
+            .expect_wander(ours.hypot(told.unwrap_or(specified)));
     }
 
     /// Its virtual clock against ours (`line`) at `now`, if it is known.
