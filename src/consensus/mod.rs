@@ -6,6 +6,7 @@
 
 mod consistency;
 mod gate;
+mod influence;
 mod join;
 #[cfg(test)]
 mod model;

@@ -35,6 +35,9 @@ const CERTAIN: f64 = 20.0;
 /// So many exchanges in a row that all wait longer than usual mean that the path has changed.
 const ROUTE_CHANGED: u8 = 16;
 
+/// An offset beyond so many sigma is a surprise: a clock or a path has jumped.
+const SURPRISE: f64 = 4.0;
+
 /// The shortest queue that is told from none, ns.
 const SHORTEST_QUEUE: f64 = 1.0;
 
@@ -138,6 +141,19 @@ impl Likelihood {
     /// How far the middle may be off by what the packets waited, ns.
     pub fn excess(&self) -> f64 {
         (self.half_delay - self.floor.mean).max(0.0) + self.floor.variance.sqrt()
+    }
+
+    /// By how much an offset `innovation` away from where it was expected, give or take the root of
+    /// `variance` (ns²), is farther than a clock and a path that did not jump leave likely. ns, with
+    /// the sign of `innovation`; 0 if it is no surprise.
+    pub fn surprise(&self, innovation: f64, variance: f64) -> f64 {
+        let sigma = (variance + self.jitter * self.jitter).sqrt();
+        let beyond = innovation.abs() - self.excess() - SURPRISE * variance.sqrt();
+        if beyond > 0.0 && innovation.abs() > SURPRISE * sigma {
+            beyond.copysign(innovation)
+        } else {
+            0.0
+        }
     }
 
     /// One sigma of the offset if nothing else is known, ns.

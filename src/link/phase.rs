@@ -19,10 +19,7 @@ pub struct PhaseFilter {
     q: f32,
 }
 
-/// A surprise beyond so many sigma widens the belief: a clock or a path has jumped.
-const SURPRISE: f64 = 4.0;
-
-/// Share of the surprise's square that the variance grows by.
+/// Share of a surprise's square ([`Likelihood::surprise`]) that the variance grows by.
 const SURPRISED: f64 = 0.1;
 
 impl PhaseFilter {
@@ -113,9 +110,8 @@ impl PhaseFilter {
             p_cross - gain * rate_gain * told,
             p_rate - rate_gain * rate_gain * told,
         ]);
-        let sigma = (total + likelihood.jitter * likelihood.jitter).sqrt();
-        let beyond = innovation.abs() - likelihood.excess() - SURPRISE * total.sqrt();
-        if beyond > 0.0 && innovation.abs() > SURPRISE * sigma {
+        let beyond = likelihood.surprise(innovation, total);
+        if beyond != 0.0 {
             self.widen(beyond);
         }
         posterior

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use parisync::consensus::strategies::CombineKind;
 use parisync::link::estimators::EstimatorKind;
+use parisync::node::Strategies;
 use parisync::present::host::command_line;
 use parisync::present::text::columns;
 use serde::Serialize;
 
 use super::BenchError;
-use crate::estimators::{self, Check, LinkRow, Row, Strategy, page};
+use crate::estimators::{self, Check, LinkRow, Row, page};
 use crate::output::{Format, show};
 use crate::run::Run;
 use crate::scenario::{Scenario, find, shipped};
@@ -31,6 +32,9 @@ pub(super) struct Options {
     /// Seeds of each run: 1 to this many
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
+    /// Run scenarios with liars once more without them, and say how much worse they made it
+    #[arg(long, conflicts_with = "check")]
+    without_liars: bool,
     /// Threads; one for each processor by default
     #[arg(long)]
     threads: Option<NonZeroUsize>,
@@ -100,11 +104,12 @@ pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
     let mut folder = folder
         .map(|dir| Run::create(dir, "estimators", &settings, Some(1)))
         .transpose()?;
-    let strategies = Strategy::product(&kinds, &combinations);
+    let strategies = Strategies::product(&kinds, &combinations);
     let keep = folder.is_some();
     let mut rows = Vec::new();
     if keep || !options.links {
-        rows = estimators::table(&scenarios, &strategies, options.seeds, threads);
+        let without = options.without_liars;
+        rows = estimators::table(&scenarios, &strategies, options.seeds, without, threads);
     }
     let mut links = Vec::new();
     if keep || options.links {
@@ -131,6 +136,11 @@ fn list(scenarios: &[Scenario]) -> String {
     columns(&rows, &[])
 }
 
+/// Two digits, or nothing.
+fn ratio(value: Option<f64>) -> String {
+    value.map_or(String::new(), |value| format!("{value:.2}"))
+}
+
 fn compared(rows: &[Row]) -> String {
     let head = [
         "scenario",
@@ -139,6 +149,8 @@ fn compared(rows: &[Row]) -> String {
         "rms",
         "±",
         "/limit",
+        "/honest",
+        "at worst",
         "worst p50",
         "p99",
         "max",
@@ -159,8 +171,9 @@ fn compared(rows: &[Row]) -> String {
             row.combine.clone(),
             shown(row.rms_ns.mean),
             row.rms_ns.plus_minus.map_or(String::new(), shown),
-            row.rms_over_limit
-                .map_or(String::new(), |share| format!("{share:.2}")),
+            ratio(row.rms_over_limit),
+            ratio(row.liars_ratio),
+            ratio(row.liars_ratio_worst),
             shown(row.worst_p50_ns),
             shown(row.worst_p99_ns),
             shown(row.worst_max_ns),

@@ -1,10 +1,11 @@
 //! The regression: the default strategies against the limits of each scenario.
 
+use parisync::node::Strategies;
 use std::num::NonZeroUsize;
 
 use serde::Serialize;
 
-use super::{Strategy, work};
+use super::{run, work};
 use crate::progress::Progress;
 use crate::scenario::{Outcome, Scenario};
 
@@ -37,22 +38,59 @@ impl Check {
 
 /// Runs each scenario with its own seeds and the default strategies.
 pub fn check(scenarios: &[Scenario], threads: NonZeroUsize) -> Vec<Check> {
+    let compared = |s: &Scenario| s.limits.liars_ratio.and_then(|_| s.without_liars());
+    let alone: Vec<Option<Scenario>> = scenarios.iter().map(compared).collect();
     let mut jobs = Vec::new();
-    for scenario in scenarios {
-        jobs.extend(scenario.seeds.iter().map(|seed| (scenario, *seed)));
+    for (scenario, alone) in scenarios.iter().zip(&alone) {
+        for scenario in std::iter::once(scenario).chain(alone) {
+            jobs.extend(scenario.seeds.iter().map(|seed| (scenario, *seed)));
+        }
     }
     let cost = |job: &(&Scenario, u64)| work::cost(job.0);
     let progress = Progress::new("simulating", jobs.iter().map(cost).sum());
     let outcomes = work::all(&jobs, threads, &progress, cost, |(scenario, seed)| {
-        Strategy::default().run(scenario, *seed)
+        run(Strategies::default(), scenario, *seed)
     });
     progress.finish();
     let mut outcomes = outcomes.into_iter();
-    let of_one = |scenario: &Scenario| {
-        let runs: Vec<(u64, Outcome)> = scenario.seeds.iter().copied().zip(&mut outcomes).collect();
-        judge(scenario, &runs)
-    };
-    scenarios.iter().flat_map(of_one).collect()
+    let mut checks = Vec::new();
+    for (scenario, alone) in scenarios.iter().zip(&alone) {
+        let mut take = || -> Vec<(u64, Outcome)> {
+            scenario.seeds.iter().copied().zip(&mut outcomes).collect()
+        };
+        let runs = take();
+        checks.extend(judge(scenario, &runs));
+        if alone.is_some() {
+            checks.push(against(scenario, &runs, &take()));
+        }
+    }
+    checks
+}
+
+/// The worst of many runs' values, each with its seed. Not a number is the worst of all.
+fn worst(values: impl Iterator<Item = (f64, u64)>) -> (f64, u64) {
+    values
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .unwrap_or((f64::NAN, 0))
+}
+
+/// How much worse the runs of a scenario are than those without its liars, seed by seed.
+fn against(scenario: &Scenario, runs: &[(u64, Outcome)], alone: &[(u64, Outcome)]) -> Check {
+    let pairs = runs.iter().zip(alone);
+    let (value, seed) = worst(
+        pairs.map(|((seed, with), (_, without))| (with.figures.rms / without.figures.rms, *seed)),
+    );
+    Check {
+        scenario: scenario.name.clone(),
+        figure: "liars_ratio",
+        value,
+        limit: scenario.limits.liars_ratio,
+        seed,
+        kept: scenario
+            .limits
+            .liars_ratio
+            .is_none_or(|limit| value <= limit),
+    }
 }
 
 /// The figures of one scenario's runs against its limits.
@@ -60,11 +98,7 @@ fn judge(scenario: &Scenario, runs: &[(u64, Outcome)]) -> Vec<Check> {
     let limits = &scenario.limits;
     let seconds = |limit: Option<crate::units::Nanos>| limit.map(|l| l.as_secs());
     let figure = |figure, limit: Option<f64>, value: fn(&Outcome) -> f64| {
-        let worst = runs.iter().map(|(seed, outcome)| (value(outcome), *seed));
-        // Not a number is the worst of all.
-        let (value, seed) = worst
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .unwrap_or((f64::NAN, 0));
+        let (value, seed) = worst(runs.iter().map(|(seed, outcome)| (value(outcome), *seed)));
         Check {
             scenario: scenario.name.clone(),
             figure,

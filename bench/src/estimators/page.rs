@@ -212,6 +212,8 @@ mod tests {
                 mean: rms,
                 plus_minus: None,
             },
+            liars_ratio: None,
+            liars_ratio_worst: None,
             worst_p50_ns: 1.0,
             worst_p99_ns: 2.0,
             worst_max_ns: 3.0,

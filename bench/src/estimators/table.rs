@@ -1,11 +1,12 @@
 //! The ablation: scenarios, strategies and seeds to a table of figures.
 
+use parisync::node::Strategies;
 use std::num::NonZeroUsize;
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use super::{Strategy, work};
+use super::{run, work};
 use crate::limit::{self, Kind, Limit};
 use crate::progress::Progress;
 use crate::scenario::{Outcome, Scenario};
@@ -47,6 +48,11 @@ pub struct Row {
     pub seeds: usize,
     /// Deviation of the clocks from the network's, ns.
     pub rms_ns: Estimate,
+    /// Deviation over that of the same network without its liars, mean over seeds; null where
+    /// nobody lies or that was not asked for.
+    pub liars_ratio: Option<f64>,
+    /// The same with the seed that makes most of it.
+    pub liars_ratio_worst: Option<f64>,
     /// Difference of the worst pair, median over time, ns.
     pub worst_p50_ns: f64,
     /// The same at 99 % of the times, ns.
@@ -82,8 +88,9 @@ pub struct Row {
 impl Row {
     fn of(
         scenario: &Scenario,
-        strategy: Strategy,
+        strategy: Strategies,
         outcomes: &[Outcome],
+        alone: Option<&[Outcome]>,
         limit: Option<&Limit>,
     ) -> Self {
         let n = outcomes.len() as f64;
@@ -91,6 +98,10 @@ impl Row {
         let most = |value: fn(&Outcome) -> f64| outcomes.iter().map(value).fold(0.0, f64::max);
         let rms: Vec<f64> = outcomes.iter().map(|o| o.figures.rms).collect();
         let share = |o: &Outcome| o.figures.synchronized as f64 / o.figures.samples.max(1) as f64;
+        let ratios: Option<Vec<f64>> = alone.map(|alone| {
+            let without = alone.iter().map(|o| o.figures.rms);
+            rms.iter().zip(without).map(|(w, o)| w / o).collect()
+        });
         let rms = Estimate::of(&rms);
         Self {
             scenario: scenario.name.clone(),
@@ -98,6 +109,8 @@ impl Row {
             combine: strategy.combine.to_string(),
             seeds: outcomes.len(),
             rms_ns: rms,
+            liars_ratio: ratios.as_ref().map(|r| r.iter().sum::<f64>() / n),
+            liars_ratio_worst: ratios.map(|r| r.into_iter().fold(0.0, f64::max)),
             worst_p50_ns: mean(|o| o.figures.worst_p50),
             worst_p99_ns: mean(|o| o.figures.worst_p99),
             worst_max_ns: most(|o| o.figures.worst_skew),
@@ -117,27 +130,33 @@ impl Row {
     }
 }
 
-/// Runs every strategy in every scenario with the seeds 1 to `seeds`.
+/// Runs every strategy in every scenario with the seeds 1 to `seeds`; where hosts lie once more
+/// without them if `without_liars`.
 pub fn table(
     scenarios: &[Scenario],
-    strategies: &[Strategy],
+    strategies: &[Strategies],
     seeds: u64,
+    without_liars: bool,
     threads: NonZeroUsize,
 ) -> Vec<Row> {
+    let compared = |s: &Scenario| s.without_liars().filter(|_| without_liars);
+    let alone: Vec<Option<Scenario>> = scenarios.iter().map(compared).collect();
     let mut jobs = Vec::new();
-    for scenario in scenarios {
+    for (scenario, alone) in scenarios.iter().zip(&alone) {
         for &strategy in strategies {
-            jobs.extend((1..=seeds).map(|seed| (scenario, strategy, seed)));
+            for scenario in std::iter::once(scenario).chain(alone) {
+                jobs.extend((1..=seeds).map(|seed| (scenario, strategy, seed)));
+            }
         }
     }
-    let cost = |job: &(&Scenario, Strategy, u64)| work::cost(job.0);
+    let cost = |job: &(&Scenario, Strategies, u64)| work::cost(job.0);
     let progress = Progress::new("simulating", jobs.iter().map(cost).sum());
     let outcomes = work::all(
         &jobs,
         threads,
         &progress,
         cost,
-        |(scenario, strategy, seed)| strategy.run(scenario, *seed),
+        |(scenario, strategy, seed)| run(*strategy, scenario, *seed),
     );
     progress.finish();
     // Scenarios whose oscillators do not wander have no limit.
@@ -149,17 +168,16 @@ pub fn table(
         |scenario| limit::of(scenario).ok(),
     );
     let runs = usize::try_from(seeds.max(1)).unwrap_or(usize::MAX);
-    let of_one = jobs.chunks(runs).zip(outcomes.chunks(runs));
-    let limits = limits
-        .iter()
-        .flat_map(|limit| vec![limit; strategies.len()]);
-    of_one
-        .zip(limits)
-        .filter_map(|((jobs, outcomes), limit)| {
-            let (scenario, strategy, _) = jobs.first()?;
-            Some(Row::of(scenario, *strategy, outcomes, limit.as_ref()))
-        })
-        .collect()
+    let mut outcomes = outcomes.chunks(runs);
+    let mut rows = Vec::new();
+    for ((scenario, alone), limit) in scenarios.iter().zip(&alone).zip(&limits) {
+        for &strategy in strategies {
+            let Some(with) = outcomes.next() else { break };
+            let without = alone.as_ref().and_then(|_| outcomes.next());
+            rows.push(Row::of(scenario, strategy, with, without, limit.as_ref()));
+        }
+    }
+    rows
 }
 
 #[cfg(test)]
@@ -187,8 +205,9 @@ mod tests {
             let threads = NonZeroUsize::new(threads).unwrap();
             table(
                 &[other.clone(), short.clone()],
-                &[Strategy::default()],
+                &[Strategies::default()],
                 2,
+                true,
                 threads,
             )
         };

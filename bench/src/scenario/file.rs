@@ -190,6 +190,8 @@ pub struct Limits {
     pub guaranteed_ratio: Option<f64>,
     /// Statistical bound over the rms error.
     pub statistical_ratio: Option<f64>,
+    /// Deviation over that of the same network without its liars.
+    pub liars_ratio: Option<f64>,
 }
 
 impl Scenario {
@@ -228,14 +230,38 @@ impl Scenario {
         if !(0.0..1.0).contains(&self.paths.loss) {
             return Err("`paths.loss` must be at least 0 and less than 1".to_owned());
         }
-        let liars: usize = self.liars.iter().map(|deceit| deceit.count).sum();
-        if liars + 2 > self.hosts {
+        if self.lying() + 2 > self.hosts {
             return Err("`liars` must leave two honest hosts".to_owned());
+        }
+        if self.limits.liars_ratio.is_some() && self.lying() == 0 {
+            return Err("`limits.liars_ratio` needs `liars`".to_owned());
         }
         for event in &self.events {
             event.check(self)?;
         }
         Ok(())
+    }
+
+    /// How many hosts lie.
+    fn lying(&self) -> usize {
+        self.liars.iter().map(|deceit| deceit.count).sum()
+    }
+
+    /// The same network without its liars and their packets, for comparison; `None` if it has none.
+    /// Honest hosts keep their oscillators and paths for a seed.
+    pub fn without_liars(&self) -> Option<Self> {
+        let honest = self.hosts.checked_sub(self.lying())?;
+        if honest == self.hosts {
+            return None;
+        }
+        let mut alone = self.clone();
+        alone.hosts = honest;
+        alone.liars.clear();
+        alone.limits.liars_ratio = None;
+        for event in &mut alone.events {
+            event.only_below(honest);
+        }
+        Some(alone)
     }
 
     /// The network at its start.
@@ -259,6 +285,25 @@ impl Scenario {
 }
 
 impl Event {
+    /// Leave alone all hosts but the first `hosts`.
+    fn only_below(&mut self, hosts: usize) {
+        self.restart.retain(|host| *host < hosts);
+        self.stop.retain(|host| *host < hosts);
+        self.islands.truncate(hosts);
+        let none_left = |named: &mut Vec<usize>| {
+            let named_some = !named.is_empty();
+            named.retain(|host| *host < hosts);
+            named_some && named.is_empty()
+        };
+        self.temperature = self.temperature.take().and_then(|mut change| {
+            let nobody = none_left(&mut change.hosts);
+            (!nobody).then_some(change)
+        });
+        if let Some(access) = &mut self.access {
+            access.hosts.retain(|host| *host < hosts);
+        }
+    }
+
     fn check(&self, scenario: &Scenario) -> Result<(), String> {
         if !(0.0..scenario.seconds).contains(&self.at.as_secs()) {
             return Err("`events.at` must be within the scenario's `seconds`".to_owned());

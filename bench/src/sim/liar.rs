@@ -25,6 +25,8 @@ pub struct Deceit {
     pub posing: bool,
     /// They hold every packet back for this long after it was stamped.
     pub delay: Nanos,
+    /// Until then they are honest, and believed.
+    pub after: Nanos,
 }
 
 impl Deceit {

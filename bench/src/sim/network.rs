@@ -263,9 +263,10 @@ impl<E: LinkEstimator, C: Combine> Sim<E, C> {
         self.hosts[n].down
     }
 
-    /// How host `n` lies, if it does.
+    /// How host `n` lies, if it does by now.
     pub fn deceit(&self, n: usize) -> Option<&Deceit> {
-        self.hosts[n].deceit.as_ref()
+        let deceit = self.hosts[n].deceit.as_ref();
+        deceit.filter(|deceit| self.now >= deceit.after.0 as i64)
     }
 
     /// Host `n` lies so from now on.
@@ -348,12 +349,12 @@ impl<E: LinkEstimator, C: Combine> Sim<E, C> {
             self.messages += 1;
             let to = number(&transmit.peer);
             let mut message = transmit.message;
-            let host = &mut self.hosts[n];
             let mut held = 0;
-            if let Some(deceit) = &host.deceit {
+            if let Some(deceit) = self.deceit(n) {
                 deceit.tell(raw, to, &mut message);
                 held = deceit.delay.0 as i64;
             }
+            let host = &mut self.hosts[n];
             if let Some(tamper) = &mut self.tamper {
                 tamper(Passing {
                     from: n,

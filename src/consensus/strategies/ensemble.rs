@@ -1,6 +1,7 @@
 //! The default strategy: one filter of our own oscillator against the network's clock.
 
 use crate::consensus::consistency::Consistency;
+use crate::consensus::influence::{corroborated, in_common};
 use crate::consensus::stats::Sample;
 use crate::consensus::{
     Combine, Correction, Gain, MAX_READINGS, Observation, Reading, Round, Verdict,
@@ -46,9 +47,12 @@ const UNSEEN: f64 = 0.85;
 /// bias of the link.
 ///
 /// *Bias.* Asymmetric paths make links disagree for ever. What a neighbour is off by on average is
-/// taken out as far as it is no chance, but for what all have in common (the mean of the middle
-/// half): whoever insists on another time than the others counts, but by 1/n and no more, however
-/// precise it looks.
+/// taken out as far as it is no chance, but for what all have in common (their mean
+/// without the `f` outermost on each side, `n > 3f`): whoever insists on another time than the others
+/// counts, but by 1/n and no more, however precise it looks.
+///
+/// *Surprise.* An exchange that is far from all that was expected counts only if more neighbours
+/// than can be lying are surprised alike; who is honest for years and turns moves nobody.
 ///
 /// *Wander.* How much our oscillator wanders is measured against the network's clock
 /// ([`WanderMeter`]), and the filter expects as much.
@@ -85,6 +89,8 @@ struct Bias {
     /// than from the neighbour's oscillator alone. ns, ns².
     floor: f32,
     floor_variance: f32,
+    /// By how much the last exchange was a surprise, ns.
+    surprise: f32,
 }
 
 impl Default for Ensemble {
@@ -153,6 +159,11 @@ impl Combine for Ensemble {
             mean: f64::from(bias.floor),
             variance: f64::from(bias.floor_variance) + likelihood.restless(),
         };
+        let surprise = likelihood.surprise(middle - believed, variance + own);
+        bias.surprise = surprise as f32;
+        if !corroborated(surprise, self.surprises()) {
+            return;
+        }
         // A packet that seems to have come at once is not that much better a witness.
         let witness = WITNESS * seen.likelihood.queue;
         self.consistency.push(
@@ -160,6 +171,13 @@ impl Combine for Ensemble {
             variance + sigma * sigma + witness * witness,
         );
         let told = self.filter.observe(at, middle, variance, &likelihood).floor;
+        if surprise != 0.0 {
+            // The others' are less of a surprise by as much as we moved.
+            let moved = self.filter.at(at).offset().0 - believed;
+            for bias in self.biases.iter_mut().filter(|b| b.surprise != 0.0) {
+                bias.surprise -= moved as f32;
+            }
+        }
         if let Some(bias) = self.bias(seen.key) {
             (bias.floor, bias.floor_variance) = (told.mean as f32, told.variance as f32);
         }
@@ -221,6 +239,13 @@ impl Ensemble {
         Some(bias)
     }
 
+    /// By how much each neighbour's last exchange was a surprise, and our own clock, ns.
+    fn surprises(&self) -> Sample {
+        let known = self.biases.iter().filter(|b| b.weight > 0.0);
+        let own = std::iter::once(0.0);
+        known.map(|b| f64::from(b.surprise)).chain(own).collect()
+    }
+
     /// Forget who is no longer believed, and decide what of the others' biases is no chance.
     fn weigh_biases(&mut self, readings: &[Reading], verdicts: &[Verdict]) {
         // They are brought into the order of the readings, so that the next round finds each at once.
@@ -237,9 +262,7 @@ impl Ensemble {
         let known = &mut self.biases[..kept];
         let own = std::iter::once(0.0);
         let mut means: Sample = known.iter().map(|b| f64::from(b.mean)).chain(own).collect();
-        let common = means
-            .mean_without(means.len() / 4, means.len() / 4)
-            .unwrap_or(0.0);
+        let common = in_common(&mut means);
         self.common = common;
         let clocks = means.len() as f64;
         let mut squares = 0.0;

@@ -1,0 +1,80 @@
+//! How far a few neighbours can move our clock: not at all where no others see the same.
+//!
+//! The gate judges a neighbour once a round, by an estimate that has taken in many exchanges. Who
+//! was honest so far and turns is still believed until then, and one exchange that is off by
+//! milliseconds makes a filter of nanoseconds doubt all it knew. So an exchange that surprises
+//! counts only if more neighbours than can be lying were last surprised that way, and by as much.
+//! If our own clock is what jumped, all of them are, within one poll.
+
+use super::stats::Sample;
+use super::tolerated_liars;
+
+/// Surprises that differ by this factor may have the same cause.
+const ALIKE: f64 = 2.0;
+
+/// Whether `surprise` (ns, signed; 0 if there is none) counts, given the last `surprises` of all
+/// neighbours, this one among them, and of our own clock, which is never surprised by itself.
+pub(super) fn corroborated(surprise: f64, mut surprises: Sample) -> bool {
+    let clocks = surprises.len();
+    let liars = tolerated_liars(clocks);
+    let shared = if surprise > 0.0 {
+        surprises.rank(clocks - 1 - liars).map(|s| s.max(0.0))
+    } else {
+        surprises.rank(liars).map(|s| -s.min(0.0))
+    };
+    surprise == 0.0 || shared.is_some_and(|shared| surprise.abs() <= ALIKE * shared)
+}
+
+/// What all of `means` (ns) have in common whoever lies: the mean without the `f` least and the
+/// `f` largest, `f` being as many as can be lying.
+///
+/// What is left lies between honest values (D. Dolev, N. Lynch, S. Pinter, E. Stark, W. Weihl,
+/// *Reaching approximate agreement in the presence of faults*, 1986).
+pub(super) fn in_common(means: &mut Sample) -> f64 {
+    let liars = tolerated_liars(means.len());
+    means.mean_without(liars, liars).unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(values: &[f64]) -> Sample {
+        values.iter().copied().collect()
+    }
+
+    #[test]
+    fn liars_who_turn_together_move_nobody() {
+        // Seven clocks tolerate two liars: two that see a jump may be lying, three cannot.
+        let two = [9e6, 9e6, 0.0, 0.0, 0.0, 0.0, 0.0];
+        assert!(!corroborated(9e6, sample(&two)));
+        assert!(!corroborated(-9e6, sample(&two.map(|s| -s))));
+        let three = [9e6, 5e6, 7e6, 0.0, 0.0, 0.0, 0.0];
+        assert!(corroborated(9e6, sample(&three)));
+        assert!(corroborated(-9e6, sample(&three.map(|s| -s))));
+        // The same way, but not as far: the others saw five microseconds.
+        assert!(!corroborated(
+            9e6,
+            sample(&[9e6, 5e3, 9e6, 6e3, 5e3, 0.0, 0.0])
+        ));
+        assert!(!corroborated(-9e6, sample(&three)));
+    }
+
+    #[test]
+    fn who_is_no_surprise_counts_and_so_does_anybody_among_three() {
+        assert!(corroborated(0.0, sample(&[9e6, 9e6, 0.0, 0.0])));
+        assert!(corroborated(9e6, sample(&[9e6, 0.0, 0.0])));
+        assert!(corroborated(-9e6, sample(&[-9e6, 0.0])));
+    }
+
+    #[test]
+    fn what_all_have_in_common_is_between_honest_values() {
+        let honest = [10.0, 0.0, 20.0, 5.0, 15.0];
+        for lie in [-1e9, 1e9] {
+            let mut all: Sample = honest.into_iter().chain([lie; 2]).collect();
+            assert!((0.0..=20.0).contains(&in_common(&mut all)));
+        }
+        assert_eq!(in_common(&mut sample(&honest)), 10.0);
+        assert_eq!(in_common(&mut Sample::new()), 0.0);
+    }
+}
