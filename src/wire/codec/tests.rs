@@ -143,7 +143,11 @@ fn message() -> impl Strategy<Value = Message> {
         line,
         bound,
         (any::<u8>(), any::<[u8; 3]>()),
-        (packet_stamp(), any::<u32>(), any::<u32>()),
+        (
+            packet_stamp(),
+            any::<u32>(),
+            (any::<u16>(), any::<u16>(), 0..16u8),
+        ),
     )
         .prop_map(
             |(
@@ -172,7 +176,7 @@ fn message() -> impl Strategy<Value = Message> {
                     rate: Rate::from_fraction(f64::from(rate) / (1_u64 << 40) as f64),
                     slack: Span::from_nanos(4 * i64::from(slack)),
                     hold: Span::from_millis(125 * i64::from(hold)),
-                    wander: super::wander(code),
+                    wander: wander(code),
                 },
             },
         )
