@@ -6,6 +6,7 @@
 //! depends on nothing but its seed, and takes no longer than the computation.
 //!
 //! ```text
+//! world                                                what all of it is made of
 //! random ─► oscillator, delay ─► path, stamp, liar      what the world does to packets and clocks
 //!           queue ─► network                             who sends what to whom, and when
 //!                    observer                            what the clocks show, against the truth
@@ -21,12 +22,14 @@ mod path;
 mod queue;
 mod random;
 mod stamp;
+mod world;
 
 pub use delay::Delay;
 pub use liar::Deceit;
-pub use network::{Passing, Shown, Sim, Tamper, World, id};
+pub use network::{Passing, Shown, Sim, Tamper, id};
 pub use observer::{Count, Figures, Observer, quantile};
 pub use oscillator::{Oscillator, OscillatorModel};
 pub use path::{Congestion, PathModel, Paths, Routes};
 pub use random::Random;
 pub use stamp::StampModel;
+pub use world::World;

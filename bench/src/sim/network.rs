@@ -5,19 +5,18 @@ use std::net::SocketAddr;
 
 use parisync::consensus::{Combine, Ensemble};
 use parisync::link::{LinkEstimator, OneSided};
-use parisync::node::{ClockView, Event, LinkId, Node, NodeConfig, RawStamp};
+use parisync::node::{ClockView, Event, LinkId, Node, RawStamp};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::{Candidate, FoundBy, NodeId};
 use parisync::wire::Message;
 
 use super::heard::Heard;
 use super::liar::Deceit;
-use super::oscillator::{Oscillator, OscillatorModel};
-use super::path::{PathModel, Paths};
+use super::oscillator::Oscillator;
+use super::path::Paths;
 use super::queue::Queue;
 use super::random::Random;
-use super::stamp::StampModel;
-use crate::units::Nanos;
+use super::world::World;
 
 /// What the virtual clocks would show at the start if they were right, ns.
 const EPOCH: i64 = 1_700_000_000_000_000_000;
@@ -27,50 +26,6 @@ const HANDLING: (i64, f64) = (3_000, 2_000.0);
 
 /// Its transmit stamp is known this much later, ns.
 const STAMPED_AFTER: i64 = 1_000;
-
-/// What the network and its hosts are like.
-#[derive(Debug, Clone)]
-pub struct World {
-    /// How many hosts there are; each knows of all others.
-    pub hosts: usize,
-    /// Decides everything that is random.
-    pub seed: u64,
-    /// What each node is told.
-    pub node: NodeConfig,
-    /// At the start, clocks are off by up to ± this.
-    pub offset: Nanos,
-    /// The oscillators.
-    pub oscillator: OscillatorModel,
-    /// The paths.
-    pub paths: PathModel,
-    /// The stamps.
-    pub stamps: StampModel,
-    /// Who lies: the last hosts of the network, group by group.
-    pub liars: Vec<Deceit>,
-}
-
-impl Default for World {
-    fn default() -> Self {
-        Self {
-            hosts: 8,
-            seed: 1,
-            node: NodeConfig::default(),
-            offset: Nanos(500e6),
-            oscillator: OscillatorModel::default(),
-            paths: PathModel::default(),
-            stamps: StampModel::default(),
-            liars: Vec::new(),
-        }
-    }
-}
-
-impl World {
-    /// How many hosts tell the truth; they are the first.
-    pub fn honest(&self) -> usize {
-        let liars: usize = self.liars.iter().map(|deceit| deceit.count).sum();
-        self.hosts.saturating_sub(liars)
-    }
-}
 
 #[expect(
     clippy::large_enum_variant,
