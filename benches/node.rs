@@ -1,189 +1,20 @@
-//! What keeping time costs: a neighbour's estimate, a round of the consensus, a message, and all of
-//! it together for a second of a node's life. Sealing and sockets are not in it (see `packets`).
+//! What keeping time costs a node: a message, a round, and all of it together for a second of its life.
+//! Sealing and sockets are not in it (see `packets`); what estimates cost is in `estimates`.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use parisync::consensus::strategies::{AnyCombine, CombineKind};
-use parisync::consensus::{
-    Combine, Reading, RobustMean, Round, Verdict, admit, judge, target, window,
-};
-use parisync::link::{
-    AnyEstimator, Direction, EstimatorKind, Exchange, Kalman, Link, LinkEstimator, OneWay,
-    OscillatorSpec, PathNoise,
-};
 use parisync::node::{Event, LinkId, Node, NodeConfig, RawStamp};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::{Candidate, FoundBy, NodeId};
-use parisync::wire::{ClockState, Message, StampSource, Tier};
+use parisync::wire::{ClockState, Message, StampSource};
 
 const SECOND: i64 = 1_000_000_000;
 const NEIGHBOURS: usize = 16;
 /// Nodes are copied for these runs; so many at a time keep the caches as warm as in a daemon.
 const BATCH: BatchSize = BatchSize::NumIterations(16);
-
-/// The same numbers every time.
-struct Noise(u64);
-
-impl Noise {
-    /// Evenly from 0 to 1.
-    fn next(&mut self) -> f64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
-
-/// A link to a peer 10 ppm off, with an exchange each second.
-struct Path {
-    link: Link<Kalman>,
-    noise: Noise,
-    at: i64,
-}
-
-impl Path {
-    fn new() -> Self {
-        let mut path = Self {
-            link: Link::new((), OscillatorSpec::default()),
-            noise: Noise(1),
-            at: 0,
-        };
-        (0..64).for_each(|_| path.exchange());
-        path
-    }
-
-    fn exchange(&mut self) {
-        self.at += SECOND;
-        let theirs = |at: i64| RawTime::from_nanos(at + at / 100_000);
-        let mut delay = || 5_000 + (2_000.0 * self.noise.next()) as i64;
-        let (there, back) = (delay(), delay());
-        let (sent, turned) = (self.at, self.at + there);
-        let error = Span::from_nanos(20);
-        let forward = OneWay::forward(RawTime::from_nanos(sent), theirs(turned), error);
-        let received = RawTime::from_nanos(turned + back);
-        let reverse = OneWay::reverse(theirs(turned), received, error);
-        self.link.limit(&forward);
-        self.link.limit(&reverse);
-        self.link.exchange(&forward, &reverse);
-    }
-}
-
-fn links(c: &mut Criterion) {
-    let mut group = c.benchmark_group("link");
-    let mut path = Path::new();
-    group.bench_function("update by an exchange", |b| b.iter(|| path.exchange()));
-    let now = RawTime::from_nanos(path.at + SECOND / 2);
-    group.bench_function("estimate", |b| {
-        b.iter(|| black_box(&path.link).estimate(black_box(now)));
-    });
-    group.finish();
-}
-
-fn settled<'a>(readings: &'a [Reading], verdicts: &'a [Verdict]) -> Round<'a> {
-    let now = RawTime::from_nanos(0);
-    Round {
-        readings,
-        verdicts,
-        period: Span::from_secs(1),
-        now,
-        line: VirtualLine::new(now, VirtualTime::from_nanos(0), Rate::ZERO),
-    }
-}
-
-fn some_readings(count: usize) -> Vec<Reading> {
-    let mut noise = Noise(2);
-    let readings = std::iter::repeat_with(|| {
-        let offset = 400.0 * (noise.next() - 0.5);
-        Reading {
-            offset,
-            sigma: 50.0 + 50.0 * noise.next(),
-            lower: offset - 5_000.0,
-            upper: offset + 5_000.0,
-            rate: 1e-9 * noise.next(),
-            rate_sigma: 1e-9,
-            raw_rate: 1e-5 * noise.next(),
-            ready: true,
-            key: 0,
-            tier: Tier::NONE,
-        }
-    });
-    readings.take(count).collect()
-}
-
-/// What each estimator costs for an exchange, its two packets included, without the hull.
-fn estimators(c: &mut Criterion) {
-    let mut group = c.benchmark_group("estimator");
-    for kind in EstimatorKind::ALL {
-        let mut estimator = AnyEstimator::new(kind, &OscillatorSpec::default());
-        let (mut noise, mut path, mut at) = (Noise(3), PathNoise::default(), 0.0);
-        let mut exchange = move || {
-            at += 1.0;
-            let mut delay = || 5_000.0 - 1_000.0 * (1.0 - noise.next()).ln();
-            let (out, back) = (delay(), delay());
-            for (forward, offset) in [(true, out), (false, -back)] {
-                estimator.direction(&Direction {
-                    forward,
-                    at,
-                    offset: 1e4 * at + offset,
-                    error: 20.0,
-                });
-            }
-            let half_delay = 0.5 * (out + back);
-            estimator.update(&Exchange {
-                at,
-                offset: 1e4 * at + 0.5 * (out - back),
-                half_delay,
-                stamp_sigma: 10.0,
-                likelihood: path.take(half_delay),
-            });
-            estimator.at(at)
-        };
-        (0..500).for_each(|_| {
-            exchange();
-        });
-        group.bench_function(kind.name(), |b| b.iter(&mut exchange));
-    }
-    group.finish();
-}
-
-fn rounds(c: &mut Criterion) {
-    let mut group = c.benchmark_group("consensus");
-    for count in [16, 32] {
-        let readings = some_readings(count);
-        let mut verdicts = vec![Verdict::NotReady; count];
-        let mut combine = RobustMean;
-        group.bench_function(format!("a round of {count} readings"), |b| {
-            b.iter(|| {
-                let readings = black_box(readings.as_slice());
-                judge(readings, &mut verdicts);
-                let target = target(readings, true);
-                let correction = combine.combine(&settled(readings, &verdicts));
-                (target, correction, window(readings))
-            });
-        });
-    }
-    let readings = some_readings(32);
-    let mut verdicts = [Verdict::NotReady; 32];
-    for kind in CombineKind::ALL {
-        let mut combine = AnyCombine::new(kind, 1);
-        group.bench_function(format!("combining 32 readings by {kind}"), |b| {
-            b.iter(|| {
-                let readings = black_box(readings.as_slice());
-                if combine.gated() {
-                    judge(readings, &mut verdicts);
-                } else {
-                    admit(readings, &mut verdicts);
-                }
-                combine.combine(&settled(readings, &verdicts))
-            });
-        });
-    }
-    group.finish();
-}
 
 /// A message that is under way.
 #[derive(Clone)]
@@ -370,5 +201,5 @@ fn nodes(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, links, estimators, rounds, nodes);
+criterion_group!(benches, nodes);
 criterion_main!(benches);

@@ -2,6 +2,9 @@
 //! packet, nor to make, seal and send one, nor for its rounds, nor to have all that recorded. And
 //! what it allocates before is bounded.
 
+#[path = "../benches/work/mod.rs"]
+mod work;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -195,6 +198,16 @@ fn a_node_with_eight_neighbours_exchanges_without_allocating() {
     for host in network.hosts {
         drop(host.core);
         host.recorder.finish();
+    }
+}
+
+#[test]
+fn no_strategy_allocates() {
+    for piece in work::pieces() {
+        let mut work = piece.settled();
+        let before = this_thread();
+        (0..1_000).for_each(|_| work());
+        assert_eq!(this_thread() - before, Counts::default(), "{}", piece.name);
     }
 }
 

@@ -4,6 +4,7 @@
 //! by a [`Combine`] strategy, and the guaranteed [`window`] for the network's clock. Our own clock
 //! takes part as a reading of zero: without a master, everybody counts as one.
 
+mod consistency;
 mod gate;
 mod influence;
 mod join;
@@ -21,7 +22,7 @@ pub use join::{
 };
 pub use risk::liar_risk;
 pub use strategies::{Ensemble, RobustMean};
-pub use window::{Window, tolerated_liars, window};
+pub use window::{Window, disagreement, tolerated_liars, window};
 
 use crate::link::Likelihood;
 use crate::time::{RawTime, Span, VirtualLine, VirtualTime};

@@ -63,9 +63,11 @@ impl Sample {
     /// The mean without the `low` smallest and the `high` largest values.
     pub(super) fn mean_without(&mut self, low: usize, high: usize) -> Option<f64> {
         let end = self.len.checked_sub(high)?;
-        self.values[..self.len].sort_unstable_by(f64::total_cmp);
-        let rest = self.values[..end].get(low..)?;
-        (!rest.is_empty()).then(|| rest.iter().sum::<f64>() / rest.len() as f64)
+        let last = end.checked_sub(low + 1)?;
+        let values = &mut self.values[..self.len];
+        values.select_nth_unstable_by(low, f64::total_cmp);
+        values[low..].select_nth_unstable_by(last, f64::total_cmp);
+        Some(values[low..end].iter().sum::<f64>() / (last + 1) as f64)
     }
 
     pub(super) fn values(&self) -> &[f64] {

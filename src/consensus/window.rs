@@ -58,6 +58,30 @@ pub fn window(readings: &[Reading]) -> Option<Window> {
     })
 }
 
+/// How far our clock can be from the network's, ns, if `readings` are right but for chance: the
+/// [`window`] with estimates in place of intervals, of which one sigma is given to chance.
+///
+/// A filter that goes by those whom it believes does not know that it went elsewhere with a few of
+/// them, or that the others are of two minds. But whom it believes is no part of this.
+pub fn disagreement(readings: &[Reading]) -> f64 {
+    let own = std::iter::once((0.0, 0.0));
+    let ready = readings.iter().filter(|r| r.ready);
+    let both = ready.map(|r| {
+        let beyond = (r.offset.abs() - r.sigma).max(0.0).copysign(r.offset);
+        (beyond.min(0.0), beyond.max(0.0))
+    });
+    let (mut lower, mut upper) = (Sample::new(), Sample::new());
+    for (least, most) in both.chain(own) {
+        lower.push(least);
+        upper.push(most);
+    }
+    let clocks = lower.len();
+    let liars = tolerated_liars(clocks);
+    let least = lower.rank(liars).unwrap_or(0.0);
+    let most = upper.rank(clocks - 1 - liars).unwrap_or(0.0);
+    most.max(-least)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::gate::tests::reading;
@@ -72,6 +96,20 @@ mod tests {
         assert_eq!((w.lower, w.upper), (-1_000.0, 1_100.0));
         assert_eq!((w.sampled, w.liars), (7, 2));
         assert_eq!(window(&[]), None);
+    }
+
+    #[test]
+    fn camps_are_seen_and_chance_and_liars_are_not() {
+        let off = |offset: f64| Reading {
+            sigma: 50.0,
+            ..reading(offset)
+        };
+        // We and two others against five.
+        let camps = [0.0, 10.0, 800.0, 810.0, 790.0, 805.0, 795.0].map(off);
+        assert_eq!(disagreement(&camps), 750.0);
+        let chance = [-40.0, 30.0, 800.0, -20.0, -900.0, 45.0, -10.0].map(off);
+        assert_eq!(disagreement(&chance), 0.0);
+        assert_eq!(disagreement(&[]), 0.0);
     }
 
     proptest! {

@@ -7,10 +7,12 @@ use super::phase::PhaseFilter;
 const RATIO: f64 = 3.0;
 
 /// How long the past counts in weighing them, in exchanges: 1/(1 − this).
-const FORGET: f64 = 0.998;
+const FORGET: f64 = 0.999;
 
-/// The whole bank moves when an outer filter leads the middle one by this much log-evidence.
-const LEAD: f64 = 1.0;
+/// The whole bank moves when an outer filter leads the middle one by so much log-evidence: the one
+/// that expects more, and the one that expects less. Who expects too much loses a little
+/// precision, who expects too little does not notice how far it is off.
+const LEADS: (f64, f64) = (1.0, 3.0);
 
 /// A [`PhaseFilter`] for an oscillator whose wander is not known.
 ///
@@ -120,11 +122,11 @@ impl PhaseBank {
     fn follow(&mut self) {
         let [less, same, more] = self.evidence;
         let [lower, middle, upper] = self.filters;
-        if more > same + LEAD && self.wander * RATIO <= self.most {
+        if more > same + LEADS.0 && self.wander * RATIO <= self.most {
             self.wander *= RATIO;
             self.filters = [middle, upper, upper];
             self.evidence = [same, more, same];
-        } else if less > same + LEAD && self.wander / RATIO >= self.least {
+        } else if less > same + LEADS.1 && self.wander / RATIO >= self.least {
             self.wander /= RATIO;
             self.filters = [lower, lower, middle];
             self.evidence = [same, less, same];
@@ -148,5 +150,76 @@ impl PhaseBank {
         let mean: f64 = both().map(|(share, (mean, _))| share * mean).sum();
         let variance = both().map(|(share, (m, v))| share * (v + (m - mean) * (m - mean)));
         (mean, variance.sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Floor;
+    use crate::link::estimators::testing::Random;
+
+    /// Exchanges every second with noise of `sigma`, of an oscillator that wanders by `wander`:
+    /// the bank, the true offset, and how many sigma it was off by (root mean square).
+    fn follow(wander: f64, sigma: f64, seconds: u32) -> (PhaseBank, f64) {
+        let jitter = Likelihood {
+            half_delay: 10_000.0,
+            queue: sigma,
+            usual: 10_000.0,
+            jitter: sigma,
+            log_odds: -20.0,
+            floor: Floor {
+                mean: 10_000.0,
+                variance: 1.0,
+            },
+        };
+        let mut random = Random::new(5);
+        let start = PhaseFilter::new(0.0, 0.0, 1e3, 0.0, 1e3, 0.0);
+        let mut bank = PhaseBank::new(&start, 1.0, (0.01, 300.0));
+        let (mut offset, mut rate, mut squares) = (0.0, 100.0, 0.0);
+        for second in 1..=seconds {
+            let (a, b) = (random.gaussian(), random.gaussian());
+            offset += rate + wander * (0.5 * a + b / 12f64.sqrt());
+            rate += wander * a;
+            let at = f64::from(second);
+            bank.observe(at, offset + sigma * random.gaussian(), 0.0, &jitter);
+            let (believed, variance) = bank.at(at).offset();
+            squares += (believed - offset).powi(2) / variance;
+        }
+        (bank, (squares / f64::from(seconds)).sqrt())
+    }
+
+    #[test]
+    fn the_wander_is_found_and_the_belief_is_as_good_as_it_says() {
+        for wander in [0.1, 1.0, 10.0, 100.0] {
+            let (bank, sigmas) = follow(wander, 100.0, 6_000);
+            let found = bank.wander() / wander;
+            assert!((0.5..2.0).contains(&found), "{wander}: {found}");
+            assert!((0.8..1.25).contains(&sigmas), "{wander}: {sigmas}");
+        }
+    }
+
+    #[test]
+    fn a_new_belief_keeps_what_is_known_of_the_wander() {
+        let (bank, _) = follow(10.0, 100.0, 3_000);
+        let again = bank.restarted(&PhaseFilter::new(0.0, 5.0, 1.0, 0.0, 1.0, 0.0));
+        assert_eq!(again.wander(), bank.wander());
+        assert_eq!(again.offset().0, 5.0);
+    }
+
+    #[test]
+    fn a_mixture_worked_out_by_hand() {
+        let (bank, _) = follow(1.0, 100.0, 10);
+        // Three offsets at weights ½, ½, 0: the mean of two, and their distance in the variance.
+        let mut offsets = [1.0, 3.0, 100.0].into_iter();
+        let two = PhaseBank {
+            evidence: [0.0, 0.0, -1e3],
+            filters: bank
+                .filters
+                .map(|_| PhaseFilter::new(0.0, offsets.next().unwrap_or(0.0), 2.0, 0.0, 1.0, 0.0)),
+            ..bank
+        };
+        let (mean, variance) = two.offset();
+        assert!((mean - 2.0).abs() < 1e-9 && (variance - 5.0).abs() < 1e-6);
     }
 }

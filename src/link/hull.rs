@@ -36,6 +36,9 @@ impl Interval {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inconsistent;
 
+/// The wander has to become less than this share of what is expected to count as less.
+const NOTABLE: f32 = 0.9;
+
 /// Time without a contradiction after which a strained link believes in a better oscillator
 /// again, minutes.
 const RECOVERY: u16 = 10;
@@ -64,27 +67,43 @@ impl Side {
     /// `tighter(a, b)`: whether limit `a` says more than `b`, both on the same line.
     fn push(&mut self, new: Point, rate: f64, tighter: impl Fn(f64, f64) -> bool) {
         let len = usize::from(self.len);
-        let mut all = [Point::default(); KEPT + 1];
-        all[1..=len].copy_from_slice(self.points());
-        all[0] = new;
-        if len < KEPT {
-            self.points[..=len].copy_from_slice(&all[..=len]);
+        let free = if len < KEPT {
             self.len += 1;
-            return;
-        }
-        let crowded = |i: &usize| (all[*i].at - all[i + 1].at) / (1.0 + new.at - all[i + 1].at);
-        let pair = (0..KEPT)
-            .min_by(|i, j| crowded(i).total_cmp(&crowded(j)))
-            .unwrap_or(0);
-        let (newer, older) = (all[pair], all[pair + 1]);
-        let moved = older.limit + rate * 1e9 * (newer.at - older.at);
-        let loser = if tighter(moved, newer.limit) {
-            pair
+            len
+        } else if let Some(loser) = self.loser(&new, rate, tighter) {
+            loser
         } else {
-            pair + 1
+            return;
         };
-        all.copy_within(loser + 1.., loser);
-        self.points.copy_from_slice(&all[..KEPT]);
+        for k in (0..free).rev() {
+            self.points[k + 1] = self.points[k];
+        }
+        self.points[0] = new;
+    }
+
+    /// The point to give up for a new one; `None` if that says least itself.
+    fn loser(&self, new: &Point, rate: f64, tighter: impl Fn(f64, f64) -> bool) -> Option<usize> {
+        let crowded =
+            |newer: &Point, older: &Point| (newer.at - older.at) / (1.0 + new.at - older.at);
+        let (mut pair, mut least) = (0, crowded(new, &self.points[0]));
+        for k in 1..KEPT {
+            let this = crowded(&self.points[k - 1], &self.points[k]);
+            if this < least {
+                (pair, least) = (k, this);
+            }
+        }
+        let newer = if pair == 0 {
+            new
+        } else {
+            &self.points[pair - 1]
+        };
+        let older = &self.points[pair];
+        let moved = older.limit + rate * 1e9 * (newer.at - older.at);
+        if tighter(moved, newer.limit) {
+            pair.checked_sub(1)
+        } else {
+            Some(pair)
+        }
     }
 }
 
@@ -92,8 +111,9 @@ impl Side {
 ///
 /// Forward samples bound the offset line from above, reverse ones from below. A real oscillator
 /// leaves its line by a random walk of its frequency; a sample of age τ is therefore widened by
-/// `4·√2·wander·τ^1.5/√3`, four sigma of the phase that two such oscillators gather. Old samples
-/// fade by themselves.
+/// `4·w·τ^1.5/√3`, four sigma of the phase that two oscillators gather which wander by w against
+/// each other. That is √2 of the specified wander until it is known better ([`Hull::expect`]). Old
+/// samples fade by themselves.
 #[derive(Debug, Clone)]
 pub struct Hull {
     above: Side,
@@ -104,6 +124,8 @@ pub struct Hull {
     strained: u16,
     /// A rate that was possible with the last limit; NaN if that has to be found out.
     rate: f32,
+    /// How much the oscillators wander against each other at most, one sigma, as a fraction per √s.
+    wander: f32,
 }
 
 impl Hull {
@@ -116,6 +138,17 @@ impl Hull {
             strain: 0,
             strained: 0,
             rate: f32::NAN,
+            wander: (spec.wander * std::f64::consts::SQRT_2) as f32,
+        }
+    }
+
+    /// From now on, the oscillators are taken to wander against each other by `wander`, one sigma
+    /// as a fraction per √s, in place of twice the specified one.
+    pub fn expect(&mut self, wander: f64) {
+        let wander = wander as f32;
+        if wander > self.wander || wander < NOTABLE * self.wander {
+            self.wander = wander;
+            self.rate = f32::NAN;
         }
     }
 
@@ -124,12 +157,13 @@ impl Hull {
         &self.spec
     }
 
-    /// The samples contradict the specification at `at`: start over, and believe in oscillators
+    /// The samples contradict what is expected at `at`: start over, and believe in oscillators
     /// that wander twice as much, so that the interval stays honest.
     pub fn relax(&mut self, at: f64) {
         *self = Self {
             strain: (self.strain + 1).min(MOST_STRAIN),
             strained: minutes(at),
+            wander: self.wander,
             ..Self::new(&self.spec)
         };
     }
@@ -151,9 +185,8 @@ impl Hull {
     pub fn limit_above(&mut self, at: f64, limit: f64) -> Result<(), Inconsistent> {
         let new = Point { at, limit };
         self.above.push(new, self.middle_rate(), |a, b| a < b);
-        let mut below = self.below;
-        self.widen(&mut below, at, -1.0);
-        self.check(at, &[new], below.points())
+        let known = self.allowed(&self.below, -1.0, &new, f64::from(self.rate));
+        self.check(at, known)
     }
 
     /// The offset at `at` is at least `limit`.
@@ -163,9 +196,8 @@ impl Hull {
     pub fn limit_below(&mut self, at: f64, limit: f64) -> Result<(), Inconsistent> {
         let new = Point { at, limit };
         self.below.push(new, self.middle_rate(), |a, b| a > b);
-        let mut above = self.above;
-        self.widen(&mut above, at, 1.0);
-        self.check(at, above.points(), &[new])
+        let known = self.allowed(&self.above, 1.0, &new, f64::from(self.rate));
+        self.check(at, known)
     }
 
     /// What is possible at `at`; `None` without samples in both directions, or if they contradict
@@ -175,8 +207,17 @@ impl Hull {
         self.lines(above.points(), below.points()).interval(at)
     }
 
-    /// The same, and the middle of the rates is remembered for checking the limits that follow.
-    pub fn settle(&mut self, at: f64) -> Option<Interval> {
+    /// The same if what is believed, `offset` (ns) at `at` and `rate` (a fraction), contradicts it;
+    /// otherwise `None`, after far less work. A rate that is possible is remembered for checking the
+    /// limits that follow.
+    pub fn contradiction(&mut self, at: f64, offset: f64, rate: f64) -> Option<Interval> {
+        let believed = Point { at, limit: offset };
+        if self.allowed(&self.above, 1.0, &believed, rate)
+            && self.allowed(&self.below, -1.0, &believed, rate)
+        {
+            self.rate = rate as f32;
+            return None;
+        }
         let interval = self.interval(at);
         self.rate = interval.map_or(f32::NAN, |i| middle((i.rate_lower, i.rate_upper)));
         interval
@@ -200,20 +241,29 @@ impl Hull {
         Lines {
             above,
             below,
-            max_rate: 2.0 * self.spec.max_drift.as_fraction(),
+            max_rate: self.max_rate(),
         }
     }
 
-    /// Whether any rate is left, with the new limit on one side and all those on the other. A rate
-    /// that was possible before still is if the new limit allows it, for limits only fade; else all
-    /// are looked at.
-    fn check(&mut self, at: f64, above: &[Point], below: &[Point]) -> Result<(), Inconsistent> {
-        if above.is_empty() || below.is_empty() {
-            return Ok(());
-        }
-        let known = f64::from(self.rate);
-        let new = self.lines(above, below).rates();
-        if !new.is_some_and(|(least, most)| least <= known && known <= most) {
+    fn max_rate(&self) -> f64 {
+        2.0 * self.spec.max_drift.as_fraction()
+    }
+
+    /// Whether the line through `point` at `rate` is below (`sign` 1) or above (−1) the limits of a
+    /// side. Old limits are widened only where that decides.
+    fn allowed(&self, side: &Side, sign: f64, point: &Point, rate: f64) -> bool {
+        rate.abs() <= self.max_rate()
+            && side.points().iter().all(|p| {
+                let age = point.at - p.at;
+                let room = sign * (p.limit + 1e9 * rate * age - point.limit);
+                room >= 0.0 || room + self.wander(age) >= 0.0
+            })
+    }
+
+    /// Whether any rate is left after a new limit at `at`. A rate that was possible before still
+    /// is if the new limit allows it, for limits only fade; else all are looked at.
+    fn check(&mut self, at: f64, known: bool) -> Result<(), Inconsistent> {
+        if !known && self.above.len > 0 && self.below.len > 0 {
             let (above, below) = self.widened(at);
             let all = self.lines(above.points(), below.points()).rates();
             self.rate = middle(all.ok_or(Inconsistent)?);
@@ -231,10 +281,10 @@ impl Hull {
 
     /// Phase that two oscillators may have gathered off their line in `age` seconds, ns.
     fn wander(&self, age: f64) -> f64 {
-        /// √(2/3): of two oscillators, and of a walk of the frequency in the phase.
-        const PHASE: f64 = 0.816_496_580_927_726;
+        /// √⅓: of a walk of the frequency in the phase.
+        const PHASE: f64 = 0.577_350_269_189_625_8;
         let age = age.abs();
-        let wander = self.spec.wander * f64::from(1u32 << self.strain);
+        let wander = f64::from(self.wander) * f64::from(1u32 << self.strain);
         WANDER_SIGMAS * PHASE * 1e9 * wander * age * age.sqrt()
     }
 }
@@ -268,6 +318,23 @@ mod tests {
         // Ten seconds later each side has grown by 0.2 ppm · 10 s.
         let i = hull.interval(20.0).unwrap();
         assert!((i.upper - 3_000.0).abs() < 1e-6 && (i.lower + 3_000.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_belief_that_no_packet_contradicts_is_left_alone() {
+        // As above: offsets within ±1 µs, rates within ±0.2 ppm.
+        let mut hull = Hull::new(&steady());
+        for at in [0.0, 10.0] {
+            hull.limit_above(at, 1_000.0).unwrap();
+            hull.limit_below(at, -1_000.0).unwrap();
+        }
+        let interval = hull.interval(10.0);
+        assert_eq!(hull.contradiction(10.0, 900.0, 0.0), None);
+        assert_eq!(hull.contradiction(10.0, -900.0, -1.8e-7), None);
+        // The line through the offset had been at 2.7 µs ten seconds before, though either alone is possible.
+        assert_eq!(hull.contradiction(10.0, 900.0, -1.8e-7), interval);
+        assert_eq!(hull.contradiction(10.0, 1_001.0, 0.0), interval);
+        assert_eq!(hull.contradiction(10.0, 0.0, 2.1e-7), interval);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod bank;
 pub mod estimators;
+mod gaussian;
 mod hull;
 mod lines;
 mod noise;
@@ -81,6 +82,18 @@ pub trait LinkEstimator: Clone {
 
     /// Take in one exchange; both its packets went through [`LinkEstimator::direction`] before.
     fn update(&mut self, exchange: &Exchange);
+
+    /// The same, and what the exchange told of the path; `None` if nothing was believed before.
+    fn told(&mut self, exchange: &Exchange) -> Option<Posterior> {
+        let told = self.at(exchange.at).map(|belief| {
+            let sigmas = (belief.offset_sigma, exchange.stamp_sigma);
+            let variance = sigmas.0 * sigmas.0 + sigmas.1 * sigmas.1;
+            let middle = exchange.offset - belief.offset;
+            exchange.likelihood.posterior(middle, variance.max(1.0))
+        });
+        self.update(exchange);
+        told
+    }
 
     /// What is believed at `at`; `None` before the first exchange.
     fn at(&self, at: f64) -> Option<Belief>;
@@ -196,38 +209,42 @@ impl<E: LinkEstimator> Link<E> {
             |belief| (belief.rate, belief.rate_sigma),
         );
         // What is said of a stamp's error is a bound, and the offset is half the difference of two.
-        let noise = forward
-            .error
-            .as_nanos_f64()
-            .hypot(reverse.error.as_nanos_f64())
-            / (2.0 * STAMP_SIGMAS);
+        let [out, back] =
+            [forward, reverse].map(|packet| packet.error.as_nanos_f64() / (2.0 * STAMP_SIGMAS));
         let offset = 0.5 * (above + below);
         let half_delay = 0.5 * (above - below + rate * 1e9 * apart);
-        let stamp_sigma = noise.hypot(0.5 * rate_sigma * 1e9 * apart);
+        let unknown = 0.5 * rate_sigma * 1e9 * apart;
+        let stamp_sigma = (out * out + back * back + unknown * unknown).sqrt();
         let likelihood = self.noise.take(half_delay);
-        if let Some(belief) = belief {
-            let variance = belief.offset_sigma.powi(2) + stamp_sigma * stamp_sigma;
-            let told = likelihood.posterior(offset - belief.offset, variance.max(1.0));
-            self.noise.learn(&told);
-        }
-        self.filter.update(&Exchange {
+        let told = self.filter.told(&Exchange {
             at,
             offset,
             half_delay,
             stamp_sigma,
             likelihood,
         });
-        if let Some(interval) = self.hull.settle(at) {
+        if let Some(told) = told {
+            self.noise.learn(&told);
+        }
+        if let Some(belief) = self.filter.at(at)
+            && let Some(interval) = self.hull.contradiction(at, belief.offset, belief.rate)
+        {
             self.filter.confine(at, &interval);
         }
         Some(Measured {
-            at: self.epoch + Span::from_nanos_f64(1e9 * at),
+            at: forward.at + Span::from_nanos((reverse.at - forward.at).as_nanos() / 2),
             reference: self.reference,
             offset,
             round_trip: Span::from_nanos_f64(2.0 * half_delay),
             stamp_sigma,
             likelihood,
         })
+    }
+
+    /// The two oscillators wander against each other by no more than `wander`, one sigma, as a
+    /// fraction per √s.
+    pub fn expect_wander(&mut self, wander: f64) {
+        self.hull.expect(wander);
     }
 
     /// How much half the round trip scatters, one sigma in ns.

@@ -13,7 +13,9 @@
 //!
 //! Both are kept as hypotheses, weighed by how well they foretold the offsets so far.
 
-use std::f64::consts::{FRAC_1_SQRT_2, TAU};
+use std::f64::consts::TAU;
+
+use super::gaussian::below;
 
 /// Exchanges that are averaged over.
 const MEMORY: u8 = 128;
@@ -76,7 +78,8 @@ pub struct Posterior {
     pub floor: Floor,
     /// Logarithm of how much likelier queueing makes this exchange than jitter does.
     pub log_odds: f64,
-    /// Logarithm of the density that the belief gave to this exchange, 1/ns².
+    /// Logarithm of the density of the two packets' delays (1/ns²), given the belief: what a
+    /// hypothesis that made the belief is judged by.
     pub log_evidence: f64,
 }
 
@@ -91,28 +94,32 @@ impl Likelihood {
             p_offset: variance,
             p_cross: 0.0,
             p_floor: self.floor.variance,
-            log_evidence: 0.0,
         };
-        queueing.cut(1.0, middle + self.half_delay, self.queue);
-        queueing.cut(-1.0, self.half_delay - middle, self.queue);
+        let inverse_queue = 1.0 / self.queue;
+        let (q1, m1) = queueing.cut(1.0, self.half_delay + middle, inverse_queue);
+        let (q2, m2) = queueing.cut(-1.0, self.half_delay - middle, inverse_queue);
         let total = variance + self.jitter * self.jitter;
         let gain = variance / total;
         // Both hypotheses foretell the delays of the two packets, which are half_delay ± middle.
+        // Their densities are factor·e^exponent: far from what was expected an exponent says it all.
         let unusual = (self.half_delay - self.usual) / self.jitter;
-        let spread = 2.0 * TAU * self.jitter * total.sqrt();
-        let jitter_evidence = -0.5 * (middle * middle / total + unusual * unusual) - spread.ln();
-        let log_odds = queueing.log_evidence - jitter_evidence;
-        let share = logistic(self.log_odds + log_odds);
+        let jitter_exponent = -0.5 * (middle * middle / total + unusual * unusual);
+        let jitter_spread = 2.0 * TAU * self.jitter * total.sqrt();
+        let queue_exponent = q1 + q2;
+        let queue_factor = m1 * m2 * inverse_queue * inverse_queue;
+        let log_odds = queue_exponent - jitter_exponent + (queue_factor * jitter_spread).ln();
+        let odds = Odds::new(self.log_odds + log_odds);
+        let share = odds.share();
         let jitter = (gain * middle, variance * (1.0 - gain));
         let mean = share * queueing.offset + (1.0 - share) * jitter.0;
-        // share·e^q + (1 − share)·e^j, from the larger of the two.
-        let prior = logistic(self.log_odds);
-        let log_evidence = if log_odds > 0.0 {
-            queueing.log_evidence + (prior + (1.0 - prior) * (-log_odds).exp()).ln()
-        } else {
-            jitter_evidence + (prior * log_odds.exp() + 1.0 - prior).ln()
-        };
         let spread = |(m, v): (f64, f64)| v + (m - mean) * (m - mean);
+        // s·(density if queueing) + (1 − s)·(density if jitter), with the share s from before.
+        let before = Odds::new(self.log_odds).share();
+        let log_evidence = if odds.likely {
+            queue_exponent + (before * queue_factor * (1.0 + odds.ratio)).ln()
+        } else {
+            jitter_exponent + ((1.0 - before) * (1.0 + odds.ratio) / jitter_spread).ln()
+        };
         Posterior {
             mean,
             variance: share * spread((queueing.offset, queueing.p_offset))
@@ -151,7 +158,7 @@ impl Likelihood {
 
     /// One sigma of the offset if nothing else is known, ns.
     pub fn sigma(&self) -> f64 {
-        let share = logistic(self.log_odds);
+        let share = Odds::new(self.log_odds).share();
         let queueing = self.excess().powi(2) / 3.0;
         (share * queueing + (1.0 - share) * self.jitter * self.jitter).sqrt()
     }
@@ -164,32 +171,63 @@ struct Joint {
     p_offset: f64,
     p_cross: f64,
     p_floor: f64,
-    log_evidence: f64,
 }
 
 impl Joint {
-    /// A packet took `floor + sign·offset` and waited besides, exponentially with mean `queue`;
-    /// altogether `delay`.
-    fn cut(&mut self, sign: f64, delay: f64, queue: f64) {
+    /// A packet took `floor + sign·offset` and waited besides, exponentially with mean
+    /// `1/inverse_queue`; altogether `delay`. Returns how likely that was: the density is
+    /// `mass·e^exponent/queue`.
+    fn cut(&mut self, sign: f64, delay: f64, inverse_queue: f64) -> (f64, f64) {
         let to_offset = sign * self.p_offset + self.p_cross;
         let to_floor = sign * self.p_cross + self.p_floor;
         let variance = (sign * to_offset + to_floor).max(1e-6);
-        let expected = self.floor + sign * self.offset;
-        let sigma = variance.sqrt();
+        let inverse_sigma = 1.0 / variance.sqrt();
+        let surplus = delay - self.floor - sign * self.offset;
         // The longer a packet may have waited, the likelier it has waited less: the density of
         // what it would have taken without queue leans towards the limit, and ends there.
-        let leaning = expected + variance / queue;
-        let cut = below((delay - leaning) / sigma);
-        let mean = leaning + sigma * cut.mean;
-        let told = (mean - expected) / variance;
-        let less = (1.0 - cut.variance) / variance;
+        let lean = variance * inverse_queue;
+        let limit = (surplus - lean) * inverse_sigma;
+        let cut = below(limit);
+        let told = inverse_queue - cut.shift * inverse_sigma;
+        let less = cut.loss * inverse_sigma * inverse_sigma;
         self.offset += to_offset * told;
         self.floor += to_floor * told;
         self.p_offset = (self.p_offset - to_offset * to_offset * less).max(1e-9);
         self.p_floor = (self.p_floor - to_floor * to_floor * less).max(1e-9);
         self.p_cross -= to_offset * to_floor * less;
-        self.log_evidence +=
-            cut.log_mass - queue.ln() + (expected - delay + 0.5 * variance / queue) / queue;
+        // The exponent is (lean/2 − surplus)/queue; what `below` leaves out of the mass below
+        // zero makes a square of it.
+        let exponent = if limit < 0.0 {
+            let unusual = surplus * inverse_sigma;
+            -0.5 * unusual * unusual
+        } else {
+            (0.5 * lean - surplus) * inverse_queue
+        };
+        (exponent, cut.mass)
+    }
+}
+
+/// Odds as the ratio of the less likely to the likelier, which never overflows.
+struct Odds {
+    likely: bool,
+    ratio: f64,
+}
+
+impl Odds {
+    fn new(log_odds: f64) -> Self {
+        Self {
+            likely: log_odds >= 0.0,
+            ratio: (-log_odds.abs()).exp(),
+        }
+    }
+
+    fn share(&self) -> f64 {
+        let likelier = 1.0 / (1.0 + self.ratio);
+        if self.likely {
+            likelier
+        } else {
+            self.ratio * likelier
+        }
     }
 }
 
@@ -226,7 +264,10 @@ impl PathNoise {
         let deviation = half - self.mean;
         self.mean += weight * deviation;
         self.variance += weight * (deviation * (half - self.mean) - self.variance);
-        let queue = f64::from(self.queue).max(SHORTEST_QUEUE);
+        // Where the floor is taken to be too low, queues seem too long, and a floor too low. How
+        // much exponential delays scatter does not depend on it.
+        let scatter = (2.0 * self.variance).sqrt();
+        let queue = f64::from(self.queue.min(scatter)).max(SHORTEST_QUEUE);
         let mut likelihood = Likelihood {
             half_delay,
             queue,
@@ -277,104 +318,10 @@ impl PathNoise {
     }
 }
 
-/// A standard Gaussian's part below some limit.
-struct Part {
-    mean: f64,
-    variance: f64,
-    log_mass: f64,
-}
-
-/// A standard Gaussian cut off above `limit`.
-fn below(limit: f64) -> Part {
-    /// Beyond so many sigma the series serves; it is then right to 1 %.
-    const FLANK: f64 = -6.0;
-    if limit < FLANK {
-        let (x, square) = (-limit, limit * limit);
-        return Part {
-            mean: limit - (1.0 - 2.0 / square) / x,
-            variance: (1.0 - 6.0 / square) / square,
-            log_mass: -0.5 * (square + TAU.ln()) - x.ln() - 1.0 / square,
-        };
-    }
-    let mass = if limit > 0.0 {
-        1.0 - tail(limit)
-    } else {
-        tail(-limit)
-    };
-    let ratio = density(limit) / mass;
-    Part {
-        mean: -ratio,
-        variance: (1.0 - ratio * (limit + ratio)).clamp(1e-3, 1.0),
-        log_mass: mass.ln(),
-    }
-}
-
-fn density(x: f64) -> f64 {
-    (-0.5 * x * x).exp() / TAU.sqrt()
-}
-
-/// The share of a standard Gaussian beyond `x ≥ 0`, to 1.2e-7 of itself (the Chebyshev fit of
-/// W. Press et al., *Numerical Recipes*, §6.2).
-fn tail(x: f64) -> f64 {
-    const FIT: [f64; 10] = [
-        -1.265_512_23,
-        1.000_023_68,
-        0.374_091_96,
-        0.096_784_18,
-        -0.186_288_06,
-        0.278_868_07,
-        -1.135_203_98,
-        1.488_515_87,
-        -0.822_152_23,
-        0.170_872_77,
-    ];
-    let z = x * FRAC_1_SQRT_2;
-    let t = 1.0 / (1.0 + 0.5 * z);
-    let polynomial = FIT.iter().rev().fold(0.0, |sum, c| sum * t + c);
-    0.5 * t * (polynomial - z * z).exp()
-}
-
-fn logistic(log_odds: f64) -> f64 {
-    1.0 / (1.0 + (-log_odds).exp())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    /// Mean and variance of a standard Gaussian below `limit`, by summing.
-    fn summed(limit: f64) -> (f64, f64) {
-        let step = 1e-4;
-        let (mut mass, mut first, mut second) = (0.0, 0.0, 0.0);
-        for k in 0..120_000 {
-            let x = limit - (f64::from(k) + 0.5) * step;
-            let weight = (0.5 * (limit * limit - x * x)).exp();
-            mass += weight;
-            first += weight * x;
-            second += weight * x * x;
-        }
-        let mean = first / mass;
-        (mean, second / mass - mean * mean)
-    }
-
-    #[test]
-    fn a_cut_gaussian_has_the_moments_of_its_integral() {
-        for limit in [-20.0, -6.5, -5.5, -1.0, 0.0, 1.0, 3.0] {
-            let (cut, (mean, variance)) = (below(limit), summed(limit));
-            assert!(
-                (cut.mean - mean).abs() < 2e-3,
-                "{limit}: {} {mean}",
-                cut.mean
-            );
-            let error = (cut.variance - variance).abs();
-            assert!(
-                error < 0.05 * variance,
-                "{limit}: {} {variance}",
-                cut.variance
-            );
-        }
-    }
 
     #[test]
     fn one_packet_worked_out_by_hand() {
@@ -385,22 +332,36 @@ mod tests {
             p_offset: 1e12,
             p_cross: 0.0,
             p_floor: 1e-6,
-            log_evidence: 0.0,
         };
-        joint.cut(1.0, 100.0, 10.0);
+        joint.cut(1.0, 100.0, 1.0 / 10.0);
         assert!((joint.offset - 90.0).abs() < 0.1, "{}", joint.offset);
         assert!((joint.p_offset - 100.0).abs() < 1.0, "{}", joint.p_offset);
     }
 
     #[test]
-    fn the_tail_agrees_with_tables() {
-        for (x, share) in [
-            (0.0, 0.5),
-            (1.0, 0.158_655_254),
-            (3.0, 1.349_898e-3),
-            (5.0, 2.866_516e-7),
-        ] {
-            assert!((tail(x) / share - 1.0).abs() < 1e-6, "{x}: {}", tail(x));
+    fn all_exchanges_together_are_certain() {
+        for log_odds in [-20.0, -1.0, 0.0, 3.0, 20.0] {
+            let floor = Floor {
+                mean: 100.0,
+                variance: 9.0,
+            };
+            let seen = |half_delay| Likelihood {
+                half_delay,
+                queue: 10.0,
+                usual: 110.0,
+                jitter: 8.0,
+                log_odds,
+                floor,
+            };
+            // Over half delays and middles: the density is that of the two packets' delays.
+            let step = 1.0;
+            let mut sum = 0.0;
+            for (i, j) in (0..400).flat_map(|i| (-200..200).map(move |j| (i, j))) {
+                let (half, middle) = (50.0 + step * f64::from(i), step * f64::from(j));
+                sum += seen(half).posterior(middle, 25.0).log_evidence.exp();
+            }
+            let mass = 2.0 * step * step * sum;
+            assert!((mass - 1.0).abs() < 1e-3, "{log_odds}: {mass}");
         }
     }
 
@@ -464,6 +425,7 @@ mod tests {
             let floor = Floor { mean: floor, variance: floor_variance };
             let p = Likelihood { half_delay, queue, usual: floor.mean, jitter, log_odds, floor }.posterior(middle, variance);
             prop_assert!(p.mean.is_finite() && p.log_odds.is_finite() && p.floor.mean.is_finite());
+            prop_assert!(p.log_evidence.is_finite());
             prop_assert!(p.variance >= 0.0 && p.variance.is_finite() && p.floor.variance.is_finite());
         }
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::promise::Keeper;
+use crate::consensus::{Window, tolerated_liars};
 use crate::time::{Rate, RawTime, Span, VirtualLine};
 use crate::wire::ClockState;
 
@@ -74,17 +75,17 @@ impl ClockView {
 }
 
 /// The statistical bound of a clock whose error had the standard deviation `sigma` when it was
-/// last corrected, `alone` ago, and how fast it grows until `ahead` from now.
+/// last corrected, `alone` ago, besides `doubt` ns, and how fast it grows until `ahead` from now.
 ///
 /// A frequency that walks by `wander` per √s is off by `wander·√t` after `t`; a phase that runs
 /// with that all the time gathers more than the walk's own `wander·t^(3/2)/√3`.
-fn statistical(sigma: Span, wander: f64, alone: Span, ahead: Span) -> (Span, Rate) {
+fn statistical(sigma: Span, doubt: f64, wander: f64, alone: Span, ahead: Span) -> (Span, Rate) {
     if sigma == Span::MAX {
         return (Span::MAX, Rate::ZERO);
     }
     let walked = wander * (alone + ahead).as_secs_f64().max(0.0).sqrt();
     let growth = Rate::from_fraction(SIGMAS_99_9 * walked);
-    let now = SIGMAS_99_9 * sigma.as_nanos_f64() + growth.over(alone);
+    let now = SIGMAS_99_9 * sigma.as_nanos_f64() + doubt + growth.over(alone);
     (Span::from_nanos_f64(now.ceil()), growth)
 }
 
@@ -95,6 +96,45 @@ pub(super) struct Leash {
     pub(super) tied: f64,
     /// How far from it, as a fraction.
     pub(super) length: f64,
+}
+
+/// Since when more neighbours are missing than may lie: the network can be where they are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Missing {
+    /// As many were heard at once.
+    most: usize,
+    /// When that was last so, but for a few.
+    complete: RawTime,
+    /// When it last was so at all.
+    all: RawTime,
+}
+
+impl Missing {
+    /// Who is not heard for so long has left the network.
+    const GONE: Span = Span::from_secs(600);
+
+    const fn new(now: RawTime) -> Self {
+        Self {
+            most: 0,
+            complete: now,
+            all: now,
+        }
+    }
+
+    /// So many neighbours are heard at `now`.
+    pub(super) fn heard(&mut self, now: RawTime, neighbours: usize) {
+        if neighbours >= self.most || now - self.all > Self::GONE {
+            (self.most, self.all) = (neighbours, now);
+        }
+        if neighbours + tolerated_liars(self.most + 1) >= self.most {
+            self.complete = now;
+        }
+    }
+
+    /// How long they have been missing.
+    fn since(&self, now: RawTime) -> Span {
+        (now - self.complete).max(Span::ZERO)
+    }
 }
 
 /// The parts of a node that move its clock.
@@ -112,10 +152,40 @@ pub(super) struct Clockwork {
     /// When the first neighbour of this join was heard.
     pub(super) joining_since: Option<RawTime>,
     pub(super) leash: Option<Leash>,
-    /// The last round with fresh readings, the bound then, and how fast it grew.
-    pub(super) last_fresh: RawTime,
-    pub(super) fresh_bound: Span,
-    pub(super) fresh_growth: Rate,
+    /// What the last round with fresh readings guaranteed.
+    pub(super) known: Option<Known>,
+    /// When the clock was last corrected.
+    pub(super) corrected: RawTime,
+    /// How far it then stayed from where it should have been, ns.
+    pub(super) pending: f64,
+    /// How far off it may be by what the others disagree, ns.
+    pub(super) doubt: f64,
+    /// Those without whom the network may have gone elsewhere.
+    pub(super) missing: Missing,
+}
+
+/// Where the network's clock is, as far as readings guarantee it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    /// When they were taken.
+    pub(super) at: RawTime,
+    /// Ours then, without slews: what the window is relative to.
+    pub(super) line: VirtualLine,
+    pub(super) window: Window,
+    /// How fast either end of it moves outwards, as a fraction.
+    pub(super) growth: f64,
+    /// The same while no reading follows.
+    pub(super) carried: f64,
+}
+
+impl Known {
+    /// How far a clock on `line` can be off at `at`, ns.
+    fn bound(&self, line: &VirtualLine, at: RawTime) -> f64 {
+        let ((ours, part), (known, known_part)) = (line.at_exact(at), self.line.at_exact(at));
+        let moved = (ours - known).as_nanos_f64() + (part - known_part);
+        let grown = self.growth.max(self.carried) * (at - self.at).as_nanos_f64();
+        (self.window.upper - moved).max(moved - self.window.lower) + grown
+    }
 }
 
 impl Clockwork {
@@ -139,24 +209,56 @@ impl Clockwork {
             },
             streak: 0,
             settled_rounds: 0,
-            promise: Keeper::new(now, max_correction, Span::from_secs(1)),
+            promise: Keeper::new(now, &line, max_correction, Span::from_secs(1)),
             entered_with: (0.0, 0.0),
             joining_since: None,
             leash: None,
-            last_fresh: now,
-            fresh_bound: Span::MAX,
-            fresh_growth: Rate::ZERO,
+            known: None,
+            corrected: now,
+            pending: 0.0,
+            doubt: 0.0,
+            missing: Missing::new(now),
         }
+    }
+
+    /// Publish the bound at `now` as what is known guarantees it, until `next` and for some time
+    /// after.
+    pub(super) fn publish_bound(&mut self, now: RawTime, next: RawTime) {
+        let view = &mut self.view;
+        view.as_of = now;
+        let Some(known) = &self.known else {
+            view.bound = Span::MAX;
+            return;
+        };
+        let bound = |at: RawTime| known.bound(&view.line, at);
+        let (_, slewed) = view.line.slew();
+        let later = [slewed, next];
+        let slopes = later
+            .into_iter()
+            .filter(|at| *at > now)
+            .map(|at| (bound(at) - bound(now)) / (at - now).as_nanos_f64());
+        view.bound_growth =
+            Rate::from_fraction(slopes.fold(known.growth.max(known.carried), f64::max));
+        view.bound = Span::from_nanos_f64(bound(now).ceil());
     }
 
     /// Work out the statistical bound as of the last round, the next being `ahead` of it.
     pub(super) fn publish_statistical(&mut self, wander: f64, ahead: Span) {
         let view = &mut self.view;
-        let alone = (view.as_of - self.last_fresh).max(Span::ZERO);
+        let alone = (view.as_of - self.corrected).max(Span::ZERO);
         (view.statistical, view.statistical_growth) = if view.bound == Span::MAX {
             (Span::MAX, Rate::ZERO)
         } else {
-            statistical(view.sigma, wander, alone, ahead)
+            let away = self.missing.since(view.as_of).as_secs_f64();
+            // Both parts of a network wander away from each other.
+            let parted = 1e9 * wander * away.powf(1.5) * (2f64 / 3.0).sqrt();
+            let sigma = view.sigma.as_nanos_f64().hypot(parted);
+            let sigma = if view.sigma == Span::MAX {
+                Span::MAX
+            } else {
+                Span::from_nanos_f64(sigma)
+            };
+            statistical(sigma, self.doubt + self.pending, wander, alone, ahead)
         };
     }
 
@@ -215,20 +317,42 @@ mod tests {
 
     #[test]
     fn one_sigma_is_what_the_bound_is_made_of() {
-        let (bound, growth) = statistical(Span::from_nanos(100), 0.0, Span::ZERO, Span::ZERO);
+        let (bound, growth) = statistical(Span::from_nanos(100), 0.0, 0.0, Span::ZERO, Span::ZERO);
         assert_eq!((bound, growth), (Span::from_nanos(330), Rate::ZERO));
         let sigma = view(bound).sigma_at(RawTime::from_nanos(0));
         assert_eq!(sigma, Some(Span::from_nanos(100)));
     }
 
     #[test]
+    fn more_than_may_lie_are_missed_until_they_are_given_up() {
+        let at = |s: i64| RawTime::from_nanos(0) + Span::from_secs(s);
+        let mut missing = Missing::new(at(0));
+        missing.heard(at(1), 7);
+        // Of eight clocks two may lie.
+        missing.heard(at(50), 5);
+        assert_eq!(missing.since(at(50)), Span::ZERO);
+        missing.heard(at(60), 4);
+        missing.heard(at(90), 4);
+        assert_eq!(missing.since(at(100)), Span::from_secs(50));
+        missing.heard(at(110), 5);
+        assert_eq!(missing.since(at(110)), Span::ZERO);
+        missing.heard(at(700), 3);
+        assert_eq!(missing.since(at(700)), Span::ZERO);
+    }
+
+    #[test]
     fn a_clock_that_is_alone_counts_its_wander() {
         // 1e-9 per √s for 99 s and one more: 1e-8, 3.29 sigma of it over 99 s are 3,257.6 ns.
-        let (bound, growth) =
-            statistical(Span::ZERO, 1e-9, Span::from_secs(99), Span::from_secs(1));
-        assert_eq!(bound, Span::from_nanos(3_258));
+        let (bound, growth) = statistical(
+            Span::ZERO,
+            100.0,
+            1e-9,
+            Span::from_secs(99),
+            Span::from_secs(1),
+        );
+        assert_eq!(bound, Span::from_nanos(3_358));
         assert!((growth.as_fraction() - 3.290_5e-8).abs() < 1e-12);
-        let (unknown, _) = statistical(Span::MAX, 1e-9, Span::from_secs(99), Span::ZERO);
+        let (unknown, _) = statistical(Span::MAX, 0.0, 1e-9, Span::from_secs(99), Span::ZERO);
         assert_eq!(unknown, Span::MAX);
     }
 }

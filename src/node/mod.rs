@@ -285,6 +285,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
 
     /// The next message to send, if any. Ask until there is none, after every other input.
     pub fn poll_transmit(&mut self, now: RawTime) -> Option<Transmit> {
+        let wander = self.combine.wander().map(|_| self.wander_limit());
         while let Some(index) = self.outbox.pop_front() {
             let view = self.clock.view();
             let Some(slot) = self.slots[usize::from(index)].as_mut() else {
@@ -305,7 +306,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
                 bound: view.bound_at(now).unwrap_or(Span::MAX),
                 tier: self.combine.tier(),
                 promise: if view.state == ClockState::Synchronized {
-                    self.clock.promise.announce(now, &view.line)
+                    self.clock.promise.announce(now, &view.line, wander)
                 } else {
                     Promise::NONE
                 },

@@ -1,6 +1,6 @@
 //! One round of the consensus: what the neighbours say moves our clock.
 
-use super::clock::Leash;
+use super::clock::{Known, Leash};
 use super::promise::Keeper;
 use super::slot::Slot;
 use super::{Event, Node};
@@ -8,7 +8,7 @@ use crate::consensus::{
     self, Combine, Correction, Gain, MAX_READINGS, Reading, Round, Verdict, Window,
 };
 use crate::link::LinkEstimator;
-use crate::time::{Rate, RawTime, Span};
+use crate::time::{Rate, RawTime, Span, VirtualLine};
 use crate::wire::{ClockState, Tier};
 
 /// Share of the agreed offset that one round corrects: at first, and once settled.
@@ -29,8 +29,9 @@ const STREAK: u8 = 3;
 /// Joining that takes more than this many times as long as newcomers listen has stalled.
 const STALLED: i64 = 3;
 
-/// A promise holds for so many polls and a round.
-const HELD_POLLS: i64 = 4;
+/// A promise holds for so many quarters of a poll and a round: longer than anybody should have to
+/// do without hearing us, and hardly longer than that, as it binds us when our oscillator changes.
+const HELD_QUARTERS: i64 = 5;
 
 /// The leash is longer by this many sigma of where it is tied: who sees few of many different
 /// oscillators must still be able to follow the network.
@@ -51,6 +52,14 @@ const RATE_ARRIVED: f64 = 0.2e-6;
 
 /// A majority this far away, and beyond six sigma, is joined anew rather than slewed to.
 const ELSEWHERE: f64 = 20_000.0;
+
+/// Nobody's oscillator is taken to wander by more than so many times what was measured of it.
+const WANDER_RESERVE: f64 = 1.5;
+
+/// Share of our guaranteed bound that nobody minds to have on top of theirs, so that the promise
+/// leaves us as much room; of no more than so many ns.
+const SPARE: f64 = 0.02;
+const MOST_SPARE: f64 = 1e6;
 
 /// Rounds are no farther apart than this, however rare the polls: each takes in what came of any
 /// neighbour since the last, and the oscillators wander all the while.
@@ -82,6 +91,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let view = &mut self.clock.view;
         view.line = view.line.anchored_at(now);
         view.heard = readings.len as u16;
+        self.clock.missing.heard(now, readings.len);
         if readings.len == 0 {
             view.used = 0;
             return self.hold_over(now);
@@ -114,13 +124,14 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             slots: [0; MAX_READINGS],
             len: 0,
         };
-        let line = self.clock.view.line;
+        let (line, wander) = (self.clock.view.line, self.wander_limit());
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let Some(slot) = slot else { continue };
             if !slot.chosen || !slot.reachable() {
                 slot.verdict = None;
                 continue;
             }
+            slot.expect_wander(wander, self.config.oscillator.wander);
             if let Some(reading) = slot.reading(&line, now, &self.config)
                 && all.len < MAX_READINGS
             {
@@ -165,9 +176,10 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             && target.rate_sigma <= known
             && consensus::majority_within(readings.as_slice(), arrived);
         if target.rate_sigma <= known {
-            let any = (f64::NEG_INFINITY, f64::INFINITY);
             self.tie_leash(readings);
-            self.adopt_rate(now, Rate::from_fraction(target.rate), any);
+            let line = self.clock.view.line;
+            let rate = self.leashed(line.rate() + Rate::from_fraction(target.rate));
+            self.clock.view.line = line.with_rate(now, rate);
         }
         self.clock.view.last_offset = target.offset;
         if target.offset.abs() > 0.25 * arrived {
@@ -188,8 +200,9 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
     fn synchronized(&mut self, now: RawTime, reach: f64, rate_reach: f64) {
         self.clock.settled_rounds = 0;
         self.clock.entered_with = (0.5 * reach, 0.5 * rate_reach);
-        let hold = self.config.poll * HELD_POLLS + LONGEST_ROUND;
-        self.clock.promise = Keeper::new(now, self.config.max_correction, hold);
+        let hold = self.config.poll / 4 * HELD_QUARTERS + LONGEST_ROUND;
+        let line = &self.clock.view.line;
+        self.clock.promise = Keeper::new(now, line, self.config.max_correction, hold);
         self.enter(ClockState::Synchronized);
     }
 
@@ -250,6 +263,8 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             rate: 0.0,
         });
         self.steer(now, pace, &correction, gain);
+        self.clock.publish_bound(now, self.next_round);
+        self.publish_statistical(now);
     }
 
     fn plan_refinement(&mut self, now: RawTime) {
@@ -259,26 +274,30 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
 
     /// Move the clock by `gain` of `correction` within `period`, as far as was promised.
     fn steer(&mut self, now: RawTime, period: Span, correction: &Correction, gain: Gain) {
-        let rate = Rate::from_fraction(gain.rate * correction.rate);
-        let (slowest, fastest) = self.clock.promise.allowed(now);
-        let wanted = rate.as_fraction() + gain.offset * correction.offset / period.as_nanos_f64();
-        let hold = self.poll_period() * HELD_POLLS + LONGEST_ROUND;
-        self.clock.promise.plan(wanted, period, hold);
         // Beyond what a promise holds for, others reckon with `max_correction`.
         let share = period.as_nanos_f64() / self.poll_period().as_nanos_f64();
-        let rate = rate.clamp_abs(self.config.max_correction * (0.1 * share));
-        self.adopt_rate(now, rate, (slowest, fastest));
-        let room = |limit: f64| {
-            (limit - self.clock.view.line.rate().as_fraction()) * period.as_nanos_f64()
-        };
-        let slew = gain.offset * correction.offset;
-        let limit = 0.9 * self.config.max_correction.over(period);
-        let slew = slew.max(room(slowest)).min(room(fastest));
-        let slew = slew.clamp(-limit, limit);
+        let change = Rate::from_fraction(gain.rate * correction.rate)
+            .clamp_abs(self.config.max_correction * (0.3 * share));
+        let rate = self.leashed(self.clock.view.line.rate() + change);
+        let limit = 0.7 * self.config.max_correction.over(period);
+        let slew = (gain.offset * correction.offset).clamp(-limit, limit);
+        let hold = self.poll_period() / 4 * HELD_QUARTERS + LONGEST_ROUND;
+        let line = self.clock.view.line;
+        let wanted = (rate.as_fraction(), slew);
+        let spare = SPARE * self.clock.view.bound.as_nanos_f64().min(MOST_SPARE);
+        let (rate, slew) = self
+            .clock
+            .promise
+            .keep(now, &line, wanted, period, hold, spare);
         let view = &mut self.clock.view;
-        view.line = view.line.with_slew(now, slew, period);
+        view.line = line
+            .with_rate(now, Rate::from_fraction(rate))
+            .with_slew(now, slew, period);
         view.last_offset = correction.offset;
         view.sigma = Span::from_nanos_f64(correction.sigma);
+        self.clock.corrected = now;
+        // What is known of the error but must not be corrected yet.
+        self.clock.pending = (gain.offset * correction.offset - slew).abs();
     }
 
     /// Nobody is heard: run on at the last rate, and say how far that may have led.
@@ -300,19 +319,24 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
 
     /// No reading can be measured against: the last bound goes on growing.
     fn carry_bound(&mut self, now: RawTime) {
-        let alone = now - self.clock.last_fresh;
-        let wander = 4.0 * self.config.oscillator.wander * alone.as_secs_f64().sqrt();
-        // What the others promised, they promised for a while.
-        let growth = self.clock.fresh_growth.max(self.config.max_correction);
-        let growth = growth + Rate::from_fraction(wander);
-        let view = &mut self.clock.view;
-        view.as_of = now;
-        view.bound = self.clock.fresh_bound;
-        if view.bound != Span::MAX {
-            view.bound += Span::from_nanos_f64(growth.over(alone).ceil());
+        let wander = self.wander_limit();
+        if let Some(known) = &mut self.clock.known {
+            let wandered = 4.0 * wander * (now - known.at).as_secs_f64().sqrt();
+            // What the others promised, they promised for a while.
+            let promised = self.config.max_correction.as_fraction();
+            known.carried = known.growth.max(promised) + wandered;
         }
-        view.bound_growth = growth;
+        self.clock.publish_bound(now, self.next_round);
         self.publish_statistical(now);
+    }
+
+    /// One sigma that the frequency of our oscillator walks by no more than, as a fraction per √s:
+    /// what was measured with a reserve, as far as that is less than specified.
+    pub(super) fn wander_limit(&self) -> f64 {
+        let specified = self.config.oscillator.wander;
+        self.combine.wander().map_or(specified, |measured| {
+            (WANDER_RESERVE * measured).min(specified)
+        })
     }
 
     fn judge(&mut self, readings: &Readings) -> [Verdict; MAX_READINGS] {
@@ -351,15 +375,12 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         }
     }
 
-    /// Change the lasting frequency within what was promised, on the leash.
-    fn adopt_rate(&mut self, now: RawTime, change: Rate, (slowest, fastest): (f64, f64)) {
-        let line = self.clock.view.line;
-        let mut wanted = (line.rate() + change).as_fraction();
-        if let Some(leash) = self.clock.leash {
-            wanted = wanted.clamp(leash.tied - leash.length, leash.tied + leash.length);
-        }
-        let rate = wanted.max(slowest).min(fastest);
-        self.clock.view.line = line.with_rate(now, Rate::from_fraction(rate));
+    /// As much of a lasting frequency as the leash allows.
+    fn leashed(&self, rate: Rate) -> Rate {
+        self.clock.leash.map_or(rate, |leash| {
+            let limits = (leash.tied - leash.length, leash.tied + leash.length);
+            Rate::from_fraction(rate.as_fraction().clamp(limits.0, limits.1))
+        })
     }
 
     fn step(&mut self, now: RawTime, offset: f64) {
@@ -371,43 +392,51 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
     /// Publish what the readings guarantee; re-read, as the clock may just have jumped.
     fn publish_window(&mut self, now: RawTime, readings: &Readings) {
         if self.clock.view.state != ClockState::Synchronized {
-            self.clock.view.as_of = now;
-            self.clock.view.bound = Span::MAX;
+            self.clock.known = None;
+            self.clock.publish_bound(now, self.next_round);
             return self.publish_statistical(now);
         }
-        let Some(window) = self.window_at(now, readings) else {
+        let line = self.clock.view.line.settled();
+        let Some(window) = self.window_at(now, &line, readings) else {
             return self.carry_bound(now);
         };
-        // What the frequencies are is not known exactly either, least of all on a young link.
+        // What the frequencies are is not known exactly either, least of all on a young link. Ends
+        // of windows bend both ways: by wander, and where another packet comes to limit them.
         let period = self.next_round - now;
-        let then = self.window_at(self.next_round, readings);
-        let widening = then.map_or(0.0, |then| then.bound() - window.bound());
-        let growth = Rate::from_fraction(widening.max(0.0) / period.as_nanos_f64());
+        let growth = |after: Span| {
+            self.window_at(now + after, &line, readings)
+                .map_or(0.0, |then| {
+                    (then.upper - window.upper).max(window.lower - then.lower)
+                        / after.as_nanos_f64()
+                })
+        };
+        let growth = [period / 8, period, period + period / 2].map(growth);
+        self.clock.known = Some(Known {
+            at: now,
+            line,
+            window,
+            growth: growth.into_iter().fold(0.0, f64::max),
+            carried: 0.0,
+        });
+        self.clock.doubt = consensus::disagreement(readings.as_slice());
         let view = &mut self.clock.view;
-        view.as_of = now;
         view.sampled = window.sampled as u16;
         view.liars = window.liars as u16;
         view.liar_risk =
             consensus::liar_risk(window.sampled, window.liars, self.config.assumed_liars);
-        view.bound = Span::from_nanos_f64(window.bound().ceil());
-        // That of the others holds their corrections; ours come on top.
-        let promised = self.clock.promise.promised();
-        view.bound_growth = promised + growth.max(promised);
-        self.clock.last_fresh = now;
-        self.clock.fresh_bound = view.bound;
-        self.clock.fresh_growth = view.bound_growth;
+        self.clock.publish_bound(now, self.next_round);
         self.publish_statistical(now);
     }
 
     fn publish_statistical(&mut self, now: RawTime) {
-        let wander = self.config.oscillator.wander;
+        let wander = self.combine.wander();
+        let wander = wander.unwrap_or(self.config.oscillator.wander);
         self.clock
             .publish_statistical(wander, self.next_round - now);
     }
 
-    /// What the readings, taken at `at`, guarantee.
-    fn window_at(&self, at: RawTime, readings: &Readings) -> Option<Window> {
-        let line = &self.clock.view.line;
+    /// What the readings, taken at `at`, guarantee a clock on `line`.
+    fn window_at(&self, at: RawTime, line: &VirtualLine, readings: &Readings) -> Option<Window> {
         let mut fresh = [readings.readings[0]; MAX_READINGS];
         let mut len = 0;
         for index in &readings.slots[..readings.len] {
@@ -428,7 +457,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
     /// Our raw clock has missed `span`: what was known of ours and of the others' is void.
     pub(super) fn restart_clock(&mut self, now: RawTime, span: Span) {
         self.step(now, span.as_nanos_f64());
-        self.clock.fresh_bound = Span::MAX;
+        self.clock.known = None;
         let view = &mut self.clock.view;
         (view.bound, view.as_of) = (Span::MAX, now);
         (view.statistical, view.sigma) = (Span::MAX, Span::MAX);
@@ -443,7 +472,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             self.clock.streak = 0;
             if state == ClockState::Joining {
                 // The clock is about to jump: what was known of it is void.
-                self.clock.fresh_bound = Span::MAX;
+                self.clock.known = None;
                 self.clock.view.sigma = Span::MAX;
                 self.combine.restart();
             }

@@ -186,6 +186,16 @@ impl<E: LinkEstimator> Slot<E> {
         self.answered = false;
     }
 
+    /// Our oscillator wanders by no more than `ours`, that of the peer by what it says or as it is
+    /// specified; one sigma, as a fraction per √s.
+    pub(super) fn expect_wander(&mut self, ours: f64, specified: f64) {
+        let told = self
+            .announced
+            .and_then(|announced| announced.promise.wander);
+        self.link
+            .expect_wander(ours.hypot(told.unwrap_or(specified)));
+    }
+
     /// Its virtual clock against ours (`line`) at `now`, if it is known.
     pub(super) fn reading(
         &self,
@@ -223,7 +233,7 @@ impl<E: LinkEstimator> Slot<E> {
 /// How far an honest peer may have left its line in `age`, ns.
 fn left_line(promise: &Promise, max_correction: Rate, age: Span) -> f64 {
     let held = age.min(promise.hold);
-    promise.rate.over(held) + max_correction.over(age - held)
+    promise.slack.as_nanos_f64() + promise.rate.over(held) + max_correction.over(age - held)
 }
 
 /// The peer's virtual clock minus ours at `now`, ns.

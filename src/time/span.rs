@@ -40,7 +40,10 @@ impl Span {
 
     /// The nearest span to `nanos`; saturates, and NaN becomes zero.
     pub fn from_nanos_f64(nanos: f64) -> Self {
-        Self(nanos.round() as i64)
+        // Not `round`, which is a call where processors need not have an instruction for it.
+        let whole = nanos as i64;
+        let rest = nanos - whole as f64;
+        Self(whole.saturating_add(i64::from(rest >= 0.5) - i64::from(rest <= -0.5)))
     }
 
     /// Nanoseconds.
@@ -171,6 +174,27 @@ mod tests {
         assert_eq!(Span::from_micros(34_000).to_string(), "34.0ms");
         assert_eq!(Span::from_secs(-200).to_string(), "-200s");
         assert_eq!(Span::MAX.to_string(), "unknown");
+    }
+
+    #[test]
+    fn floats_become_the_nearest_span_as_by_rounding() {
+        let odd = (1_i64 << 52) as f64 + 1.0;
+        for nanos in [
+            0.0,
+            0.5,
+            0.499_999_999_999_999_94,
+            0.6,
+            1.4,
+            1.5,
+            2.5,
+            odd,
+            9e18,
+        ] {
+            for nanos in [nanos, -nanos] {
+                let nearest = Span::from_nanos(nanos.round() as i64);
+                assert_eq!(Span::from_nanos_f64(nanos), nearest, "{nanos}");
+            }
+        }
     }
 
     #[test]

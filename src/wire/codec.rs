@@ -1,6 +1,6 @@
 //! The content of a time packet: [`Message`] to bytes and back.
 
-use zerocopy::little_endian::{I64, U32, U64};
+use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{ClockState, Message, PacketStamp, Promise, StampSource, Tier};
@@ -18,8 +18,19 @@ const HAS_PRIOR_RX: u8 = 1 << 3;
 const RATE_UNIT: f64 = 1.0 / (1_u64 << 60) as f64;
 const FRACTION_UNIT: f64 = 1.0 / (1_u64 << 32) as f64;
 
-/// Promised rates go in units of 2⁻⁴⁰.
+/// Promised rates go in units of 2⁻⁴⁰, slacks of 4 ns, and the time they hold for of ⅛ s.
 const PROMISE_UNIT: f64 = 1.0 / (1_u64 << 40) as f64;
+const SLACK_UNIT: i64 = 4;
+const HOLD_UNIT: i64 = 125_000_000;
+
+/// The largest slack that can be promised.
+pub const MOST_SLACK: Span = Span::from_nanos(SLACK_UNIT * u16::MAX as i64);
+
+/// The wander is in the upper half of the flags, as a logarithm: 1 is this (a fraction per √s), and
+/// every four steps are a factor of ten.
+const WANDER_SHIFT: u32 = 4;
+const LEAST_WANDER: f64 = 1e-10;
+const WANDER_STEPS: f64 = 4.0;
 
 /// No oscillator in use is off by more, so a greater rate is a lie or an error; 10 %.
 const MAX_RATE: f64 = 0.1;
@@ -65,7 +76,8 @@ struct Layout {
     bound: U64,
     prior: Stamp,
     promise_rate: U32,
-    promise_hold: U32,
+    promise_slack: U16,
+    promise_hold: U16,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -89,13 +101,17 @@ pub fn encode(message: &Message, out: &mut [u8; MESSAGE_LEN]) {
     let source = message.last_rx.map(|last| last.source);
     let prior = message.prior_rx.filter(|p| Some(p.source) == source);
     let promised = message.promise.rate.as_fraction() / PROMISE_UNIT;
-    let hold = message.promise.hold.as_nanos() / 1_000_000;
+    // Rounded up as well; and what holds for longer holds for a shorter time.
+    let slack = message.promise.slack.as_nanos().max(0);
+    let slack = (slack / SLACK_UNIT) + i64::from(slack % SLACK_UNIT > 0);
+    let hold = message.promise.hold.as_nanos().max(0) / HOLD_UNIT;
     *out = zerocopy::transmute!(Layout {
         seq: U32::new(message.seq),
         flags: flag(message.wants_reply, WANTS_REPLY)
             | flag(message.last_tx.is_some(), HAS_LAST_TX)
             | flag(message.last_rx.is_some(), HAS_LAST_RX)
-            | flag(prior.is_some(), HAS_PRIOR_RX),
+            | flag(prior.is_some(), HAS_PRIOR_RX)
+            | wander_code(message.promise.wander) << WANDER_SHIFT,
         state: state_code(message.state),
         tx_source: source_code(message.last_tx),
         rx_source: source_code(message.last_rx),
@@ -116,7 +132,8 @@ pub fn encode(message: &Message, out: &mut [u8; MESSAGE_LEN]) {
         prior: stamp_layout(prior),
         // Rounded up: less than is kept must not be promised.
         promise_rate: U32::new(promised.ceil() as u32),
-        promise_hold: U32::new(u32::try_from(hold.max(0)).unwrap_or(u32::MAX)),
+        promise_slack: U16::new(u16::try_from(slack).unwrap_or(u16::MAX)),
+        promise_hold: U16::new(u16::try_from(hold).unwrap_or(u16::MAX)),
     });
 }
 
@@ -160,7 +177,9 @@ pub fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
         },
         promise: Promise {
             rate: Rate::from_fraction(f64::from(m.promise_rate.get()) * PROMISE_UNIT),
-            hold: Span::from_millis(i64::from(m.promise_hold.get())),
+            slack: Span::from_nanos(SLACK_UNIT * i64::from(m.promise_slack.get())),
+            hold: Span::from_nanos(HOLD_UNIT * i64::from(m.promise_hold.get())),
+            wander: wander(m.flags >> WANDER_SHIFT),
         },
     })
 }
@@ -196,6 +215,19 @@ fn stamp(present: bool, s: &Stamp, source: u8) -> Result<Option<PacketStamp>, Me
             _ => return Err(MessageError::Source(source)),
         },
     }))
+}
+
+fn wander_code(wander: Option<f64>) -> u8 {
+    // More than can be said is said as the most.
+    wander.map_or(0, |wander| {
+        let steps = WANDER_STEPS * (wander / LEAST_WANDER).log10();
+        1 + (steps - 1e-6).ceil().clamp(0.0, 14.0) as u8
+    })
+}
+
+fn wander(code: u8) -> Option<f64> {
+    let steps = f64::from(code.checked_sub(1)?);
+    Some(LEAST_WANDER * 10f64.powf(steps / WANDER_STEPS))
 }
 
 fn source_code(stamp: Option<PacketStamp>) -> u8 {

@@ -76,20 +76,29 @@ impl Tier {
     };
 }
 
-/// How closely an honest, synchronized node keeps to the line it tells.
+/// How closely an honest, synchronized node keeps to the line it tells: `age` after it said so it
+/// is no farther from it than `slack + rate·age`. Small corrections go to and fro, so a clock that
+/// moves by 20 ns a second need not be 200 ns from its line after ten.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Promise {
-    /// It leaves the line no faster than this …
+    /// As far as this it may be at once …
+    pub slack: Span,
+    /// … and no faster than this it goes farther …
     pub rate: Rate,
     /// … for so long; what it does later is not promised.
     pub hold: Span,
+    /// The line is over an oscillator whose frequency walks by no more than this (one sigma, as a
+    /// fraction per √s), as far as the node has measured it.
+    pub wander: Option<f64>,
 }
 
 impl Promise {
     /// Promises nothing.
     pub const NONE: Self = Self {
+        slack: Span::ZERO,
         rate: Rate::ZERO,
         hold: Span::ZERO,
+        wander: None,
     };
 }
 

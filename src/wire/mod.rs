@@ -15,7 +15,7 @@ mod message;
 mod network;
 mod packet;
 
-pub use codec::{MESSAGE_LEN, MessageError, decode, encode};
+pub use codec::{MESSAGE_LEN, MOST_SLACK, MessageError, decode, encode};
 pub use message::{ClockState, Message, PacketStamp, Promise, StampSource, Tier};
 pub use network::NetworkId;
 pub use packet::{

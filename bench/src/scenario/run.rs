@@ -154,9 +154,9 @@ mod tests {
         let longer = |event: &str| {
             let scenario = scenario(&format!("{late}{event}"));
             let mut sim: Sim = Sim::new(scenario.world(1));
-            let before = sim.paths().least(1, 0);
+            let before = sim.paths().least(1, 0, 0);
             scenario.events[0].happen(&mut sim);
-            let (there, back) = (sim.paths().least(1, 0), sim.paths().least(0, 1));
+            let (there, back) = (sim.paths().least(1, 0, 0), sim.paths().least(0, 1, 0));
             (there - before, back - before)
         };
         let access = longer("access = { hosts = [1], out = \"400us\", into = \"1us\" }");

@@ -12,6 +12,7 @@
 //! ```
 
 mod delay;
+mod heard;
 mod liar;
 mod network;
 mod observer;

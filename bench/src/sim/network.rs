@@ -1,6 +1,6 @@
 //! A network of real nodes in simulated time.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use parisync::consensus::{Combine, Ensemble};
@@ -10,6 +10,7 @@ use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::{Candidate, FoundBy, NodeId};
 use parisync::wire::Message;
 
+use super::heard::Heard;
 use super::liar::Deceit;
 use super::oscillator::{Oscillator, OscillatorModel};
 use super::path::{PathModel, Paths};
@@ -76,6 +77,10 @@ enum What {
     Arrive {
         from: usize,
         message: Message,
+        /// The least that it can have seemed to take, ns: two stamps may be off as they say.
+        least: f64,
+        /// What had arrived there from here when it left.
+        heard: Heard,
     },
     Stamped {
         link: LinkId,
@@ -138,6 +143,8 @@ pub struct Sim<E: LinkEstimator = OneSided, C: Combine = Ensemble> {
     /// Who holds a session with whom: only the first handshake is news to the one that answers.
     sessions: HashSet<(usize, usize)>,
     messages: u64,
+    /// What arrived at the first from the second, and what the first was told of its own packets.
+    heard: HashMap<(usize, usize), (Heard, Heard)>,
 }
 
 /// Streams of random numbers.
@@ -201,6 +208,7 @@ impl<E: LinkEstimator, C: Combine> Sim<E, C> {
             tamper: None,
             sessions: HashSet::new(),
             messages: 0,
+            heard: HashMap::new(),
         };
         for n in 0..sim.hosts.len() {
             sim.attend(n);
@@ -236,6 +244,18 @@ impl<E: LinkEstimator, C: Combine> Sim<E, C> {
     /// A random number of the network's own: for events that nobody fixed.
     pub const fn random(&mut self) -> &mut Random {
         &mut self.random
+    }
+
+    /// What host `n` could know of its offset from `other` at best: how far the packets that came
+    /// leave it possible that `other` is behind what it is, and ahead of it, ns.
+    pub fn best_limits(&self, n: usize, other: usize) -> Option<(f64, f64)> {
+        let (heard, reported) = self.heard.get(&(n, other))?;
+        let wander = self.world.oscillator.wander.0 * std::f64::consts::SQRT_2;
+        let now = self.now();
+        Some((
+            heard.limit(reported, now, wander)?,
+            reported.limit(heard, now, wander)?,
+        ))
     }
 
     /// Whether host `n` is switched off or asleep.
@@ -295,13 +315,21 @@ impl<E: LinkEstimator, C: Combine> Sim<E, C> {
                 host.node.handle_timeout(raw);
             }
             What::Stamped { link, seq, stamp } => host.node.transmitted(link, seq, stamp),
-            What::Arrive { from, message } => {
+            What::Arrive {
+                from,
+                message,
+                least,
+                heard,
+            } => {
                 if !self.sessions.contains(&(n, from)) {
                     return;
                 }
                 if !host.node.knows(&id(from)) {
                     host.node.session_up(raw, id(from), address(from), true);
                 }
+                let both = self.heard.entry((n, from)).or_default();
+                both.0.push(self.now as f64 / 1e9, least);
+                both.1 = heard;
                 let stamp = self.world.stamps.arrival(exact, &mut host.random);
                 host.node.receive(raw, &id(from), &message, stamp);
             }
@@ -350,7 +378,13 @@ impl<E: LinkEstimator, C: Combine> Sim<E, C> {
                 && !apart
                 && !self.hosts[to].down
             {
-                let arrive = What::Arrive { from: n, message };
+                let heard = self.heard.get(&(n, to));
+                let arrive = What::Arrive {
+                    from: n,
+                    message,
+                    least: self.paths.least(n, to, left) + 2.0 * self.world.stamps.error.0,
+                    heard: heard.map_or_else(Heard::default, |both| both.0),
+                };
                 self.queue.push(left + held + delay as i64, (to, arrive));
             }
         }
@@ -393,6 +427,7 @@ impl<E: LinkEstimator, C: Combine> Sim<E, C> {
     /// The host of node `n` boots: another raw epoch, a clock off by `offset` ns, no memory.
     pub fn boot(&mut self, n: usize, offset: f64) {
         self.kill(n);
+        self.heard.retain(|pair, _| pair.0 != n && pair.1 != n);
         let away = self.random.unit() * 1e12 - 1e9;
         let seed = self.random.bits();
         let (estimator, combine) = (self.estimator, (self.combine)(id(n)));

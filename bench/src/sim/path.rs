@@ -149,19 +149,26 @@ impl Paths {
         {
             delay += self.random.exponential(congestion.wait.0);
         }
-        if let Some(routes) = self.model.routes.clone()
-            && let Some(state) = &mut self.pair(from, to).route
-            && state.at(now)
-            && (!routes.one_way || from < to)
-        {
-            delay += routes.longer.0;
-        }
-        Some(delay + self.constant(from, to))
+        Some(delay + self.detour(from, to, now) + self.constant(from, to))
     }
 
-    /// The least that a packet from `from` to `to` can take now, ns.
-    pub fn least(&mut self, from: usize, to: usize) -> f64 {
-        self.model.delay.least() + self.constant(from, to)
+    /// What the route takes on top.
+    fn detour(&mut self, from: usize, to: usize, now: i64) -> f64 {
+        let Some(routes) = self.model.routes.clone() else {
+            return 0.0;
+        };
+        let route = &mut self.pair(from, to).route;
+        let taken = route.as_mut().is_some_and(|state| state.at(now));
+        if taken && (!routes.one_way || from < to) {
+            routes.longer.0
+        } else {
+            0.0
+        }
+    }
+
+    /// The least that a packet that leaves `from` for `to` at `now` can take, ns.
+    pub fn least(&mut self, from: usize, to: usize, now: i64) -> f64 {
+        self.model.delay.least() + self.detour(from, to, now) + self.constant(from, to)
     }
 
     /// Share of the packets that are lost from now on.
@@ -242,7 +249,7 @@ mod tests {
         assert_eq!(paths.packet(0, 1, 0), Some(1_037.0));
         assert_eq!(paths.packet(1, 0, 0), Some(1_005.0));
         assert_eq!(paths.packet(1, 2, 0), Some(1_000.0));
-        assert_eq!(paths.least(0, 1), 1_037.0);
+        assert_eq!(paths.least(0, 1, 0), 1_037.0);
     }
 
     #[test]

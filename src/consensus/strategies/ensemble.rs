@@ -1,5 +1,6 @@
 //! The default strategy: one filter of our own oscillator against the network's clock.
 
+use crate::consensus::consistency::Consistency;
 use crate::consensus::influence::{Average, corroborated, in_common};
 use crate::consensus::stats::Sample;
 use crate::consensus::{
@@ -38,6 +39,17 @@ const REMEMBERED: u8 = 8;
 /// A bias of fewer sigma than this is left in: it may be chance.
 const BIAS_SIGMAS: f64 = 2.0;
 
+/// The variance of our error is so many times what the filter believes: the others' errors are
+/// not independent of ours and of each other, as it takes them to be.
+const TOGETHER: f64 = 1.5;
+
+/// No exchange tells how well the filter does to better than this share of the queue.
+const WITNESS: f64 = 0.25;
+
+/// What links disagree by for good, our own clock may be off by in this proportion: by the mean of
+/// few asymmetries, or because the others are of two minds.
+const UNSEEN: f64 = 0.85;
+
 /// One filter (offset and rate of the network's clock against our oscillator) that takes in every
 /// exchange with every believed neighbour as it comes.
 ///
@@ -71,6 +83,8 @@ pub struct Ensemble {
     common: f64,
     /// One sigma of what the biases leave unknown, ns.
     bias_sigma: f64,
+    /// Whether the filter knows as much as it believes.
+    consistency: Consistency,
     /// Who counted in the last round, ourselves included.
     used: usize,
 }
@@ -119,6 +133,7 @@ impl Default for Ensemble {
             biases: [Bias::default(); MAX_READINGS],
             common: 0.0,
             bias_sigma: 0.0,
+            consistency: Consistency::default(),
             used: 1,
         }
     }
@@ -132,6 +147,7 @@ impl Combine for Ensemble {
         let belief = PhaseFilter::new(0.0, 0.0, sigma, 0.0, 1e9 * rate_sigma, 0.0);
         self.filter = self.filter.restarted(&belief);
         self.biases = [Bias::default(); MAX_READINGS];
+        self.consistency = Consistency::default();
     }
 
     fn observe(&mut self, seen: &Observation) {
@@ -172,9 +188,15 @@ impl Combine for Ensemble {
         };
         let surprise = likelihood.surprise(middle - believed, variance + own);
         bias.surprise = surprise as f32;
-        if !corroborated(surprise, self.surprises()) {
+        if surprise != 0.0 && !corroborated(surprise, self.surprises()) {
             return;
         }
+        // A packet that seems to have come at once is not that much better a witness.
+        let witness = WITNESS * seen.likelihood.queue;
+        self.consistency.push(
+            middle - believed,
+            variance + sigma * sigma + witness * witness,
+        );
         let told = self.filter.observe(at, middle, variance, &likelihood).floor;
         if surprise != 0.0 {
             // The others' are less of a surprise by as much as we moved.
@@ -208,7 +230,9 @@ impl Combine for Ensemble {
         let (own, own_fraction) = line.at_exact(now);
         Correction {
             offset: (base - own).as_nanos_f64() + (fraction - own_fraction),
-            sigma: variance.sqrt().hypot(self.bias_sigma),
+            sigma: (TOGETHER * variance + self.consistency.unknown())
+                .sqrt()
+                .hypot(self.bias_sigma),
             rate: (rate - line.rate()).as_fraction(),
             used: self.used,
             gain: Some(Gain {
@@ -251,29 +275,37 @@ impl Ensemble {
 
     /// Forget who is refused for long, and decide what of the others' biases is no chance.
     fn weigh_biases(&mut self, readings: &[Reading], verdicts: &[Verdict]) {
-        for bias in &mut self.biases {
-            let used = |(reading, verdict): (&Reading, &Verdict)| {
-                reading.key == bias.key && *verdict == Verdict::Used
-            };
-            if readings.iter().zip(verdicts).any(used) {
-                bias.refused = 0;
-            } else if bias.is_known() && bias.refused < REMEMBERED {
+        // They are brought into the order of the readings, so that the next round finds each at once.
+        let mut kept = 0;
+        let pairs = readings.iter().zip(verdicts);
+        for (reading, _) in pairs.filter(|(_, verdict)| **verdict == Verdict::Used) {
+            let theirs = |b: &Bias| b.is_known() && b.key == reading.key;
+            if let Some(further) = self.biases[kept..].iter().position(theirs) {
+                self.biases.swap(kept, kept + further);
+                self.biases[kept].refused = 0;
+                kept += 1;
+            }
+        }
+        for bias in &mut self.biases[kept..] {
+            if bias.is_known() && bias.refused < REMEMBERED {
                 bias.refused += 1;
             } else {
                 *bias = Bias::default();
             }
         }
-        let believed = self.biases.iter().filter(|b| b.is_believed());
+        let believed = &mut self.biases[..kept];
         let own = std::iter::once(0.0);
-        let mut means: Sample = believed.map(|b| b.mean.value()).chain(own).collect();
+        let mut means: Sample = believed.iter().map(|b| b.mean.value()).chain(own).collect();
         let common = in_common(&mut means);
-        let spread = means.spread(common);
         self.common = common;
-        self.bias_sigma = spread / (means.len() as f64).sqrt();
-        for bias in self.biases.iter_mut().filter(|b| b.is_known()) {
+        let clocks = means.len() as f64;
+        let mut squares = 0.0;
+        for bias in believed {
             let apart = bias.mean.value() - common;
             let chance = BIAS_SIGMAS * BIAS_SIGMAS * bias.mean.variance();
             bias.applied = (apart * (1.0 - chance / (apart * apart)).max(0.0)) as f32;
+            squares += f64::from(bias.applied).powi(2);
         }
+        self.bias_sigma = UNSEEN * (squares / clocks).sqrt();
     }
 }

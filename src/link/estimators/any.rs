@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{Arvind, CodedPairs, Convex, Kalman, MinRtt, OneSided, PacketInterval, Regression};
-use crate::link::{Belief, Direction, Exchange, Interval, LinkEstimator, OscillatorSpec};
+use crate::link::{
+    Belief, Direction, Exchange, Interval, LinkEstimator, OscillatorSpec, Posterior,
+};
 
 /// The estimators by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -139,6 +141,10 @@ impl LinkEstimator for AnyEstimator {
 
     fn update(&mut self, exchange: &Exchange) {
         each!(self, one => one.update(exchange));
+    }
+
+    fn told(&mut self, exchange: &Exchange) -> Option<Posterior> {
+        each!(self, one => one.told(exchange))
     }
 
     fn at(&self, at: f64) -> Option<Belief> {

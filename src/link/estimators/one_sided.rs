@@ -1,7 +1,7 @@
 //! The default: a filter that knows that packets wait and never hurry.
 
 use crate::link::phase::PhaseFilter;
-use crate::link::{Belief, Exchange, Interval, LinkEstimator, OscillatorSpec};
+use crate::link::{Belief, Exchange, Interval, LinkEstimator, OscillatorSpec, Posterior};
 
 /// Share of the specified wander that a typical oscillator really shows.
 const TYPICAL_WANDER: f64 = 0.3;
@@ -35,15 +35,21 @@ impl LinkEstimator for OneSided {
     }
 
     fn update(&mut self, exchange: &Exchange) {
+        self.told(exchange);
+    }
+
+    fn told(&mut self, exchange: &Exchange) -> Option<Posterior> {
         let stamps = exchange.stamp_sigma.max(STAMP_FLOOR);
         if self.started {
             let variance = stamps * stamps;
-            self.filter
-                .observe(exchange.at, exchange.offset, variance, &exchange.likelihood);
+            let (at, offset) = (exchange.at, exchange.offset);
+            let likelihood = &exchange.likelihood;
+            Some(self.filter.observe(at, offset, variance, likelihood))
         } else {
             self.started = true;
             let sigma = exchange.likelihood.sigma().hypot(stamps);
             self.filter = self.filter.started(exchange.at, exchange.offset, sigma);
+            None
         }
     }
 

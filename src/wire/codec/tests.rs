@@ -9,7 +9,7 @@ fn the_document_gives_this_layout() {
         tx.seq, tx.error, tx.at, rx.seq, rx.error, rx.at,
         line_raw, line_virtual, line_fraction, tier_level, tier_root,
         line_rate, line_slew, line_slew_until, bound,
-        prior.seq, prior.error, prior.at, promise_rate, promise_hold,
+        prior.seq, prior.error, prior.at, promise_rate, promise_slack, promise_hold,
     );
     agrees("Message", &fields, MESSAGE_LEN);
 }
@@ -54,14 +54,16 @@ fn these_are_the_bytes() {
             root: [10, 11, 12],
         },
         promise: Promise {
+            slack: Span::from_nanos(1_024),
             rate: Rate::from_fraction(1.0 / f64::from(1 << 20)),
             hold: Span::from_secs(4),
+            wander: wander(5),
         },
     };
     #[rustfmt::skip]
     let bytes: [u8; MESSAGE_LEN] = [
         1, 2, 3, 4,                      // seq
-        0b1111, 2, 2, 3,                 // flags, state, sources
+        0x5f, 2, 2, 3,                   // wander and flags, state, sources
         0x10, 0, 0, 0, 0x30, 0, 0, 0,    // tx.seq, tx.error
         0x20, 0, 0, 0, 0, 0, 0, 0,       // tx.at
         0x11, 0, 0, 0, 255, 255, 255, 255,
@@ -75,7 +77,7 @@ fn these_are_the_bytes() {
         0x70, 0, 0, 0, 0, 0, 0, 0,       // bound
         0x12, 0, 0, 0, 0x90, 0, 0, 0,    // prior.seq, prior.error
         0x80, 0, 0, 0, 0, 0, 0, 0,       // prior.at
-        0, 0, 0x10, 0, 0xa0, 0x0f, 0, 0, // promise_rate: 2^20, promise_hold
+        0, 0, 0x10, 0, 0, 1, 32, 0,      // promise_rate: 2^20, promise_slack, promise_hold
     ];
     let mut out = [0; MESSAGE_LEN];
     encode(&message, &mut out);
@@ -151,7 +153,7 @@ fn message() -> impl Strategy<Value = Message> {
                 line,
                 bound,
                 (level, root),
-                (prior, rate, hold),
+                (prior, rate, (slack, hold, code)),
             )| Message {
                 seq,
                 wants_reply,
@@ -168,7 +170,9 @@ fn message() -> impl Strategy<Value = Message> {
                 tier: Tier { level, root },
                 promise: Promise {
                     rate: Rate::from_fraction(f64::from(rate) / (1_u64 << 40) as f64),
-                    hold: Span::from_millis(i64::from(hold)),
+                    slack: Span::from_nanos(4 * i64::from(slack)),
+                    hold: Span::from_millis(125 * i64::from(hold)),
+                    wander: super::wander(code),
                 },
             },
         )
