@@ -30,7 +30,9 @@ impl Heard {
         self.since.get_or_insert(at);
         if let Some(newest) = self.newest
             && newest.least < least
-            && self.shorter.is_none_or(|shorter| newest.least <= shorter.least)
+            && self
+                .shorter
+                .is_none_or(|shorter| newest.least <= shorter.least)
         {
             self.shorter = Some(newest);
         }
@@ -67,7 +69,10 @@ impl Heard {
             here + if age > 0.0 { rate * age } else { 0.0 }
         };
         let newest = limit(self.newest?);
-        Some(self.shorter.map_or(newest, |shorter| newest.min(limit(shorter))))
+        Some(
+            self.shorter
+                .map_or(newest, |shorter| newest.min(limit(shorter))),
+        )
     }
 }
 
@@ -89,7 +94,10 @@ mod tests {
         assert!((1_400.0..1_500.0).contains(&later), "{later}");
         // 1e-9 of wander: 4*1e9*1e-9*10^1.5/sqrt(3) = 73 ns at least.
         let wandering = out.limit(&back, 110.0, 1e-9).unwrap();
-        assert!(wandering > later + 73.0 && wandering < later + 300.0, "{wandering}");
+        assert!(
+            wandering > later + 73.0 && wandering < later + 300.0,
+            "{wandering}"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The default strategy: one filter of our own oscillator against the network's clock.
 
 use crate::consensus::consistency::Consistency;
-use crate::consensus::influence::{Average, corroborated, in_common};
+use crate::consensus::influence::{Average, corroborated, in_common, typical};
 use crate::consensus::stats::Sample;
 use crate::consensus::{
     Combine, Correction, Gain, MAX_READINGS, Observation, Reading, Round, Verdict,
@@ -298,14 +298,13 @@ impl Ensemble {
         let mut means: Sample = believed.iter().map(|b| b.mean.value()).chain(own).collect();
         let common = in_common(&mut means);
         self.common = common;
-        let clocks = means.len() as f64;
-        let mut squares = 0.0;
+        let mut sizes = Sample::new();
         for bias in believed {
             let apart = bias.mean.value() - common;
             let chance = BIAS_SIGMAS * BIAS_SIGMAS * bias.mean.variance();
             bias.applied = (apart * (1.0 - chance / (apart * apart)).max(0.0)) as f32;
-            squares += f64::from(bias.applied).powi(2);
+            sizes.push(f64::from(bias.applied.abs()));
         }
-        self.bias_sigma = UNSEEN * (squares / clocks).sqrt();
+        self.bias_sigma = UNSEEN * typical(sizes, means.len());
     }
 }
