@@ -15,7 +15,7 @@ use hwts::alloc::{Counting, Counts, this_thread};
 use hwts::clock::RawClock;
 use hwts::transport::{UdpConfig, UdpTransport};
 use parisync::engine::PeerEvent;
-use parisync::node::{LinkId, Node, NodeConfig, RawStamp};
+use parisync::node::{LinkId, Node, NodeConfig, RawStamp, Strategies};
 use parisync::record::{Header, RawScale, Recorder, Taped};
 use parisync::security::{Identity, Limits, Sessions};
 use parisync::service::core::{Core, Outgoing};
@@ -55,7 +55,7 @@ impl Host {
             .expect("the system gives random bytes");
         let id = identity.node_id();
         let config = node.config().clone();
-        let strategies = ("default", "default");
+        let strategies = Strategies::default();
         let raw_clock = (RawScale::Virtual, None);
         let header = Header::new(id, strategies, raw_clock, now, line, number.into(), config);
         let (recorder, tape) = Recorder::on(io::sink(), Path::new("nowhere"), &header)
@@ -79,7 +79,7 @@ impl Host {
     }
 
     fn exchanges(&self) -> u64 {
-        self.core.node().totals().exchanges
+        self.core.totals().exchanges
     }
 }
 
@@ -178,7 +178,7 @@ fn a_node_with_eight_neighbours_exchanges_without_allocating() {
     let mut network = Network::new(9);
     network.run_for(30);
     for host in &mut network.hosts {
-        assert_eq!(host.core.node().clock().state, ClockState::Synchronized);
+        assert_eq!(host.core.clock().state, ClockState::Synchronized);
         assert!(
             host.allocated > 0,
             "the count works: sessions and neighbours were allocated"

@@ -91,6 +91,8 @@ fn status(state: ClockState, bound_ns: Option<i64>, sources: &[&str]) -> Status 
             tolerated_liars: 0,
             liar_risk: bound_ns.map(|_| 0.1),
             assumed_liars: 0.1,
+            estimator: "default".to_owned(),
+            combine: "default".to_owned(),
             rate_ppm: 1.5,
             last_offset_ns: 3.0,
             neighbours,

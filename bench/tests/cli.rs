@@ -3,51 +3,36 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use parisync_bench::run::{Run, Sample};
 use serde_json::Value;
+use support::Scratch;
 
-/// A directory of its own, removed when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir();
-        let dir = dir.join(format!("parisync-bench-cli-{}-{name}", std::process::id()));
-        fs::create_dir(&dir).unwrap();
-        Self(dir)
-    }
-
-    /// A run of two clocks for a minute.
-    fn run(&self, name: &str) -> PathBuf {
-        let dir = self.0.join(name);
-        let mut run = Run::create(&dir, "sim", &serde_json::json!({"hosts": 2}), Some(1)).unwrap();
-        let mut series = run.series("error").unwrap();
-        for step in 0..60 {
-            for clock in 0..2 {
-                let sample = Sample {
-                    time_s: f64::from(step),
-                    subject: format!("host {clock}"),
-                    error_ns: f64::from((step * 5 + clock) % 7 - 3),
-                    guaranteed_ns: Some(10.0),
-                    statistical_ns: None,
-                };
-                series.push(&sample).unwrap();
-            }
+/// A run of two clocks for a minute.
+fn run(scratch: &Scratch, name: &str) -> PathBuf {
+    let dir = scratch.0.join(name);
+    let mut run = Run::create(&dir, "sim", &serde_json::json!({"hosts": 2}), Some(1)).unwrap();
+    let mut series = run.series("error").unwrap();
+    for step in 0..60 {
+        for clock in 0..2 {
+            let sample = Sample {
+                time_s: f64::from(step),
+                subject: format!("host {clock}"),
+                error_ns: f64::from((step * 5 + clock) % 7 - 3),
+                guaranteed_ns: Some(10.0),
+                statistical_ns: None,
+            };
+            series.push(&sample).unwrap();
         }
-        series.finish().unwrap();
-        run.summary(&serde_json::json!({"done": true})).unwrap();
-        dir
     }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+    series.finish().unwrap();
+    run.summary(&serde_json::json!({"done": true})).unwrap();
+    dir
 }
 
 fn bench(arguments: &[&str], dir: &Path) -> Output {
@@ -92,7 +77,7 @@ fn a_folder_without_a_run_is_refused() {
     fs::create_dir(scratch.0.join("empty")).unwrap();
     let said = refused(&["report", "empty"], &scratch.0);
     assert_eq!(said, "empty is no run folder: it has no run.json");
-    let run = scratch.run("broken");
+    let run = run(&scratch, "broken");
     let file = run.join("error.csv");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replacen(",2.0,", ",two,", 1)).unwrap();
@@ -105,7 +90,7 @@ fn a_folder_without_a_run_is_refused() {
 #[test]
 fn a_page_never_takes_the_place_of_measurements() {
     let scratch = Scratch::new("slip");
-    scratch.run("one");
+    run(&scratch, "one");
     let said = refused(&["report", "one", "--out", "one/error.csv"], &scratch.0);
     assert!(
         said.ends_with("is not named like a page; say --out FILE.html"),
@@ -120,7 +105,7 @@ fn a_page_never_takes_the_place_of_measurements() {
 #[test]
 fn runs_are_shown_as_text_json_and_csv() {
     let scratch = Scratch::new("shown");
-    let (one, _) = (scratch.run("one"), scratch.run("two"));
+    let (one, _) = (run(&scratch, "one"), run(&scratch, "two"));
     let text = stdout(&bench(&["report", "one"], &scratch.0));
     assert!(text.starts_with("RUN SERIES CLOCKS "), "{text}");
     assert!(text.ends_with("page: one/report.html\n"), "{text}");

@@ -3,37 +3,25 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod support;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
+use support::Scratch;
 
-/// A directory that everybody can read, removed when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir();
-        let dir = dir.join(format!("parisync-compare-{}-{name}", std::process::id()));
-        fs::create_dir(&dir).unwrap();
-        Self(dir)
-    }
-
-    /// A program that is a script.
-    fn script(&self, name: &str, text: &str) -> PathBuf {
-        let file = self.0.join(name);
-        fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-        file
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A program that is a script.
+fn script(scratch: &Scratch, name: &str, text: &str) -> PathBuf {
+    let file = scratch.0.join(name);
+    fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    file
 }
 
 fn compare(arguments: &[&str]) -> Output {
@@ -88,14 +76,14 @@ fn the_simulator_is_the_users_own() {
 fn a_simulator_without_effect_starts_no_daemon() {
     let scratch = Scratch::new("probe");
     // A server that is none, and a library that is none: `date` tells the real time.
-    scratch.script("clknetsim", "touch sock; sleep 1");
+    script(&scratch, "clknetsim", "touch sock; sleep 1");
     fs::write(scratch.0.join("clknetsim.so"), "").unwrap();
     let witness = scratch.0.join("started");
     let text = format!(
         "echo parisync 1; test \"$1\" = run && touch {}",
         witness.display()
     );
-    let daemon = scratch.script("parisync", &text);
+    let daemon = script(&scratch, "parisync", &text);
     let named = format!("parisync={}", daemon.display());
     let dir = scratch.0.to_str().unwrap();
     let output = compare(&["--clknetsim", dir, "--peer-bin", &named]);
@@ -125,9 +113,9 @@ fn a_daemon_that_ends_at_once_is_told_with_its_last_words() {
     let scratch = Scratch::new("ends");
     let version = "test \"$1\" = -v && echo 'chronyd (chrony) version 0.1' && exit";
     let text = format!("{version}\necho 'Fatal: no such directive' >&2\nexit 3");
-    let chrony = format!("chrony={}", scratch.script("chronyd", &text).display());
-    scratch.script("chronyc", "exit 1");
-    let other = scratch.script("other", "echo something else");
+    let chrony = format!("chrony={}", script(&scratch, "chronyd", &text).display());
+    script(&scratch, "chronyc", "exit 1");
+    let other = script(&scratch, "other", "echo something else");
     let other = format!("ptp4l={}", other.display());
     let arguments = [
         "--lab",
@@ -213,4 +201,55 @@ fn parisync_keeps_time_between_namespaces_and_the_run_is_kept() {
     let run = parisync_bench::run::Recorded::open(&out).unwrap();
     assert_eq!(run.series.len(), 1);
     assert_eq!(run.series[0].tracks.len(), 3);
+}
+
+#[test]
+fn an_interrupt_leaves_nothing_behind() {
+    let test = "an_interrupt_leaves_nothing_behind";
+    if !possible(test) {
+        return;
+    }
+    let scratch = Scratch::new("interrupt");
+    let (temporary, running) = (scratch.0.join("tmp"), scratch.0.join("running"));
+    fs::create_dir(&temporary).unwrap();
+    // Where somebody without privilege can say that it runs.
+    fs::write(&running, "").unwrap();
+    fs::set_permissions(&running, fs::Permissions::from_mode(0o666)).unwrap();
+    let text = format!(
+        "test \"$1\" = run || {{ echo parisync 1; exit; }}\necho $$ >> {}\nexec sleep 1000",
+        running.display()
+    );
+    let named = format!("parisync={}", script(&scratch, "parisync", &text).display());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_parisync-bench"));
+    command
+        .env("TMPDIR", &temporary)
+        .args([
+            "compare", "--lab", "netns", "--hosts", "2", "--vs", "parisync",
+        ])
+        .args(["--peer-bin", &named])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let patience = Instant::now() + Duration::from_secs(60);
+    let daemons = loop {
+        let said = fs::read_to_string(&running).unwrap();
+        if said.lines().count() == 2 {
+            break said;
+        }
+        assert!(Instant::now() < patience, "no daemon was started");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(
+        said.ends_with("interrupted before any run was over\n"),
+        "{said}"
+    );
+    let left: Vec<_> = fs::read_dir(&temporary).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    for daemon in daemons.lines() {
+        assert!(!Path::new("/proc").join(daemon).exists(), "{daemon}");
+    }
 }

@@ -5,19 +5,21 @@
 //! `PARISYNC_BENCH_DAEMONS` names; what is missing is skipped with a line that says so.
 #![expect(clippy::unwrap_used, reason = "a failing helper is a failing test")]
 
-use std::fs::{self, DirBuilder};
+mod support;
+
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use parisync_bench::observe::ntp::packet::{NtpTime, Packet};
 use serde_json::Value;
+use support::Scratch;
 
 /// How long a daemon may take to know the time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -74,30 +76,11 @@ fn unix_nanos() -> i64 {
     i64::try_from(since.unwrap().as_nanos()).unwrap()
 }
 
-/// A directory of its own, gone when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("parisync-observe-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        // Private: chronyd puts its socket nowhere else.
-        DirBuilder::new().mode(0o700).create(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Left-overs in the temporary directory do no harm.
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A directory that nobody else can read: chronyd puts its socket nowhere else.
+fn private(name: &str) -> Scratch {
+    let scratch = Scratch::new(name);
+    fs::set_permissions(&scratch.0, Permissions::from_mode(0o700)).unwrap();
+    scratch
 }
 
 /// A process that ends with the test.
@@ -203,8 +186,8 @@ fn servers_are_compared_with_the_system_clock_and_each_other() {
 
 #[test]
 fn csv_has_one_heading_and_an_interrupt_ends_it_with_the_run_kept() {
-    let scratch = Scratch::new();
-    let out = scratch.path("run");
+    let scratch = private("observe-kept");
+    let out = scratch.0.join("run");
     let host = ntp_server(-1_000_000).to_string();
     let mut child = observe(&[
         "--ntp",
@@ -287,14 +270,14 @@ fn a_parisync_daemon_is_seen_with_its_bound() {
     let Some(program) = program("parisync") else {
         return;
     };
-    let scratch = Scratch::new();
+    let scratch = private("observe-parisync");
     // Free now; whoever takes one of them meanwhile fails this test.
     let ports = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
     let addresses = ports.each_ref().map(|socket| socket.local_addr().unwrap());
     drop(ports);
-    let sockets = ["a", "b"].map(|name| scratch.path(name).join("control.sock"));
+    let sockets = ["a", "b"].map(|name| scratch.0.join(name).join("control.sock"));
     let _daemons = [0, 1].map(|k| {
-        let directory = scratch.path(["a", "b"][k]);
+        let directory = scratch.0.join(["a", "b"][k]);
         fs::create_dir(&directory).unwrap();
         let config = directory.join("parisync.toml");
         let text = format!(
@@ -325,6 +308,11 @@ fn a_parisync_daemon_is_seen_with_its_bound() {
     let said = source(&line, "parisync").unwrap();
     // Both began at this host's system clock and agree on something near.
     assert!(number(said, "offset_ns").abs() < 1e9, "{said}");
+    // Both bounds, and the one that mostly holds is the tighter one.
+    assert!(
+        number(said, "statistical_ns") <= number(said, "guaranteed_ns"),
+        "{said}"
+    );
     assert!(
         said["detail"].as_str().unwrap().contains("neighbours used"),
         "{said}"
@@ -340,17 +328,17 @@ fn a_chronyd_is_seen_with_its_source() {
         eprintln!("SKIPPED: chronyd needs root for its socket");
         return;
     }
-    let scratch = Scratch::new();
+    let scratch = private("observe-chrony");
     let server = ntp_server(50_000_000);
-    let socket = scratch.path("chronyd.sock");
-    let config = scratch.path("chrony.conf");
+    let socket = scratch.0.join("chronyd.sock");
+    let config = scratch.0.join("chrony.conf");
     let text = format!(
         "server {} port {} iburst minpoll 0 maxpoll 0\nport 0\ncmdport 0\n\
          bindcmdaddress {}\npidfile {}\n",
         server.ip(),
         server.port(),
         socket.display(),
-        scratch.path("pid").display(),
+        scratch.0.join("pid").display(),
     );
     fs::write(&config, text).unwrap();
     // -x: it does not touch the clock.

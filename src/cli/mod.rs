@@ -7,6 +7,7 @@ mod now;
 mod output;
 mod peers;
 mod run;
+mod strategies;
 mod text;
 mod tracking;
 mod validate;
@@ -115,6 +116,8 @@ mod tests {
             tolerated_liars: 2,
             liar_risk: Some(0.038_1),
             assumed_liars: 0.1,
+            estimator: "default".to_owned(),
+            combine: "w-msr".to_owned(),
             rate_ppm: 12.5,
             last_offset_ns: -12.0,
             neighbours: 8,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::output::{CliError, Context, Exit};
+use super::strategies::StrategyOptions;
 use crate::config::{Config, ConfigError, DEFAULT_DHT_PORT, DurationText, Target};
 use crate::engine::{ParsePeerAddressError, PeerAddress};
 use crate::service;
@@ -53,6 +54,8 @@ pub(super) struct Args {
     /// One poll(2) loop instead of threads; peers come from the static list only
     #[arg(long)]
     single_thread: bool,
+    #[command(flatten)]
+    strategies: StrategyOptions,
     /// Stop after this long; a number without a unit is seconds
     #[arg(long = "for", value_name = "SECONDS", value_parser = DurationText::parse_or_seconds)]
     stop_after: Option<DurationText>,
@@ -102,6 +105,7 @@ fn configure(args: Args, socket: Option<PathBuf>) -> Result<Config, ConfigError>
     if let Some(log) = args.log {
         config.set_log(&log)?;
     }
+    config.strategies = args.strategies.over(config.strategies);
     config.dht.enabled &= !args.no_dht;
     config.lan &= !args.no_lan;
     config.control &= !args.no_control;
@@ -127,6 +131,9 @@ fn add(list: &mut Vec<PeerAddress>, more: Vec<PeerAddress>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::consensus::strategies::CombineKind;
+    use crate::link::EstimatorKind;
+    use crate::node::Strategies;
     use crate::testing::TempDir;
     use clap::Parser;
 
@@ -151,7 +158,8 @@ mod tests {
         let dir = TempDir::new("run");
         let file = dir.path().join("p.toml");
         let text = "network = \"a\"\nlisten = \"[::]:1\"\npeers = [\"x:1\"]\nlog = \"warn\"\n\
-                    [discipline]\ntarget = \"virtual\"\n";
+                    [discipline]\ntarget = \"virtual\"\n\
+                    [strategies]\nestimator = \"hull\"\ncombine = \"cnv\"\n";
         std::fs::write(&file, text).unwrap();
         let file = file.to_str().unwrap();
         let config = configured(&["-c", file]).unwrap();
@@ -162,7 +170,7 @@ mod tests {
         assert_eq!(config.discipline.target, Target::Virtual);
 
         let options = "--network b --listen 127.0.0.1:2 --peer x:1 --peer y:2 --discipline none \
-                       --log debug --no-lan --no-dht --no-control --state-dir /s";
+                       --log debug --combine median --no-lan --no-dht --no-control --state-dir /s";
         let options: Vec<&str> = ["-c", file].into_iter().chain(options.split(' ')).collect();
         let config = configured(&options).unwrap();
         assert_eq!(
@@ -173,6 +181,11 @@ mod tests {
         let peers: Vec<String> = config.peers.iter().map(ToString::to_string).collect();
         assert_eq!(peers, ["x:1", "y:2"]);
         assert_eq!(config.discipline.target, Target::None);
+        let expected = Strategies {
+            estimator: EstimatorKind::Hull,
+            combine: CombineKind::Median,
+        };
+        assert_eq!(config.strategies, expected);
         assert!(!config.lan && !config.dht.enabled && !config.control);
         assert_eq!(config.state_dir, PathBuf::from("/s"));
     }
@@ -184,6 +197,34 @@ mod tests {
         let refused = |options: &[&str]| Command::try_parse_from(options).is_err();
         assert!(refused(&["run", "--single-thread", "--bootstrap", "x:1"]));
         assert!(refused(&["run", "--no-dht", "--bootstrap", "x:1"]));
+    }
+
+    #[test]
+    fn strategies_are_listed_for_who_names_none() {
+        for (option, near, last) in [
+            (
+                "--estimator",
+                "kalmn",
+                EstimatorKind::ALL.map(EstimatorKind::name).join(", "),
+            ),
+            (
+                "--combine",
+                "medium",
+                CombineKind::ALL.map(CombineKind::name).join(", "),
+            ),
+        ] {
+            let refused = Command::try_parse_from(["run", option, near]).err();
+            let message = refused.map(|error| error.to_string()).unwrap_or_default();
+            assert!(message.contains(&last), "{message}");
+        }
+        for kind in EstimatorKind::ALL {
+            let config = configured(&["--estimator", kind.name()]).unwrap();
+            assert_eq!(config.strategies.estimator, kind);
+        }
+        for kind in CombineKind::ALL {
+            let config = configured(&["--combine", kind.name()]).unwrap();
+            assert_eq!(config.strategies.combine, kind);
+        }
     }
 
     #[test]

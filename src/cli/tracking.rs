@@ -68,6 +68,10 @@ fn human(t: &Tracking) -> String {
         "Neighbours",
         format!("{} heard, {} used", t.neighbours, t.used),
     );
+    row(
+        "Strategies",
+        format!("estimator {}, combine {}", t.estimator, t.combine),
+    );
     for source in &t.sources {
         row("Peers from", source.clone());
     }
@@ -129,6 +133,7 @@ mod tests {
         t.warnings = vec!["somebody else steers".to_owned()];
         let text = human(&t);
         assert_eq!(text.matches("Peers from").count(), 2);
+        assert!(text.contains("Strategies       estimator default, combine w-msr\n"));
         assert!(text.contains("Warning          somebody else steers\n"));
         t.clock_offset_ns = None;
         t.clock_rate_ppm = None;

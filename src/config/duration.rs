@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
+
 use crate::time::Span;
 
 /// A span of time in text, `"500ms"`, `"1us"`, `"2.5s"`: in the configuration, on the command
@@ -135,6 +137,12 @@ impl fmt::Display for DurationText {
         let fitting = UNITS.into_iter().rev().find(|(_, l)| nanos % l == 0);
         let (unit, length) = fitting.unwrap_or(UNITS[0]);
         f.pad(&format!("{}{unit}", nanos / length))
+    }
+}
+
+impl Serialize for DurationText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -30,7 +30,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::engine::{DEFAULT_TIME_PORT, PeerAddress};
-use crate::node::Lie;
+use crate::node::{Lie, Strategies};
 
 /// The largest file read as a configuration, in bytes.
 pub const MAX_FILE: u64 = 1 << 20;
@@ -60,6 +60,8 @@ pub struct Config {
     pub exchange: ExchangeConfig,
     /// What is taken for granted of the neighbours.
     pub consensus: ConsensusConfig,
+    /// How time is made of what is measured.
+    pub strategies: Strategies,
     /// How packets are stamped and waited for.
     pub transport: TransportConfig,
     /// Where identity, drift and known peers are kept.
@@ -97,6 +99,7 @@ impl Default for Config {
             virtual_oscillator: VirtualOscillator::default(),
             exchange: ExchangeConfig::default(),
             consensus: ConsensusConfig::default(),
+            strategies: Strategies::default(),
             transport: TransportConfig::default(),
             state_dir,
             control_socket,

@@ -51,6 +51,11 @@ pub(super) fn read(source: Source<'_>) -> Result<Config, ConfigError> {
         let consensus = &mut config.consensus;
         section.set("assumed_liars", &mut consensus.assumed_liars, minority)?;
     }
+    if let Some(section) = top.section("strategies")? {
+        let strategies = &mut config.strategies;
+        section.set("estimator", &mut strategies.estimator, Field::parsed)?;
+        section.set("combine", &mut strategies.combine, Field::parsed)?;
+    }
     if let Some(section) = top.section("transport")? {
         let transport = &mut config.transport;
         section.set("stamps", &mut transport.stamps, Field::parsed)?;

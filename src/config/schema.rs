@@ -25,6 +25,7 @@ pub const SECTIONS: &[SectionKeys] = &[
             "virtual",
             "exchange",
             "consensus",
+            "strategies",
             "transport",
             "testing",
         ],
@@ -46,6 +47,7 @@ pub const SECTIONS: &[SectionKeys] = &[
     ("virtual", &["offset", "drift_ppm", "wander_ppb", "seed"]),
     ("exchange", &["poll", "burst"]),
     ("consensus", &["assumed_liars"]),
+    ("strategies", &["estimator", "combine"]),
     (
         "transport",
         &["stamps", "wait", "busy_poll", "cpu", "fifo_priority"],

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::node::Lie;
+use crate::consensus::strategies::CombineKind;
+use crate::link::EstimatorKind;
+use crate::node::{Lie, Strategies};
 use crate::testing::TempDir;
 use crate::time::{Rate, Span};
 use proptest::prelude::*;
@@ -69,6 +71,9 @@ fn everything_can_be_said() {
         burst = 8
         [consensus]
         assumed_liars = 0.25
+        [strategies]
+        estimator = "kalman"
+        combine = "w-msr"
         [transport]
         stamps = "user"
         wait = "busy-poll"
@@ -128,6 +133,10 @@ fn everything_can_be_said() {
         },
         consensus: ConsensusConfig {
             assumed_liars: 0.25,
+        },
+        strategies: Strategies {
+            estimator: EstimatorKind::Kalman,
+            combine: CombineKind::WMsr,
         },
         transport: TransportConfig {
             stamps: Stamps::User,
@@ -255,6 +264,17 @@ fn values_are_refused_with_place_and_reason() {
         (
             "[discipline]\ntarget = \"phc\"",
             "f.toml:2:10: `discipline.target` is \"phc\": use one of system, virtual, none",
+        ),
+        (
+            "[strategies]\nestimator = \"kalmann\"",
+            "f.toml:2:13: `strategies.estimator` is \"kalmann\": use one of min-rtt, regression, \
+             hull, arvind, packet-interval, coded-pairs, kalman, default",
+        ),
+        (
+            "[strategies]\ncombine = \"mean\"",
+            "f.toml:2:11: `strategies.combine` is \"mean\": use one of mean-coupling, midpoint, cnv, \
+             trimmed-mean, w-msr, median, gradient, skewless, tiers, loop-consistent, robust-mean, \
+             default",
         ),
         (
             "listen = \"4711\"",
@@ -398,9 +418,16 @@ fn the_example_shows_every_key_with_its_default() {
 }
 
 #[test]
-fn the_manual_explains_every_key() {
+fn the_manual_explains_every_key_and_names_every_strategy() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
     let manual = fs::read_to_string(path).unwrap();
+    let line_of = |key: &str| manual.lines().find(|line| line.contains(key)).unwrap();
+    for name in EstimatorKind::ALL.map(EstimatorKind::name) {
+        assert!(line_of("`strategies.estimator`").contains(&format!("`{name}`")));
+    }
+    for name in CombineKind::ALL.map(CombineKind::name) {
+        assert!(line_of("`strategies.combine`").contains(&format!("`{name}`")));
+    }
     for (section, keys) in SECTIONS {
         for key in keys.iter().map(|key| schema::dotted(section, key)) {
             let is_section = SECTIONS.iter().any(|(name, _)| *name == key);

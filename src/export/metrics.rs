@@ -27,6 +27,13 @@ fn clock(page: &mut Page, t: &Tracking) {
     page.gauge("node_info", "Always 1; who this node is.");
     page.line("node_info", &[("id", &t.id)], 1);
     page.gauge(
+        "strategies_info",
+        "Always 1; how it makes time of what it measures.",
+    );
+    let strategies: [(&str, &dyn Display); 2] =
+        [("estimator", &t.estimator), ("combine", &t.combine)];
+    page.line("strategies_info", &strategies, 1);
+    page.gauge(
         "state",
         "1 for the state of the virtual clock, 0 for the others.",
     );

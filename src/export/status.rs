@@ -49,6 +49,12 @@ pub struct Tracking {
     /// The share of liars in the network that `liar_risk` assumes.
     #[serde(default)]
     pub assumed_liars: f64,
+    /// How each neighbour is measured, by name.
+    #[serde(default)]
+    pub estimator: String,
+    /// How the clocks of all neighbours become one, by name.
+    #[serde(default)]
+    pub combine: String,
     /// Frequency of the virtual clock against this host's raw oscillator.
     pub rate_ppm: f64,
     /// Last offset of the neighbours' consensus from our virtual clock.

@@ -54,6 +54,8 @@ pub(super) fn status(peers: u8, sent: u64) -> Status {
             tolerated_liars: 2,
             liar_risk: None,
             assumed_liars: 0.1,
+            estimator: "default".to_owned(),
+            combine: "default".to_owned(),
             rate_ppm: 12.345678901234,
             last_offset_ns: -0.5,
             neighbours: peers.into(),

@@ -10,8 +10,8 @@ use crate::time::{RawTime, Span};
 /// - forward, sent at `t1` (ours), received at `t2` (theirs): `offset(t1) ≤ t2 − t1`
 /// - reverse, sent at `t3` (theirs), received at `t4` (ours): `offset(t4) ≥ t3 − t4`
 ///
-/// Both hold exactly for a line, whatever the delay (P. Berthaud, *Time synchronization over
-/// networks using convex closures*, IEEE/ACM Trans. Networking 8(2), 2000).
+/// Both hold exactly for a line, whatever the delay (J.-M. Berthaud, *Time synchronization
+/// over networks using convex closures*, IEEE/ACM Trans. Networking 8(2), 2000).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OneWay {
     /// From us to the peer.

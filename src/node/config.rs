@@ -3,8 +3,29 @@
 use serde::{Deserialize, Serialize};
 
 use crate::consensus::MAX_READINGS;
-use crate::link::OscillatorSpec;
+use crate::consensus::strategies::CombineKind;
+use crate::link::{EstimatorKind, OscillatorSpec};
 use crate::time::{Rate, Span};
+
+/// How a node makes time of what it measures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Strategies {
+    /// For each link.
+    pub estimator: EstimatorKind,
+    /// For all links.
+    pub combine: CombineKind,
+}
+
+impl Strategies {
+    /// Every one of these estimators with every one of these combinations.
+    pub fn product(estimators: &[EstimatorKind], combinations: &[CombineKind]) -> Vec<Self> {
+        let with = |&estimator| {
+            let pair = move |&combine| Self { estimator, combine };
+            combinations.iter().map(pair)
+        };
+        estimators.iter().flat_map(with).collect()
+    }
+}
 
 /// Parameters of a node. The defaults suit a LAN as well as a wide-area network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -23,7 +23,7 @@ mod round;
 mod slot;
 
 pub use clock::{ClockView, SIGMAS_99_9};
-pub use config::NodeConfig;
+pub use config::{NodeConfig, Strategies};
 pub use lie::Lie;
 
 use std::collections::VecDeque;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::node::{ClockView, LinkId, NodeConfig, RawStamp};
+use crate::node::{ClockView, LinkId, NodeConfig, RawStamp, Strategies};
 use crate::time::{RawTime, Span, VirtualLine};
 use crate::topology::{Candidate, NodeId};
 use crate::wire::Message;
@@ -59,7 +59,7 @@ impl Header {
     /// A header in this release's format.
     pub fn new(
         id: NodeId,
-        (estimator, combine): (&str, &str),
+        strategies: Strategies,
         (raw, boot): (RawScale, Option<String>),
         now: RawTime,
         line: VirtualLine,
@@ -71,8 +71,8 @@ impl Header {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             id,
-            estimator: estimator.to_owned(),
-            combine: combine.to_owned(),
+            estimator: strategies.estimator.name().to_owned(),
+            combine: strategies.combine.name().to_owned(),
             raw,
             boot,
             now,

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::consensus::Ensemble;
 use crate::link::{Belief, Exchange, Interval, LinkEstimator, OneSided, OscillatorSpec};
-use crate::node::{ClockView, Node, NodeConfig, RawStamp};
+use crate::node::{ClockView, Node, NodeConfig, RawStamp, Strategies};
 use crate::testing::TempDir;
 use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use crate::topology::{Candidate, FoundBy, NodeId};
@@ -46,7 +46,7 @@ fn header(node: usize, config: NodeConfig) -> Header {
     let epoch = VirtualTime::from_nanos(1_800_000_000_000_000_000 + 70_000_000 * node as i64);
     Header::new(
         id(node),
-        ("default", "default"),
+        Strategies::default(),
         (RawScale::Virtual, None),
         now,
         VirtualLine::new(now, epoch, Rate::from_ppm(0.1)),
@@ -394,4 +394,16 @@ proptest! {
         let good = rewritten(&header(0, NodeConfig::default()), vec![]);
         let _ = replayed(&[&good[..], &bytes].concat());
     }
+}
+
+/// Fuzzing starts from it: of another format it would be a waste of time.
+#[test]
+fn the_fuzzers_seed_is_a_record_of_this_release() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/record/small.rec");
+    let mut reader = Reader::open(&path).unwrap();
+    let mut received = 0;
+    while let Some(entry) = reader.next_entry().unwrap() {
+        received += usize::from(matches!(entry, Entry::Rx { .. }));
+    }
+    assert!(received > 5, "{received}");
 }

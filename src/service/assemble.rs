@@ -6,17 +6,16 @@ use hwts::clock::{RawClock, VirtualReader};
 use hwts::transport::UdpTransport;
 
 use super::board::{Board, BoardReader};
+use super::chosen::{Chosen, each};
 use super::clockface::Clockface;
 use super::core::Core;
 use super::local::LocalClock;
 use super::port::Port;
 use super::steer::Steerer;
 use super::{ServiceError, state::State};
-use crate::consensus::strategies::CombineKind;
 use crate::export::status::ClockReading;
-use crate::link::estimators::EstimatorKind;
-use crate::node::{Lie, Node, NodeConfig};
-use crate::record::{Header, RawScale, Recorder, Taped};
+use crate::node::{Lie, NodeConfig, Strategies};
+use crate::record::{Header, RawScale, Recorder};
 use crate::security::{Identity, Limits, Sessions};
 use crate::time::{Rate, RawTime, Span, VirtualLine};
 use crate::topology::{Candidate, FoundBy};
@@ -31,6 +30,8 @@ pub struct Blueprint {
     pub network: String,
     /// How it behaves.
     pub node: NodeConfig,
+    /// How it makes time of what it measures.
+    pub strategies: Strategies,
     /// Its time socket, open.
     pub transport: UdpTransport,
     /// Its clocks.
@@ -44,9 +45,6 @@ pub struct Blueprint {
     /// Where all that it is told is to be written down.
     pub record: Option<PathBuf>,
 }
-
-/// The strategies of a node, as records name them.
-const STRATEGIES: (&str, &str) = (EstimatorKind::Default.name(), CombineKind::Default.name());
 
 /// A node in parts: what the threads, or the one loop, put to work.
 pub struct Parts {
@@ -113,7 +111,8 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
     let network = NetworkId::from_name(&blueprint.network);
     let rate = blueprint.saved.oscillator.unwrap_or(Rate::ZERO);
     let line = VirtualLine::new(now, start, rate);
-    let node = Node::new(blueprint.node, now, line, blueprint.seed);
+    let config = blueprint.node.checked();
+    let strategies = blueprint.strategies;
     let (recorder, tape) = match &blueprint.record {
         Some(path) => {
             let scale = match raw {
@@ -122,29 +121,32 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
             };
             let header = Header::new(
                 identity.node_id(),
-                STRATEGIES,
+                strategies,
                 (scale, boot_id()),
                 now,
                 line,
                 blueprint.seed,
-                node.config().clone(),
+                config.clone(),
             );
             let (recorder, tape) = Recorder::start(path, &header)?;
             (Some(recorder), Some(tape))
         }
         None => (None, None),
     };
-    let mut node = Taped::new(node, tape);
+    let (id, seed) = (identity.node_id(), blueprint.seed);
+    let mut node = Chosen::new(strategies, id, config, now, line, seed, tape);
     for peer in &blueprint.saved.peers {
-        node.peer_found(Candidate {
+        let saved = Candidate {
             id: peer.id,
             addr: peer.addr,
             found_by: FoundBy::Saved,
-        });
+        };
+        each!(&mut node, node => node.peer_found(saved));
     }
     let sessions =
         Sessions::new(identity, network, Limits::default(), now).map_err(ServiceError::Sessions)?;
-    let (board, reader) = Board::new(node.node().clock());
+    let core = Core::new(id, node, sessions, blueprint.lie);
+    let (board, reader) = Board::new(core.clock());
     let disciplined = steered.as_ref().and_then(|s| s.reader.clone());
     let steerer = steered
         .map(|steered| {
@@ -154,7 +156,7 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
         .transpose()?;
     Ok(Parts {
         port: Port::new(blueprint.transport, local),
-        core: Core::new(identity.node_id(), node, sessions, blueprint.lie),
+        core,
         steerer,
         board,
         clocks: Clocks {

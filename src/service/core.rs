@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
+use super::chosen::{Chosen, each};
 use crate::engine::PeerEvent;
 use crate::export::status::{Counters, Status, Tracking};
-use crate::node::{Event, Lie, LinkId, Node, RawStamp};
-use crate::record::Taped;
+use crate::node::{ClockView, Event, Lie, LinkId, RawStamp, Totals};
 use crate::security::{Incoming, PlainBuf, Refusal, SealError, SessionEvent, Sessions};
 use crate::time::{RawTime, Span};
 use crate::topology::{Candidate, FoundBy, NodeId};
@@ -54,7 +54,7 @@ pub enum Notice {
 /// Sessions and node.
 pub struct Core {
     id: NodeId,
-    node: Taped,
+    node: Chosen,
     sessions: Sessions,
     contacts: Vec<Contact>,
     lie: Lie,
@@ -66,7 +66,7 @@ pub struct Core {
 
 impl Core {
     /// A core around `node`, which may be one that is recorded, and `sessions`.
-    pub fn new(id: NodeId, node: impl Into<Taped>, sessions: Sessions, lie: Lie) -> Self {
+    pub fn new(id: NodeId, node: impl Into<Chosen>, sessions: Sessions, lie: Lie) -> Self {
         Self {
             id,
             node: node.into(),
@@ -80,9 +80,14 @@ impl Core {
         }
     }
 
-    /// The node within.
-    pub const fn node(&self) -> &Node {
-        self.node.node()
+    /// The node's clock as of its last round.
+    pub fn clock(&self) -> ClockView {
+        each!(&self.node, node => node.node().clock())
+    }
+
+    /// The node's totals since it started.
+    pub fn totals(&self) -> Totals {
+        each!(&self.node, node => node.node().totals())
     }
 
     /// A datagram arrived, or why it was refused.
@@ -98,10 +103,12 @@ impl Core {
             Ok(Incoming::Message { peer, bytes }) => match wire::decode(bytes) {
                 Ok(message) => {
                     // Its slot may have been given away while its session lived on.
-                    if !self.node.node().knows(&peer) {
-                        self.node.session_up(now, peer, from, true);
-                    }
-                    self.node.receive(now, &peer, &message, stamp);
+                    each!(&mut self.node, node => {
+                        if !node.node().knows(&peer) {
+                            node.session_up(now, peer, from, true);
+                        }
+                        node.receive(now, &peer, &message, stamp);
+                    });
                 }
                 // An authenticated peer of a later version: nothing to hold against it.
                 Err(_) => self.refused += 1,
@@ -118,20 +125,22 @@ impl Core {
     /// A time packet left at `stamp`.
     pub fn sent(&mut self, (link, seq): (LinkId, u32), stamp: RawStamp) {
         self.count_stamp(stamp.source);
-        self.node.transmitted(link, seq, stamp);
+        each!(&mut self.node, node => node.transmitted(link, seq, stamp));
     }
 
     /// The host slept for `span`, which its raw clock did not count.
     pub fn slept(&mut self, now: RawTime, span: Span) {
-        self.node.slept(now, span);
+        each!(&mut self.node, node => node.slept(now, span));
     }
 
     /// An engine learnt something.
     pub fn peer_event(&mut self, now: RawTime, event: PeerEvent) {
         match event {
             PeerEvent::Found(candidate) if candidate.id == self.id => {}
-            PeerEvent::Found(candidate) => self.node.peer_found(candidate),
-            PeerEvent::Lost(id) => self.node.peer_lost(&id, now),
+            PeerEvent::Found(candidate) => {
+                each!(&mut self.node, node => node.peer_found(candidate))
+            }
+            PeerEvent::Lost(id) => each!(&mut self.node, node => node.peer_lost(&id, now)),
             PeerEvent::Contact(addr) => self.contact(now, addr),
         }
     }
@@ -139,7 +148,7 @@ impl Core {
     /// Do what is due.
     pub fn tick(&mut self, now: RawTime) {
         self.sessions.handle_timeout(now);
-        self.node.handle_timeout(now);
+        each!(&mut self.node, node => node.handle_timeout(now));
         for contact in &mut self.contacts {
             if contact.retry.is_some_and(|retry| retry <= now) {
                 contact.retry = None;
@@ -152,7 +161,8 @@ impl Core {
     pub fn next_timeout(&self) -> RawTime {
         let retries = self.contacts.iter().filter_map(|contact| contact.retry);
         let others = retries.chain(self.sessions.next_timeout());
-        others.fold(self.node.node().next_timeout(), RawTime::min)
+        let node = each!(&self.node, node => node.node().next_timeout());
+        others.fold(node, RawTime::min)
     }
 
     /// The next datagram to send, written to `out`. Ask until there is none.
@@ -161,7 +171,7 @@ impl Core {
             let packet = None;
             return Some(Outgoing { to, len, packet });
         }
-        while let Some(mut transmit) = self.node.poll_transmit(now) {
+        while let Some(mut transmit) = each!(&mut self.node, node => node.poll_transmit(now)) {
             if self.lie.is_told() {
                 self.lie.tell(now, &mut transmit.message);
             }
@@ -172,7 +182,9 @@ impl Core {
                     let packet = Some((transmit.link, transmit.message.seq));
                     return Some(Outgoing { to, len, packet });
                 }
-                Err(SealError::NoSession) => self.node.session_down(now, &transmit.peer),
+                Err(SealError::NoSession) => {
+                    each!(&mut self.node, node => node.session_down(now, &transmit.peer))
+                }
                 Err(_) => {}
             }
         }
@@ -189,24 +201,28 @@ impl Core {
                     inbound,
                 } => {
                     if !inbound && self.contacts.iter().any(|contact| contact.addr == addr) {
-                        self.node.peer_found(Candidate {
+                        each!(&mut self.node, node => node.peer_found(Candidate {
                             id: peer,
                             addr,
                             found_by: FoundBy::Static,
-                        });
+                        }));
                     }
-                    self.node.session_up(now, peer, addr, inbound);
+                    each!(&mut self.node, node => node.session_up(now, peer, addr, inbound));
                     return Some(Notice::SessionUp(peer, addr));
                 }
-                SessionEvent::Moved { peer, addr } => self.node.peer_moved(&peer, addr),
-                SessionEvent::Closed { peer } => self.node.session_down(now, &peer),
+                SessionEvent::Moved { peer, addr } => {
+                    each!(&mut self.node, node => node.peer_moved(&peer, addr))
+                }
+                SessionEvent::Closed { peer } => {
+                    each!(&mut self.node, node => node.session_down(now, &peer))
+                }
                 SessionEvent::Failed {
                     addr,
                     expect,
                     reason,
                 } => {
                     if let Some(peer) = expect {
-                        self.node.connect_failed(now, &peer);
+                        each!(&mut self.node, node => node.connect_failed(now, &peer));
                     }
                     // Whoever answered there before may have got a new identity.
                     self.retry_contact(now, addr);
@@ -215,7 +231,7 @@ impl Core {
             }
         }
         loop {
-            match self.node.poll_event()? {
+            match each!(&mut self.node, node => node.poll_event())? {
                 Event::Connect(peer) => self.sessions.connect(now, peer.addr, Some(peer.id)),
                 Event::Dropped(peer) => self.sessions.release(&peer),
                 Event::WantPeers(count) => return Some(Notice::WantPeers(count)),
@@ -230,8 +246,12 @@ impl Core {
 
     /// What the node says about itself; what is steered is for others to add.
     pub fn status(&self, now: RawTime) -> Status {
-        let view = self.node.node().clock();
-        let totals = self.node.node().totals();
+        let (view, totals) = (self.clock(), self.totals());
+        let strategies = self.node.strategies();
+        let (assumed_liars, peers) = each!(&self.node, node => {
+            let node = node.node();
+            (node.config().assumed_liars, node.peers(now).collect())
+        });
         let [user, kernel, hardware] = self.stamps;
         Status {
             tracking: Tracking {
@@ -245,7 +265,9 @@ impl Core {
                 sampled: usize::from(view.sampled),
                 tolerated_liars: usize::from(view.liars),
                 liar_risk: view.bound_at(now).map(|_| view.liar_risk),
-                assumed_liars: self.node.node().config().assumed_liars,
+                assumed_liars,
+                estimator: strategies.estimator.name().to_owned(),
+                combine: strategies.combine.name().to_owned(),
                 rate_ppm: view.line.rate().as_ppm(),
                 last_offset_ns: view.last_offset,
                 neighbours: usize::from(view.heard),
@@ -268,7 +290,7 @@ impl Core {
                     steps: totals.steps,
                 },
             },
-            peers: self.node.node().peers(now).collect(),
+            peers,
         }
     }
 

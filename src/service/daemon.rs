@@ -434,7 +434,7 @@ impl CoreThread {
             // A full channel means that nobody attends; notices are not worth waiting for.
             let _ = self.notices.try_send(notice);
         }
-        self.board.publish(self.core.node().clock());
+        self.board.publish(self.core.clock());
         self.send();
     }
 

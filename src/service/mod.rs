@@ -6,6 +6,7 @@
 
 pub mod assemble;
 pub mod board;
+pub mod chosen;
 pub mod clockface;
 pub mod core;
 pub mod daemon;

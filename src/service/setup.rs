@@ -36,6 +36,7 @@ pub(super) fn blueprint(
         identity,
         network: config.network.clone(),
         node: node_config(config),
+        strategies: config.strategies,
         transport,
         clockface: clockface(config),
         saved,

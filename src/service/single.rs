@@ -101,7 +101,7 @@ impl Single {
                 self.peers.sample(*count);
             }
         }
-        self.parts.board.publish(self.parts.core.node().clock());
+        self.parts.board.publish(self.parts.core.clock());
         let mut due = self.parts.core.next_timeout();
         if let Some(steerer) = &mut self.parts.steerer {
             if now >= self.next_steer {
@@ -215,9 +215,11 @@ mod tests {
 
     use hwts::transport::{UdpConfig, UdpTransport};
 
+    use crate::consensus::strategies::CombineKind;
     use crate::discipline::Settings;
     use crate::engine::{Host, PeerAddress, StaticPeers};
-    use crate::node::{Lie, NodeConfig};
+    use crate::link::EstimatorKind;
+    use crate::node::{Lie, NodeConfig, Strategies};
     use crate::security::Identity;
     use crate::service::assemble::{Blueprint, assemble};
     use crate::service::clockface::{Clockface, Flaws};
@@ -225,7 +227,7 @@ mod tests {
     use crate::wire::ClockState;
 
     /// A node on loopback that knows of `peer`.
-    fn node(seed: u64, peer: Option<&Single>) -> Single {
+    fn node(seed: u64, strategies: Strategies, peer: Option<&Single>) -> Single {
         let flaws = Flaws {
             seed,
             ..Flaws::default()
@@ -238,6 +240,7 @@ mod tests {
             identity: Identity::generate().unwrap(),
             network: "single".to_owned(),
             node: NodeConfig::default(),
+            strategies,
             transport: UdpTransport::open(&config).unwrap(),
             clockface: Clockface::flawed(&flaws, Settings::virtual_clock()),
             saved: State::default(),
@@ -279,8 +282,19 @@ mod tests {
 
     #[test]
     fn two_loops_agree_and_stop_at_a_good_rate() {
-        let one = node(1, None);
-        let two = node(2, Some(&one));
+        // Whatever strategies they have.
+        let unusual = Strategies {
+            estimator: EstimatorKind::Kalman,
+            combine: CombineKind::Median,
+        };
+        let one = node(1, Strategies::default(), None);
+        let two = node(2, unusual, Some(&one));
+        let named = |node: &Single| {
+            let tracking = node.status().tracking;
+            (tracking.estimator, tracking.combine)
+        };
+        assert_eq!(named(&one), ("default".to_owned(), "default".to_owned()));
+        assert_eq!(named(&two), ("kalman".to_owned(), "median".to_owned()));
         let settled = AtomicUsize::new(0);
         let mut two = std::thread::scope(|scope| {
             scope.spawn(|| settle(one, &settled));
@@ -295,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_sick_socket_makes_nobody_spin() {
-        let mut node = node(1, None);
+        let mut node = node(1, Strategies::default(), None);
         // From now on it is always ready and never gives anything.
         let socket = socket2::SockRef::from(node.parts.port.transport());
         let _ = socket.shutdown(std::net::Shutdown::Read);

@@ -16,7 +16,7 @@ use super::daemon::{Daemon, Desk, Scheduling};
 use super::state::State;
 use crate::discipline::Settings;
 use crate::engine::{PeerAddress, PeerSource, Sources};
-use crate::node::{Lie, NodeConfig};
+use crate::node::{Lie, NodeConfig, Strategies};
 use crate::security::Identity;
 use crate::time::{Span, VirtualTime};
 use crate::topology::NodeId;
@@ -29,6 +29,8 @@ pub struct Plan {
     pub flaws: Flaws,
     /// What it tells others instead of the truth.
     pub lie: Lie,
+    /// How it makes time of what it measures.
+    pub strategies: Strategies,
 }
 
 /// One node of a swarm.
@@ -143,6 +145,7 @@ impl Swarm {
             identity,
             network: NETWORK.to_owned(),
             node: NodeConfig::default(),
+            strategies: plan.strategies,
             transport,
             clockface: Clockface::flawed(&plan.flaws, Settings::virtual_clock()),
             saved: State::default(),

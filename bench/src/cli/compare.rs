@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
 use parisync::cli::complain;
@@ -18,6 +19,7 @@ use crate::compare::record::record;
 use crate::compare::sim::Sim;
 use crate::compare::table::{Row, table};
 use crate::compare::uml::Uml;
+use crate::interrupt::interruptible;
 use crate::output::{Format, show};
 use crate::progress::Progress;
 use crate::run::Run;
@@ -131,8 +133,12 @@ impl FromStr for Named {
     }
 }
 
-/// Compares and prints.
+/// Compares and prints; what there is if it is interrupted.
 pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
+    interruptible(|stop| compare(options, format, stop))?
+}
+
+fn compare(options: &Options, format: Format, stop: &AtomicBool) -> Result<(), BenchError> {
     let hosts = usize::from(options.hosts);
     let (seconds, seeds) = options.lab.usual();
     let given = options.seconds.map(|s| s.span().as_secs_f64().round());
@@ -168,8 +174,9 @@ pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
     }
     let steps = programs.len() * plan.spending.len() * plan.seeds.len();
     let progress = Progress::new("compare", steps as u64);
-    let outcomes = plan.run(lab.as_ref(), &programs, &progress);
+    let outcomes = plan.run(lab.as_ref(), &programs, &progress, stop);
     progress.finish();
+    let interrupted = stop.load(Ordering::Relaxed);
     for outcome in &outcomes {
         for (seed, error) in &outcome.failures {
             say(format!(
@@ -180,10 +187,16 @@ pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
     }
     let rows: Vec<Row> = outcomes.iter().filter_map(Row::of).collect();
     if rows.is_empty() {
-        return Err(CompareError::Nothing.into());
+        return Err(match interrupted {
+            true => CompareError::Interrupted.into(),
+            false => CompareError::Nothing.into(),
+        });
+    }
+    if interrupted {
+        say("interrupted: these are the runs that were over".to_owned());
     }
     if let Some(run) = &mut folder {
-        record(run, &outcomes, &rows)?;
+        record(run, &outcomes, &rows, !interrupted)?;
     }
     Ok(show(format, &rows, |rows| {
         let (seconds, seeds) = (plan.seconds, plan.seeds.len());

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use parisync::consensus::strategies::CombineKind;
 use parisync::link::estimators::EstimatorKind;
+use parisync::node::Strategies;
 use parisync::present::host::command_line;
 use parisync::present::text::columns;
 use serde::Serialize;
 
 use super::BenchError;
-use crate::estimators::{self, Check, LinkRow, Row, Strategy, page};
+use crate::estimators::{self, Check, LinkRow, Row, page};
 use crate::output::{Format, show};
 use crate::run::Run;
 use crate::scenario::{Scenario, find, shipped};
@@ -103,7 +104,7 @@ pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
     let mut folder = folder
         .map(|dir| Run::create(dir, "estimators", &settings, Some(1)))
         .transpose()?;
-    let strategies = Strategy::product(&kinds, &combinations);
+    let strategies = Strategies::product(&kinds, &combinations);
     let keep = folder.is_some();
     let mut rows = Vec::new();
     if keep || !options.links {

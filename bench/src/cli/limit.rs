@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use parisync::node::Strategies;
 use parisync::present::text::columns;
 use serde::Serialize;
 
 use super::BenchError;
-use crate::estimators::{Estimate, Strategy};
+use crate::estimators::{self, Estimate};
 use crate::limit::{self, Floors, Kind, Limit, Noise, Problem, posterior};
 use crate::output::{Format, show};
 use crate::progress::Progress;
@@ -166,7 +167,11 @@ impl Row {
     }
 
     fn reach(&mut self, scenario: &Scenario, seeds: u64) {
-        let rms = |seed| Strategy::default().run(scenario, seed).figures.rms;
+        let rms = |seed| {
+            estimators::run(Strategies::default(), scenario, seed)
+                .figures
+                .rms
+        };
         let reached = Estimate::of(&(1..=seeds).map(rms).collect::<Vec<_>>());
         self.reached_over_limit = Some(reached.mean / self.limit.rms_ns);
         self.reached_ns = Some(reached);

@@ -46,33 +46,16 @@ pub(super) struct Options {
     chrony_host: Option<String>,
     /// Time between two lines
     #[arg(long, default_value = "1s", value_parser = DurationText::parse_or_seconds)]
-    #[serde(serialize_with = "as_text")]
     interval: DurationText,
     /// Time between two questions to an NTP server: be kind to those that are not yours
     #[arg(long, default_value = "16s", value_parser = DurationText::parse_or_seconds)]
-    #[serde(serialize_with = "as_text")]
     ntp_interval: DurationText,
     /// How long to watch; until stopped if not given
     #[arg(long, value_parser = DurationText::parse_or_seconds)]
-    #[serde(serialize_with = "as_text_if_any")]
     seconds: Option<DurationText>,
     /// Keep the run in this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-}
-
-fn as_text<S: serde::Serializer>(value: &DurationText, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
-fn as_text_if_any<S: serde::Serializer>(
-    value: &Option<DurationText>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => serializer.collect_str(value),
-        None => serializer.serialize_none(),
-    }
 }
 
 /// The shortest interval: sources are asked within it.

@@ -81,6 +81,10 @@ pub(super) fn run(args: &Args, format: Format) -> Result<(), BenchError> {
         combines: chosen(&args.combine, &CombineKind::ALL),
         same_host: args.same_host,
     };
+    let folder = args.out.as_deref();
+    let mut folder = folder
+        .map(|dir| replay::folder(dir, &options))
+        .transpose()?;
     let progress = Progress::new("replay", 2 * options.files.len() as u64);
     let outcome = replay::run(&options, &progress);
     progress.finish();
@@ -94,8 +98,8 @@ pub(super) fn run(args: &Args, format: Format) -> Result<(), BenchError> {
         Format::Json => show(format, std::slice::from_ref(&outcome), |_| String::new())?,
         Format::Csv => show(format, &outcome.strategies, strategies_text)?,
     }
-    if let Some(dir) = &args.out {
-        replay::keep(dir, &options, &outcome)?;
+    if let Some(run) = &mut folder {
+        replay::keep(run, &outcome)?;
     }
     match outcome.records.iter().find(|record| !record.exact) {
         None => Ok(()),

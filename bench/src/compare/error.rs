@@ -20,6 +20,9 @@ pub enum CompareError {
     /// There is no User-mode Linux.
     #[error(transparent)]
     Uml(#[from] UmlError),
+    /// It was stopped before the first run was over.
+    #[error("interrupted before any run was over")]
+    Interrupted,
     /// No system is there, or none ran to its end; the reasons were told one by one.
     #[error("nothing could be compared")]
     Nothing,

@@ -1,7 +1,7 @@
 //! What a laboratory is: a place where daemons run on clocks whose true error is known.
 
 use std::path::{Path, PathBuf};
-
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::daemons::{Installed, Pace, System};
@@ -53,11 +53,11 @@ pub trait Lab: Sync {
     /// Whether a second takes a second, so that nothing is tried out first.
     fn in_real_time(&self) -> bool;
 
-    /// Runs one system.
+    /// Runs one system, unless `stop` is set meanwhile.
     ///
     /// # Errors
-    /// A daemon ended or time stood still.
-    fn run(&self, program: &Installed, job: &Job) -> Result<Observed, LabError>;
+    /// A daemon ended, time stood still, or it was stopped.
+    fn run(&self, program: &Installed, job: &Job, stop: &AtomicBool) -> Result<Observed, LabError>;
 }
 
 /// The programs of these systems that are there and can run in `lab`, and why the others are left out.
@@ -98,6 +98,9 @@ pub enum LabError {
         /// Its last words.
         said: String,
     },
+    /// Somebody wants it to end.
+    #[error("interrupted")]
+    Interrupted,
     /// Simulated time does not go on.
     #[error("the simulation stood still for {seconds} s; {} of host 1 said: {said}", system.program())]
     Still {
@@ -135,6 +138,14 @@ pub enum LabError {
 }
 
 impl LabError {
+    /// An error if `stop` is set.
+    pub(super) fn if_stopped(stop: &AtomicBool) -> Result<(), Self> {
+        match stop.load(Ordering::Relaxed) {
+            true => Err(Self::Interrupted),
+            false => Ok(()),
+        }
+    }
+
     /// Namespaces cannot be joined.
     pub(super) fn wiring(error: NetnsError) -> Self {
         Self::Tool {

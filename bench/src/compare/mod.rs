@@ -8,6 +8,7 @@
 //! - [`plan`]: which runs there are, and all of them run
 //! - [`table`]: what they came to; [`record`]: the same in a run folder
 
+mod compile;
 pub mod daemons;
 mod elf;
 mod error;

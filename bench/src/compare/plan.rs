@@ -1,7 +1,7 @@
 //! Which runs a comparison has, and all of them run.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde::Serialize;
 
@@ -67,8 +67,15 @@ pub fn star(hosts: usize, seconds: f64) -> f64 {
 }
 
 impl Plan {
-    /// Runs all programs with all seeds, as many side by side as the laboratory likes.
-    pub fn run(&self, lab: &dyn Lab, programs: &[Installed], progress: &Progress) -> Vec<Outcome> {
+    /// Runs all programs with all seeds, as many side by side as the laboratory likes, until `stop`
+    /// is set.
+    pub fn run(
+        &self,
+        lab: &dyn Lab,
+        programs: &[Installed],
+        progress: &Progress,
+        stop: &AtomicBool,
+    ) -> Vec<Outcome> {
         let entries: Vec<Entry> = self
             .spending
             .iter()
@@ -78,7 +85,7 @@ impl Plan {
                 Entry {
                     program: program.clone(),
                     spending,
-                    pace: self.pace(lab, program, spending),
+                    pace: self.pace(lab, program, spending, stop),
                 }
             })
             .collect();
@@ -91,10 +98,11 @@ impl Plan {
             for _ in 0..lab.at_once().min(work.len()) {
                 scope.spawn(|| {
                     while let Some(&(entry, seed)) = work.get(next.fetch_add(1, Ordering::Relaxed))
+                        && !stop.load(Ordering::Relaxed)
                     {
                         let Entry { program, pace, .. } = &entries[entry];
                         progress.say(&format!("{}, seed {seed}", program.version));
-                        let result = lab.run(program, &self.job(seed, *pace, self.seconds));
+                        let result = lab.run(program, &self.job(seed, *pace, self.seconds), stop);
                         progress.advance(1);
                         if let Ok(mut done) = done.lock() {
                             done.push((entry, seed, result));
@@ -112,6 +120,7 @@ impl Plan {
                     let figures = observed.offsets.figures(observed.packets, observed.cost);
                     outcomes[entry].runs.push((seed, figures, observed.offsets));
                 }
+                Err(LabError::Interrupted) => {}
                 Err(error) => outcomes[entry].failures.push((seed, error)),
             }
         }
@@ -129,17 +138,23 @@ impl Plan {
     }
 
     /// How often a system exchanges packets when it keeps to the budget.
-    fn pace(&self, lab: &dyn Lab, program: &Installed, spending: Spending) -> Pace {
+    fn pace(
+        &self,
+        lab: &dyn Lab,
+        program: &Installed,
+        spending: Spending,
+        stop: &AtomicBool,
+    ) -> Pace {
         match (spending, program.system) {
             (Spending::Default, _) => Pace::Default,
-            (Spending::Budget, System::Parisync) => self.measured_pace(lab, program),
+            (Spending::Budget, System::Parisync) => self.measured_pace(lab, program, stop),
             (Spending::Budget, _) => Pace::Every(star(self.hosts, 1.0) / self.packets_per_s),
         }
     }
 
     /// PariSync's poll: who asks whom is drawn at random, so the packets are counted in a short run
     /// and the poll is set by that.
-    fn measured_pace(&self, lab: &dyn Lab, program: &Installed) -> Pace {
+    fn measured_pace(&self, lab: &dyn Lab, program: &Installed, stop: &AtomicBool) -> Pace {
         /// Neighbours a node chooses.
         const CHOSEN: f64 = 16.0;
         /// Polls in the short run.
@@ -155,7 +170,7 @@ impl Plan {
         }
         let seconds = (POLLS * guess).clamp(100.0, 1000.0) as u32;
         let seed = self.seeds.first().copied().unwrap_or_default();
-        let observed = lab.run(program, &self.job(seed, Pace::Every(guess), seconds));
+        let observed = lab.run(program, &self.job(seed, Pace::Every(guess), seconds), stop);
         // If it fails here, it will again, and then be told.
         let rate = observed.ok().and_then(|observed| {
             let figures = observed.offsets.figures(observed.packets, observed.cost);

@@ -2,9 +2,12 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::cost::procfs;
 
@@ -19,10 +22,12 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it; whatever it says goes to the file `log`.
+    /// Starts it, out of reach of the terminal's signals; whatever it says goes to the file `log`.
     pub(crate) fn start(mut command: Command, log: &Path) -> io::Result<Self> {
         let output = File::create(log)?;
+        let _unblocked = Unblocked::new()?;
         let child = command
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -78,6 +83,25 @@ impl Process {
     }
 }
 
+/// As long as it lives, no signal is blocked in this thread: children inherit what is, and a daemon
+/// that cannot be told to end goes on for ever.
+struct Unblocked(SigSet);
+
+impl Unblocked {
+    fn new() -> io::Result<Self> {
+        Ok(Self(
+            SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?,
+        ))
+    }
+}
+
+impl Drop for Unblocked {
+    fn drop(&mut self) {
+        // It was the mask before.
+        let _ = self.0.thread_set_mask();
+    }
+}
+
 /// The last line of a log that is not empty.
 pub(crate) fn last_line(log: &Path) -> String {
     let log = fs::read(log).unwrap_or_default();
@@ -98,6 +122,9 @@ impl Drop for Process {
 mod tests {
     use super::*;
     use crate::scratch::Scratch;
+    use nix::sys::signal::Signal;
+    use parisync::service::signals::StopSignals;
+    use std::os::unix::process::ExitStatusExt;
 
     fn shell(script: &str, dir: &Scratch) -> Process {
         let mut command = Command::new("/bin/sh");
@@ -112,6 +139,23 @@ mod tests {
         let status = process.end(Duration::from_secs(10)).unwrap();
         assert_eq!(status.code(), Some(3));
         assert_eq!(process.last_words(), "no such option");
+    }
+
+    #[test]
+    fn a_program_can_be_told_to_end_though_we_wait_for_signals() {
+        let dir = Scratch::new("process").unwrap();
+        let mut process = std::thread::spawn(move || {
+            let _signals = StopSignals::new().unwrap();
+            let process = shell("kill -TERM $$; echo alive", &dir);
+            let mask = SigSet::thread_get_mask().unwrap();
+            assert!(mask.contains(Signal::SIGTERM) && mask.contains(Signal::SIGINT));
+            (process, dir)
+        })
+        .join()
+        .unwrap()
+        .0;
+        let status = process.end(Duration::from_secs(10)).unwrap();
+        assert_eq!(status.signal(), Some(Signal::SIGTERM as i32));
     }
 
     #[test]

@@ -9,11 +9,17 @@ use crate::run::{Run, RunError, Sample};
 /// Three significant digits, as the figures have.
 const DIGITS: u8 = 3;
 
-/// Writes everything that is known of the outcomes.
+/// Writes everything that is known of the outcomes; those of a run that is `over` also as its
+/// summary.
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn record(run: &mut Run, outcomes: &[Outcome], rows: &[Row]) -> Result<(), RunError> {
+pub fn record(
+    run: &mut Run,
+    outcomes: &[Outcome],
+    rows: &[Row],
+    over: bool,
+) -> Result<(), RunError> {
     for outcome in outcomes {
         let program = &outcome.entry.program;
         let spending = match outcome.entry.spending {
@@ -49,5 +55,8 @@ pub fn record(run: &mut Run, outcomes: &[Outcome], rows: &[Row]) -> Result<(), R
         }
     }
     run.table("figures", rows)?;
-    run.summary(&rows)
+    if over {
+        run.summary(&rows)?;
+    }
+    Ok(())
 }

@@ -10,14 +10,17 @@ mod report;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parisync::config::DurationText;
 use parisync::export::status::Counters;
+use serde::Serialize;
 
+use crate::progress::Progress;
 use node::{Network, Node};
 use procfs::Snapshot;
-pub use report::{Report, table};
+pub use report::{Report, ThreadCost, table};
 
 /// How long the network, or the node, may take to find its time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const BOUND: i64 = 1_000_000;
 
 /// What to measure and for how long.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, clap::Args, Serialize)]
 pub struct Options {
     /// Neighbours of the node that is measured
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=32))]
@@ -52,10 +55,24 @@ pub struct Options {
     /// The daemon; by default the `parisync` next to this program
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+    /// Keep the run in this folder
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip)]
+    pub(crate) out: Option<PathBuf>,
+}
+
+impl Options {
+    /// The daemon that is measured.
+    pub(crate) fn program(&self) -> io::Result<PathBuf> {
+        match &self.binary {
+            Some(path) => Ok(path.clone()),
+            None => Ok(std::env::current_exe()?.with_file_name("parisync")),
+        }
+    }
 }
 
 /// How nodes find each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Discovery {
     /// Each is told of all others
@@ -100,28 +117,67 @@ pub enum CostError {
         /// What was looked for.
         what: &'static str,
     },
+    /// Somebody wants it to end.
+    #[error("interrupted before the measurement was over")]
+    Interrupted,
     /// The system refused.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Measures with each kind of discovery that was asked for.
+/// Measures with each kind of discovery that was asked for, unless `stop` is set meanwhile.
 ///
 /// # Errors
 /// See [`CostError`].
-pub fn run(options: &Options) -> Result<Vec<Report>, CostError> {
+pub fn run(options: &Options, stop: &AtomicBool) -> Result<Vec<Report>, CostError> {
     if options.single_thread && options.discovery.contains(&Discovery::Dht) {
         return Err(CostError::NoDhtInOneThread);
     }
     let kinds = options.discovery.iter();
-    kinds.map(|kind| measure(options, *kind)).collect()
+    let steps = options.settle.span() + options.seconds.span();
+    let seconds = steps.to_duration().as_secs() * options.discovery.len() as u64;
+    let progress = Progress::new("cost", seconds);
+    let watch = Watch { stop, progress };
+    let reports = kinds.map(|kind| measure(options, *kind, &watch)).collect();
+    watch.progress.finish();
+    reports
 }
 
-fn measure(options: &Options, discovery: Discovery) -> Result<Report, CostError> {
-    let binary = match &options.binary {
-        Some(path) => path.clone(),
-        None => std::env::current_exe()?.with_file_name("parisync"),
-    };
+/// How far it is, and whether it is to end.
+struct Watch<'a> {
+    stop: &'a AtomicBool,
+    progress: Progress,
+}
+
+impl Watch<'_> {
+    /// Lets so much time pass.
+    fn wait(&self, time: Duration) -> Result<(), CostError> {
+        /// So soon a stop is seen.
+        const STEP: Duration = Duration::from_millis(100);
+        let (started, before) = (Instant::now(), self.progress.done());
+        while started.elapsed() < time {
+            self.check()?;
+            std::thread::sleep(STEP.min(time.saturating_sub(started.elapsed())));
+            self.progress
+                .set(before + started.elapsed().min(time).as_secs());
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), CostError> {
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(CostError::Interrupted),
+            false => Ok(()),
+        }
+    }
+}
+
+fn measure(
+    options: &Options,
+    discovery: Discovery,
+    watch: &Watch<'_>,
+) -> Result<Report, CostError> {
+    let binary = options.program()?;
     let network = Network::new(binary, options, discovery)?;
     let last = usize::from(options.neighbours);
     let started = Instant::now();
@@ -130,17 +186,19 @@ fn measure(options: &Options, discovery: Discovery) -> Result<Report, CostError>
         neighbours.push(network.start(number)?);
     }
     for node in &mut neighbours {
-        await_bound(node, started)?;
+        await_bound(node, started, watch)?;
     }
     let network_start = started.elapsed();
 
     let started = Instant::now();
     let mut node = network.start(last)?;
-    let cold_start = await_bound(&mut node, started)?;
-    std::thread::sleep(options.settle.span().to_duration());
+    let cold_start = await_bound(&mut node, started, watch)?;
+    watch.progress.say("cost: settling");
+    watch.wait(options.settle.span().to_duration())?;
 
     let (before, counted) = (Snapshot::take(node.pid())?, counters(&mut node)?);
-    std::thread::sleep(options.seconds.span().to_duration());
+    watch.progress.say("cost: measuring");
+    watch.wait(options.seconds.span().to_duration())?;
     let (after, now_counted) = (Snapshot::take(node.pid())?, counters(&mut node)?);
     let tracking = node.tracking()?;
     let tracking = tracking.ok_or_else(|| CostError::NoTime {
@@ -170,11 +228,16 @@ fn measure(options: &Options, discovery: Discovery) -> Result<Report, CostError>
 }
 
 /// Waits until `node` serves a bound below a millisecond; how long that took since `started`.
-fn await_bound(node: &mut Node, started: Instant) -> Result<Duration, CostError> {
+fn await_bound(
+    node: &mut Node,
+    started: Instant,
+    watch: &Watch<'_>,
+) -> Result<Duration, CostError> {
     /// Short against the seconds it takes, long against what an answer costs.
     const PAUSE: Duration = Duration::from_millis(10);
     let mut what = "no node answers".to_owned();
     while started.elapsed() < PATIENCE {
+        watch.check()?;
         if let Some(tracking) = node.tracking()? {
             if tracking.bound_ns.is_some_and(|bound| bound < BOUND) {
                 return Ok(started.elapsed());

@@ -12,7 +12,7 @@ use super::procfs::{Memory, Spent};
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// How it found its neighbours.
-    pub(super) discovery: Discovery,
+    pub(crate) discovery: Discovery,
     /// It ran in one thread.
     pub(super) single_thread: bool,
     /// Neighbours that it heard.
@@ -40,7 +40,7 @@ pub struct Report {
     #[serde(flatten)]
     pub(super) memory: Memory,
     /// The same by thread, the busiest first.
-    pub(super) threads: Vec<ThreadCost>,
+    pub(crate) threads: Vec<ThreadCost>,
 }
 
 /// What all threads used together.
@@ -60,7 +60,7 @@ pub(super) struct Total {
 
 /// What the threads of one name used.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct ThreadCost {
+pub struct ThreadCost {
     name: String,
     /// Share of one core.
     cpu_percent: f64,

@@ -1,10 +1,11 @@
 //! The regression: the default strategies against the limits of each scenario.
 
+use parisync::node::Strategies;
 use std::num::NonZeroUsize;
 
 use serde::Serialize;
 
-use super::{Strategy, work};
+use super::{run, work};
 use crate::progress::Progress;
 use crate::scenario::{Outcome, Scenario};
 
@@ -48,7 +49,7 @@ pub fn check(scenarios: &[Scenario], threads: NonZeroUsize) -> Vec<Check> {
     let cost = |job: &(&Scenario, u64)| work::cost(job.0);
     let progress = Progress::new("simulating", jobs.iter().map(cost).sum());
     let outcomes = work::all(&jobs, threads, &progress, cost, |(scenario, seed)| {
-        Strategy::default().run(scenario, *seed)
+        run(Strategies::default(), scenario, *seed)
     });
     progress.finish();
     let mut outcomes = outcomes.into_iter();

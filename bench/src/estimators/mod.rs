@@ -15,5 +15,5 @@ mod work;
 pub use check::{Check, check};
 pub use link::{LinkRow, links};
 pub use page::page;
-pub use strategy::Strategy;
+pub use strategy::run;
 pub use table::{Estimate, Row, table};

@@ -1,11 +1,12 @@
 //! The ablation: scenarios, strategies and seeds to a table of figures.
 
+use parisync::node::Strategies;
 use std::num::NonZeroUsize;
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use super::{Strategy, work};
+use super::{run, work};
 use crate::limit::{self, Kind, Limit};
 use crate::progress::Progress;
 use crate::scenario::{Outcome, Scenario};
@@ -87,7 +88,7 @@ pub struct Row {
 impl Row {
     fn of(
         scenario: &Scenario,
-        strategy: Strategy,
+        strategy: Strategies,
         outcomes: &[Outcome],
         alone: Option<&[Outcome]>,
         limit: Option<&Limit>,
@@ -133,7 +134,7 @@ impl Row {
 /// without them if `without_liars`.
 pub fn table(
     scenarios: &[Scenario],
-    strategies: &[Strategy],
+    strategies: &[Strategies],
     seeds: u64,
     without_liars: bool,
     threads: NonZeroUsize,
@@ -148,14 +149,14 @@ pub fn table(
             }
         }
     }
-    let cost = |job: &(&Scenario, Strategy, u64)| work::cost(job.0);
+    let cost = |job: &(&Scenario, Strategies, u64)| work::cost(job.0);
     let progress = Progress::new("simulating", jobs.iter().map(cost).sum());
     let outcomes = work::all(
         &jobs,
         threads,
         &progress,
         cost,
-        |(scenario, strategy, seed)| strategy.run(scenario, *seed),
+        |(scenario, strategy, seed)| run(*strategy, scenario, *seed),
     );
     progress.finish();
     // Scenarios whose oscillators do not wander have no limit.
@@ -204,7 +205,7 @@ mod tests {
             let threads = NonZeroUsize::new(threads).unwrap();
             table(
                 &[other.clone(), short.clone()],
-                &[Strategy::default()],
+                &[Strategies::default()],
                 2,
                 true,
                 threads,

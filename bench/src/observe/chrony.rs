@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use hwts::Domain;
+use parisync::present::text::span;
 
 use super::source::{Reading, Source, Trouble, trouble};
 
@@ -130,10 +131,14 @@ fn of_tracking(tracking: &Tracking, at: i64) -> Reading {
         source: NAME.to_owned(),
         offset_ns: tracking.correction * 1e9,
         guaranteed_ns: known.then_some(bound * 1e9),
-        statistical_ns: known.then_some(tracking.rms_offset * 1e9),
+        statistical_ns: None,
         detail: match (known, tracking.reference.as_str()) {
             (false, _) => "not synchronised".to_owned(),
-            (true, name) => format!("follows {name}, stratum {}", tracking.stratum),
+            (true, name) => format!(
+                "follows {name}, stratum {}, RMS offset {}",
+                tracking.stratum,
+                span(tracking.rms_offset * 1e9)
+            ),
         },
         at,
     }
@@ -262,8 +267,11 @@ mod tests {
         assert!((reading.offset_ns - 49_998_123.0).abs() < 1e-3);
         // 34 µs and half of 120 µs.
         assert!((reading.guaranteed_ns.unwrap() - 94_000.0).abs() < 1e-6);
-        assert!((reading.statistical_ns.unwrap() - 1_500.0).abs() < 1e-6);
-        assert_eq!(reading.detail, "follows 192.0.2.2, stratum 2");
+        assert_eq!(reading.statistical_ns, None);
+        assert_eq!(
+            reading.detail,
+            "follows 192.0.2.2, stratum 2, RMS offset 1.50µs"
+        );
         assert_eq!(reading.at, 7);
     }
 

@@ -59,12 +59,14 @@ impl Source for ParisyncSource {
 fn reading(tracking: &Tracking, clock: &ClockReading, now: CrossRead) -> Reading {
     let tai = clock.clock_ns.unwrap_or(clock.virtual_ns);
     let utc = tai.saturating_sub(TAI_MINUS_UTC.as_nanos());
+    // The two clocks were not read at quite the same instant.
+    let with_reading = |bound: i64| bound.saturating_add(now.error) as f64;
     let state = serde_json::to_value(tracking.state).unwrap_or_default();
     Reading {
         source: NAME.to_owned(),
         offset_ns: utc.saturating_sub(now.a) as f64,
-        guaranteed_ns: clock.bound_ns.map(|bound| (bound + now.error) as f64),
-        statistical_ns: tracking.estimated_error_ns.map(|sigma| sigma as f64),
+        guaranteed_ns: clock.bound_ns.map(with_reading),
+        statistical_ns: clock.statistical_ns.map(with_reading),
         detail: format!(
             "{}, {} of {} neighbours used, holds while at most {} lie",
             state.as_str().unwrap_or("state unknown"),

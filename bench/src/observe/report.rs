@@ -8,7 +8,7 @@ use super::watch::Snapshot;
 
 /// One line a source: how far it is from the system clock.
 pub fn table(snapshot: &Snapshot) -> String {
-    let heading = ["source", "offset", "guaranteed", "expected", "age", ""];
+    let heading = ["source", "offset", "guaranteed", "99.9 %", "age", ""];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for shown in &snapshot.sources {
         let reading = &shown.reading;
@@ -59,6 +59,7 @@ pub fn statistics_table(statistics: &[SourceStatistics]) -> String {
         "p99",
         "drift",
         "guaranteed",
+        "99.9 %",
     ];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     let mut stability = vec![
@@ -76,6 +77,7 @@ pub fn statistics_table(statistics: &[SourceStatistics]) -> String {
             of.drift_ppb
                 .map_or_else(|| "–".to_owned(), |ppb| format!("{ppb:+.2}ppb")),
             bound(of.guaranteed_ns),
+            bound(of.statistical_ns),
         ]);
         stability.extend(of.stability.iter().map(|at| {
             vec![
@@ -91,7 +93,7 @@ pub fn statistics_table(statistics: &[SourceStatistics]) -> String {
     if statistics.is_empty() {
         return String::new();
     }
-    let mut text = columns(&rows, &[1, 2, 3, 4, 5, 6]);
+    let mut text = columns(&rows, &[1, 2, 3, 4, 5, 6, 7]);
     if stability.len() > 1 {
         text += "\n";
         text += &columns(&stability, &[1, 2, 3, 4]);

@@ -12,8 +12,8 @@ pub struct Reading {
     /// The offset is off by no more than this, ns, as far as the source knows; none if it does not
     /// say.
     pub guaranteed_ns: Option<f64>,
-    /// What the offset is expected to be off by, ns; one sigma unless the details say otherwise;
-    /// none if the source does not say.
+    /// What the offset is off by in no more than one of a thousand cases, ns, as far as the source
+    /// knows; none if it does not say.
     pub statistical_ns: Option<f64>,
     /// What else there is to know, in a few words.
     pub detail: String,

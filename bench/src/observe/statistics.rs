@@ -13,7 +13,8 @@ pub struct History {
     source: String,
     /// Time since the start, s; offset, ns.
     samples: Vec<(f64, f64)>,
-    bounds: Moments,
+    guaranteed: Moments,
+    statistical: Moments,
 }
 
 /// A source's offset from the system clock over the whole time.
@@ -34,6 +35,8 @@ pub struct SourceStatistics {
     pub drift_ppb: Option<f64>,
     /// Mean guaranteed bound, ns.
     pub guaranteed_ns: Option<f64>,
+    /// Mean statistical bound, which 99.9 % of errors stay within, ns.
+    pub statistical_ns: Option<f64>,
     /// Stability against the system clock at growing averaging times; empty if there are too few
     /// readings.
     pub stability: Vec<Stability>,
@@ -54,7 +57,8 @@ impl History {
                 place,
                 source: source.to_owned(),
                 samples: Vec::new(),
-                bounds: Moments::default(),
+                guaranteed: Moments::default(),
+                statistical: Moments::default(),
             });
             histories.len() - 1
         });
@@ -64,7 +68,10 @@ impl History {
     pub(super) fn push(&mut self, time: f64, reading: &Reading) {
         self.samples.push((time, reading.offset_ns));
         if let Some(bound) = reading.guaranteed_ns {
-            self.bounds.push(bound);
+            self.guaranteed.push(bound);
+        }
+        if let Some(bound) = reading.statistical_ns {
+            self.statistical.push(bound);
         }
     }
 
@@ -90,7 +97,8 @@ impl History {
             sigma_ns: moments.stddev(),
             p99_ns: quantile(&sizes, 0.99)?,
             drift_ppb: drift(&self.samples),
-            guaranteed_ns: self.bounds.mean(),
+            guaranteed_ns: self.guaranteed.mean(),
+            statistical_ns: self.statistical.mean(),
             stability: Even::new(&self.samples)
                 .map_or_else(|_| Vec::new(), |even| stability(&even)),
         })
@@ -124,7 +132,7 @@ mod tests {
                 source: "a".to_owned(),
                 offset_ns: *offset_ns,
                 guaranteed_ns: Some(20.0 + second as f64),
-                statistical_ns: None,
+                statistical_ns: (second > 2).then_some(3.0),
                 detail: String::new(),
                 at: 0,
             };
@@ -145,6 +153,7 @@ mod tests {
         let drift = figures.drift_ppb.unwrap();
         assert!((drift - 10.0).abs() < 1e-9, "{drift}");
         assert_eq!(figures.guaranteed_ns, Some(22.0));
+        assert_eq!(figures.statistical_ns, Some(3.0));
         // The squares are 1009, less five times the squared mean, over four.
         let sigma = figures.sigma_ns.unwrap();
         assert!((sigma - (1007.2_f64 / 4.0).sqrt()).abs() < 1e-9, "{sigma}");

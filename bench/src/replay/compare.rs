@@ -3,9 +3,8 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use parisync::consensus::strategies::{AnyCombine, CombineKind};
-use parisync::link::estimators::EstimatorKind;
-use parisync::node::{ClockView, Node, SIGMAS_99_9};
+use parisync::consensus::strategies::AnyCombine;
+use parisync::node::{ClockView, Node, SIGMAS_99_9, Strategies};
 use parisync::record::{Entry, Header, Reader, apply};
 use parisync::time::RawTime;
 use parisync::topology::NodeId;
@@ -18,15 +17,6 @@ use super::stats::{Values, median};
 use super::truth::{Truth, between};
 use super::verify;
 use crate::run::Sample;
-
-/// A link estimator and a combination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Strategy {
-    /// For one link.
-    pub estimator: EstimatorKind,
-    /// For many links.
-    pub combine: CombineKind,
-}
 
 /// What one strategy made of all records.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -69,17 +59,6 @@ pub struct StrategyRow {
     pub statistical_p50_ns: Option<f64>,
     /// The share of rounds in which the truth was beyond that; at most 0.001 is promised.
     pub statistical_beyond: Option<f64>,
-}
-
-/// Every pair.
-pub(super) fn all(estimators: &[EstimatorKind], combines: &[CombineKind]) -> Vec<Strategy> {
-    let pairs = estimators.iter().flat_map(|estimator| {
-        combines.iter().map(|combine| Strategy {
-            estimator: *estimator,
-            combine: *combine,
-        })
-    });
-    pairs.collect()
 }
 
 /// What is known of one strategy so far.
@@ -126,7 +105,7 @@ struct Runner {
     of_links: bool,
 }
 
-fn node(header: &Header, strategy: Strategy) -> Node<Judged, AnyCombine> {
+fn node(header: &Header, strategy: Strategies) -> Node<Judged, AnyCombine> {
     Node::with_strategies(
         header.config.clone(),
         header.now,
@@ -140,12 +119,11 @@ fn node(header: &Header, strategy: Strategy) -> Node<Judged, AnyCombine> {
 /// Runs `strategies` over the record.
 pub(super) fn compare(
     path: &Path,
-    strategies: &[Strategy],
+    strategies: &[Strategies],
     truth: Option<&Truth>,
 ) -> Result<Vec<Tally>, ReplayError> {
     let reader = Reader::open(path)?;
-    let (estimator, combine) = verify::strategies(reader.header(), path)?;
-    let recorded = Strategy { estimator, combine };
+    let recorded = verify::strategies(reader.header(), path)?;
     let mut race = Race::new(reader.header(), recorded, strategies, truth);
     race.run(reader)?;
     Ok(race
@@ -166,8 +144,8 @@ pub(super) struct Race<'a> {
 impl<'a> Race<'a> {
     pub(super) fn new(
         header: &Header,
-        recorded: Strategy,
-        strategies: &[Strategy],
+        recorded: Strategies,
+        strategies: &[Strategies],
         truth: Option<&'a Truth>,
     ) -> Self {
         let runners = strategies.iter().enumerate().map(|(n, strategy)| Runner {
@@ -301,16 +279,16 @@ fn exchanges(node: &Node<Judged, AnyCombine>, peer: &NodeId) -> u64 {
 
 /// One row for each strategy, from what each record came to; and the errors over time.
 pub(super) fn sum_up(
-    strategies: &[Strategy],
+    strategies: &[Strategies],
     parts: Vec<Vec<Tally>>,
-) -> (Vec<StrategyRow>, Vec<(Strategy, Vec<Sample>)>) {
+) -> (Vec<StrategyRow>, Vec<(Strategies, Vec<Sample>)>) {
     let mut sums: Vec<Tally> = strategies.iter().map(|_| Tally::default()).collect();
     for part in parts {
         for (sum, tally) in sums.iter_mut().zip(part) {
             sum.merge(tally);
         }
     }
-    let links_of = |strategy: &Strategy| {
+    let links_of = |strategy: &Strategies| {
         let first = strategies.iter();
         let mut first = first
             .enumerate()

@@ -19,7 +19,7 @@ mod text;
 mod truth;
 mod verify;
 
-pub use compare::{Strategy, StrategyRow};
+pub use compare::StrategyRow;
 pub use text::{records_text, strategies_text};
 pub use verify::RecordRow;
 
@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 use parisync::consensus::strategies::CombineKind;
 use parisync::link::estimators::EstimatorKind;
+use parisync::node::Strategies;
 use parisync::record::RecordError;
 use serde::Serialize;
 
@@ -56,7 +57,7 @@ pub struct Outcome {
     pub strategies: Vec<StrategyRow>,
     /// The true errors over time of each strategy, where they are known.
     #[serde(skip)]
-    pub errors: Vec<(Strategy, Vec<Sample>)>,
+    pub errors: Vec<(Strategies, Vec<Sample>)>,
 }
 
 /// Why nothing can be said.
@@ -108,7 +109,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Outcome, ReplayErro
     check(files, &lives, options.same_host)?;
     let truth = options.same_host.then(|| Truth::of(&lives));
     progress.say("comparing");
-    let strategies = compare::all(&options.estimators, &options.combines);
+    let strategies = Strategies::product(&options.estimators, &options.combines);
     let parts = each(files, progress, |path| {
         compare::compare(path, &strategies, truth.as_ref())
     })?;
@@ -120,11 +121,11 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Outcome, ReplayErro
     })
 }
 
-/// Keeps the outcome in a run folder.
+/// Makes the run folder, before the work begins.
 ///
 /// # Errors
 /// [`RunError`].
-pub fn keep(dir: &Path, options: &Options, outcome: &Outcome) -> Result<(), RunError> {
+pub fn folder(dir: &Path, options: &Options) -> Result<Run, RunError> {
     /// The options, as far as they can be told.
     #[derive(Serialize)]
     struct Config {
@@ -139,7 +140,14 @@ pub fn keep(dir: &Path, options: &Options, outcome: &Outcome) -> Result<(), RunE
         combines: options.combines.iter().map(ToString::to_string).collect(),
         same_host: options.same_host,
     };
-    let mut run = Run::create(dir, "replay", &config, None)?;
+    Run::create(dir, "replay", &config, None)
+}
+
+/// Writes what came of it.
+///
+/// # Errors
+/// [`RunError`].
+pub fn keep(run: &mut Run, outcome: &Outcome) -> Result<(), RunError> {
     run.table("records", &outcome.records)?;
     run.table("strategies", &outcome.strategies)?;
     for (strategy, samples) in &outcome.errors {

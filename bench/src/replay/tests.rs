@@ -9,7 +9,7 @@ use hwts::transport::{UdpConfig, UdpTransport};
 use parisync::consensus::strategies::CombineKind;
 use parisync::engine::{PeerAddress, Sources, StaticPeers};
 use parisync::link::estimators::EstimatorKind;
-use parisync::node::{Lie, NodeConfig};
+use parisync::node::{Lie, NodeConfig, Strategies};
 use parisync::record::{Entry, Header, Reader, Recorder, write};
 use parisync::security::Identity;
 use parisync::service::assemble::{Blueprint, assemble};
@@ -25,11 +25,17 @@ use crate::run::Recorded;
 use crate::testing::Scratch;
 
 /// A node that steers nothing, and who writes down what it is told.
-fn start(transport: UdpTransport, peers: Vec<PeerAddress>, record: PathBuf) -> (Daemon, Recorder) {
+fn start(
+    transport: UdpTransport,
+    strategies: Strategies,
+    peers: Vec<PeerAddress>,
+    record: PathBuf,
+) -> (Daemon, Recorder) {
     let mut parts = assemble(Blueprint {
         identity: Identity::generate().unwrap(),
         network: "replay".to_owned(),
         node: NodeConfig::default(),
+        strategies,
         transport,
         clockface: Clockface::measuring(),
         saved: State::default(),
@@ -44,8 +50,8 @@ fn start(transport: UdpTransport, peers: Vec<PeerAddress>, record: PathBuf) -> (
     (daemon, recorder)
 }
 
-/// Records of three nodes that have agreed.
-fn recorded(scratch: &Scratch) -> Vec<PathBuf> {
+/// Records of three nodes that have agreed, each with these strategies.
+fn recorded(scratch: &Scratch, strategies: [Strategies; 3]) -> Vec<PathBuf> {
     std::fs::create_dir(&scratch.0).unwrap();
     let sockets: Vec<UdpTransport> = (0..3)
         .map(|_| {
@@ -62,7 +68,7 @@ fn recorded(scratch: &Scratch) -> Vec<PathBuf> {
     for (n, socket) in sockets.into_iter().enumerate() {
         let others = addresses.iter().filter(|other| **other != addresses[n]);
         let peers = others.map(|addr| PeerAddress::from(*addr)).collect();
-        nodes.push(start(socket, peers, files[n].clone()));
+        nodes.push(start(socket, strategies[n], peers, files[n].clone()));
     }
     let begun = Instant::now();
     let mut settled = None::<Instant>;
@@ -105,9 +111,26 @@ fn entries(path: &Path) -> (Header, Vec<Entry>) {
 }
 
 #[test]
+fn records_of_other_strategies_are_exact() {
+    let scratch = Scratch::new();
+    let strategies = [
+        (EstimatorKind::Kalman, CombineKind::Median),
+        (EstimatorKind::CodedPairs, CombineKind::Tiers),
+        (EstimatorKind::Hull, CombineKind::WMsr),
+    ];
+    let strategies = strategies.map(|(estimator, combine)| Strategies { estimator, combine });
+    for (file, strategies) in recorded(&scratch, strategies).iter().zip(strategies) {
+        let life = verify::verify(file).unwrap();
+        assert!(life.row.exact && life.row.rounds > 0, "{:?}", life.row);
+        let named = verify::strategies(&life.header, file).unwrap();
+        assert_eq!(named, strategies);
+    }
+}
+
+#[test]
 fn records_are_exact_and_strategies_are_set_against_the_truth() {
     let scratch = Scratch::new();
-    let files = recorded(&scratch);
+    let files = recorded(&scratch, [Strategies::default(); 3]);
     let options = options(files.clone());
     let outcome = run(&options, &Progress::hidden()).unwrap();
     println!("{}", records_text(&outcome.records));
@@ -136,7 +159,7 @@ fn records_are_exact_and_strategies_are_set_against_the_truth() {
 
     // All of it is in the folder.
     let dir = scratch.0.join("out");
-    keep(&dir, &options, &outcome).unwrap();
+    keep(&mut folder(&dir, &options).unwrap(), &outcome).unwrap();
     let kept = Recorded::open(&dir).unwrap();
     assert_eq!(kept.series.len(), 16);
     assert_eq!(kept.series[0].tracks.len(), 3);
@@ -145,11 +168,7 @@ fn records_are_exact_and_strategies_are_set_against_the_truth() {
     // Whatever they make of it, they all send the same packets.
     let (header, all) = entries(&files[0]);
     let recorded = verify::strategies(&header, &files[0]).unwrap();
-    let recorded = Strategy {
-        estimator: recorded.0,
-        combine: recorded.1,
-    };
-    let strategies = compare::all(&EstimatorKind::ALL, &CombineKind::ALL);
+    let strategies = Strategies::product(&EstimatorKind::ALL, &CombineKind::ALL);
     let mut race = Race::new(&header, recorded, &strategies, None);
     for entry in &all {
         assert!(race.step(entry), "{entry:?}");

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use parisync::consensus::strategies::{AnyCombine, CombineKind};
-use parisync::link::estimators::{AnyEstimator, EstimatorKind};
-use parisync::node::ClockView;
+use parisync::link::estimators::AnyEstimator;
+use parisync::node::{ClockView, Strategies};
 use parisync::record::{Ending, Header, RawScale, Reader, Replay, Verdict};
 use parisync::time::RawTime;
 use serde::Serialize;
@@ -55,25 +55,19 @@ impl Life {
 }
 
 /// The strategies that a record names.
-pub(super) fn strategies(
-    header: &Header,
-    path: &Path,
-) -> Result<(EstimatorKind, CombineKind), ReplayError> {
+pub(super) fn strategies(header: &Header, path: &Path) -> Result<Strategies, ReplayError> {
     let unknown = |name: &str| ReplayError::Strategy {
         path: path.to_owned(),
         name: name.to_owned(),
         version: header.version.clone(),
     };
-    Ok((
-        header
-            .estimator
-            .parse()
-            .map_err(|_| unknown(&header.estimator))?,
-        header
-            .combine
-            .parse()
-            .map_err(|_| unknown(&header.combine))?,
-    ))
+    let Header {
+        estimator, combine, ..
+    } = header;
+    Ok(Strategies {
+        estimator: estimator.parse().map_err(|_| unknown(estimator))?,
+        combine: combine.parse().map_err(|_| unknown(combine))?,
+    })
 }
 
 /// The combination of this kind, for the node of the record.
@@ -85,7 +79,7 @@ pub(super) fn combination(kind: CombineKind, header: &Header) -> AnyCombine {
 pub(super) fn verify(path: &Path) -> Result<Life, ReplayError> {
     let reader = Reader::open(path)?;
     let header = reader.header().clone();
-    let (estimator, combine) = strategies(&header, path)?;
+    let Strategies { estimator, combine } = strategies(&header, path)?;
     let mut replay =
         Replay::<_, AnyEstimator, _>::new(reader, estimator, combination(combine, &header));
     let mut clocks = Vec::new();

@@ -5,6 +5,7 @@ use parisync::present::svg::{self, ns_decade};
 use parisync::present::text::{plural, power, round};
 
 use super::facts;
+use super::figures::Quantiles;
 use super::lines::{Line, bounded, legend, lines};
 use super::tables::{bound_table, clocks, comparison, own_table, peers};
 use super::text::{maybe, violations};
@@ -77,6 +78,12 @@ fn header(report: &Report) -> String {
 /// What is seen first of a single line.
 fn single(line: &Line<'_>) -> Vec<Card> {
     let figures = line.figures;
+    let p99 = |label, of: &Quantiles| Card {
+        label,
+        value: maybe(of.p99_ns),
+        note: format!("p50 {} · max {}", maybe(of.p50_ns), maybe(of.max_ns)),
+        judgement: Judgement::Plain,
+    };
     let mut cards = vec![
         Card {
             label: "rms error",
@@ -84,28 +91,10 @@ fn single(line: &Line<'_>) -> Vec<Card> {
             note: format!("mean {}", maybe(figures.mean_ns)),
             judgement: Judgement::Plain,
         },
-        Card {
-            label: "error, p99",
-            value: maybe(figures.error.p99_ns),
-            note: format!(
-                "p50 {} · max {}",
-                maybe(figures.error.p50_ns),
-                maybe(figures.error.max_ns)
-            ),
-            judgement: Judgement::Plain,
-        },
+        p99("error, p99", &figures.error),
     ];
     if figures.worst_pair.p99_ns.is_some() {
-        cards.push(Card {
-            label: "worst pair, p99",
-            value: maybe(figures.worst_pair.p99_ns),
-            note: format!(
-                "p50 {} · max {}",
-                maybe(figures.worst_pair.p50_ns),
-                maybe(figures.worst_pair.max_ns)
-            ),
-            judgement: Judgement::Plain,
-        });
+        cards.push(p99("worst pair, p99", &figures.worst_pair));
     }
     for (label, bound, allowed) in [
         ("guaranteed bound, p50", &figures.guaranteed, 0.0),

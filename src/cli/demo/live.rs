@@ -7,7 +7,7 @@ use hwts::Domain;
 
 use super::{ClockPlan, Demo, DemoOptions, NodeInfo, NodeSample, Output, Sample, Stamps, Totals};
 use crate::cli::output::{CliError, Context, Exit, Format};
-use crate::node::Lie;
+use crate::node::{Lie, Strategies};
 use crate::service::clockface::Flaws;
 use crate::service::signals::StopSignals;
 use crate::service::swarm::{self, Plan};
@@ -23,7 +23,9 @@ pub(in crate::cli) fn run(options: DemoOptions, context: &Context) -> Result<Exi
     let demo = Demo::prepare(options, output).map_err(|e| failed(&e))?;
     let signals = StopSignals::new().map_err(|e| failed(&e))?;
     let clocks = demo.options().clocks();
-    let plans: Vec<Plan> = clocks.iter().map(planned).collect();
+    let strategies = demo.options().strategies.over(Strategies::default());
+    let plan = |clock| planned(clock, strategies);
+    let plans: Vec<Plan> = clocks.iter().map(plan).collect();
     let started = Instant::now();
     let swarm = swarm::Swarm::start(&plans).map_err(|e| failed(&e))?;
     let stop = AtomicBool::new(false);
@@ -110,7 +112,7 @@ impl super::Swarm for Live<'_> {
     }
 }
 
-fn planned(clock: &ClockPlan) -> Plan {
+fn planned(clock: &ClockPlan, strategies: Strategies) -> Plan {
     Plan {
         flaws: Flaws {
             offset: clock.offset,
@@ -122,5 +124,6 @@ fn planned(clock: &ClockPlan) -> Plan {
             offset: lie.offset,
             drift: Rate::from_ppm(lie.drift_ppm),
         }),
+        strategies,
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::DemoError;
+use crate::cli::strategies::StrategyOptions;
 use crate::config::{DurationText, ParseDurationError};
 use crate::time::Span;
 
@@ -41,6 +42,9 @@ pub struct DemoOptions {
         allow_hyphen_values = true
     )]
     pub liar_drift: f64,
+    /// How the nodes make time of what they measure.
+    #[command(flatten)]
+    pub strategies: StrategyOptions,
     /// Write a report with plots into this directory: index.html, summary.json, samples.csv
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,

@@ -242,6 +242,13 @@ fn facts_of(run: &Run<'_>) -> Vec<(&'static str, String)> {
             ),
         ),
         (
+            "strategies",
+            run.options
+                .strategies
+                .words()
+                .unwrap_or_else(|| "default".to_owned()),
+        ),
+        (
             "oscillators",
             format!("frequency wanders by {:e} per √s", run.options.wander),
         ),

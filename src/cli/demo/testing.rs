@@ -2,6 +2,7 @@
 
 use super::options::{ClockPlan, DemoOptions, Lie};
 use super::swarm::{NodeInfo, NodeSample, Sample, Stamps, Swarm, Totals};
+use crate::cli::strategies::StrategyOptions;
 use crate::time::Span;
 use crate::topology::NodeId;
 use crate::wire::ClockState;
@@ -52,6 +53,7 @@ pub(super) fn options() -> DemoOptions {
         liars: 0,
         liar_offset: Span::from_millis(10),
         liar_drift: 0.0,
+        strategies: StrategyOptions::default(),
         report: None,
     }
 }

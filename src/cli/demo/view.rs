@@ -94,11 +94,15 @@ impl<W: Write> View<W> {
         if self.terminal.is_some() {
             return Ok(());
         }
-        writeln!(
+        write!(
             self.out,
             "PariSync demo: {} nodes for {}s, clocks off by up to {} and {}ppm, seed {}",
             options.nodes, options.seconds, options.max_offset, options.max_ppm, options.seed
         )?;
+        if let Some(strategies) = options.strategies.words() {
+            write!(self.out, ", {strategies}")?;
+        }
+        writeln!(self.out)?;
         self.out.flush()
     }
 

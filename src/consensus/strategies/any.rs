@@ -84,17 +84,17 @@ impl fmt::Display for CombineKind {
 }
 
 /// The text names no strategy for many links.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{:?} is none of the combinations {}", .0, CombineKind::ALL.map(CombineKind::name).join(", "))]
-pub struct ParseCombineKindError(String);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("use one of {}", CombineKind::ALL.map(CombineKind::name).join(", "))]
+pub struct UnknownCombination;
 
 impl FromStr for CombineKind {
-    type Err = ParseCombineKindError;
+    type Err = UnknownCombination;
 
-    fn from_str(text: &str) -> Result<Self, ParseCombineKindError> {
+    fn from_str(text: &str) -> Result<Self, UnknownCombination> {
         let mut all = Self::ALL.into_iter();
         all.find(|kind| kind.name() == text)
-            .ok_or_else(|| ParseCombineKindError(text.to_owned()))
+            .ok_or(UnknownCombination)
     }
 }
 
@@ -224,7 +224,6 @@ mod tests {
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }
         let error = "mode".parse::<CombineKind>().unwrap_err();
-        assert!(error.to_string().contains("\"mode\" is none of"), "{error}");
         assert!(error.to_string().contains("midpoint, cnv"), "{error}");
     }
 

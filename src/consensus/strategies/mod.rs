@@ -18,7 +18,7 @@ mod skewless;
 mod tiers;
 mod trimmed_mean;
 
-pub use any::{AnyCombine, CombineKind, ParseCombineKindError};
+pub use any::{AnyCombine, CombineKind, UnknownCombination};
 pub use cnv::Cnv;
 pub use ensemble::Ensemble;
 pub use gradient::Gradient;

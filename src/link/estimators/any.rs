@@ -65,20 +65,16 @@ impl fmt::Display for EstimatorKind {
 }
 
 /// There is no estimator of this name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no link estimator «{0}»; there are {list}", list = names())]
-pub struct UnknownEstimator(String);
-
-fn names() -> String {
-    EstimatorKind::ALL.map(EstimatorKind::name).join(", ")
-}
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("use one of {}", EstimatorKind::ALL.map(EstimatorKind::name).join(", "))]
+pub struct UnknownEstimator;
 
 impl FromStr for EstimatorKind {
     type Err = UnknownEstimator;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        found.ok_or_else(|| UnknownEstimator(name.to_owned()))
+        found.ok_or(UnknownEstimator)
     }
 }
 

@@ -15,7 +15,7 @@
 
 use super::fit::STAMP_FLOOR;
 use super::floor::DelayFloor;
-use super::window::{Sample, Window};
+use super::window::Window;
 use crate::link::{Belief, Exchange, Interval, LinkEstimator, OscillatorSpec};
 
 /// Messages of the mean at most.
@@ -77,12 +77,7 @@ impl LinkEstimator for Arvind {
         self.floor.excess(exchange.half_delay);
         let claim = self.floor.typical_error(exchange.half_delay);
         let sigma = claim.hypot(exchange.stamp_sigma.max(STAMP_FLOOR));
-        self.window.push(Sample {
-            at: exchange.at,
-            offset: exchange.offset,
-            variance: (sigma * sigma) as f32,
-            forward: true,
-        });
+        self.window.push(exchange.at, exchange.offset, sigma, true);
         self.window.settle();
         self.window.fit_line();
     }

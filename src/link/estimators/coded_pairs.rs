@@ -19,7 +19,7 @@
 
 use super::fit::{Fit, Moments, STAMP_FLOOR};
 use super::spacing::Spacing;
-use super::window::{Sample, Window};
+use super::window::Window;
 use crate::link::{Belief, Direction, Exchange, Interval, LinkEstimator, OscillatorSpec};
 
 /// Probes of one direction closer together than this are a pair, seconds.
@@ -119,12 +119,8 @@ impl LinkEstimator for CodedPairs {
         let side = &mut self.sides[usize::from(packet.forward)];
         if let Some(probe) = side.purify(packet, self.window.rate()) {
             let sigma = probe.error.max(STAMP_FLOOR);
-            self.window.push(Sample {
-                at: probe.at,
-                offset: probe.offset,
-                variance: (sigma * sigma) as f32,
-                forward: probe.forward,
-            });
+            self.window
+                .push(probe.at, probe.offset, sigma, probe.forward);
         }
     }
 

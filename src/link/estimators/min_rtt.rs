@@ -15,7 +15,7 @@
 //! where it throws seven of eight exchanges away.
 
 use super::fit::STAMP_FLOOR;
-use super::window::{Sample, Window};
+use super::window::Window;
 use crate::link::{Belief, Exchange, Interval, LinkEstimator, OscillatorSpec};
 
 /// Stages of the shift register (NSTAGE).
@@ -127,12 +127,7 @@ impl LinkEstimator for MinRtt {
         self.spikes = 0;
         self.jitter = self.jitter(&best);
         let noise = best.error.hypot(BEST * self.jitter);
-        self.minima.push(Sample {
-            at: best.at,
-            offset: best.offset,
-            variance: (noise * noise) as f32,
-            forward: true,
-        });
+        self.minima.push(best.at, best.offset, noise, true);
         self.minima.settle();
         self.minima.fit_line();
     }

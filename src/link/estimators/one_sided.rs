@@ -14,8 +14,8 @@ const STAMP_FLOOR: f64 = 2.0;
 /// on. Where packets queue, the error so falls nearly as fast as that of the best order statistics,
 /// where delays merely jitter it is the Kalman filter; which it is, is learnt.
 ///
-/// T. Minka, *A family of algorithms for approximate Bayesian inference*, 2001 (assumed-density
-/// filtering); D. Jeske 2005 for what exponential delays leave possible.
+/// T. Minka, *A family of algorithms for approximate Bayesian inference*, thesis, MIT 2001
+/// (assumed-density filtering); D. Jeske 2005 for what exponential delays leave possible.
 #[derive(Debug, Clone)]
 pub struct OneSided {
     started: bool,

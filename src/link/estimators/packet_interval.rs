@@ -17,7 +17,7 @@
 
 use super::fit::STAMP_FLOOR;
 use super::spacing::Spacing;
-use super::window::{Sample, Window};
+use super::window::Window;
 use crate::link::{Belief, Direction, Exchange, Interval, LinkEstimator, OscillatorSpec};
 
 /// Packets of both directions that the line goes through at most, and at least.
@@ -64,12 +64,8 @@ impl LinkEstimator for PacketInterval {
             .is_some_and(|before| side.spacing.preserved(&before, packet, rate));
         if preserved || self.window.len() < usize::from(FEWEST) {
             let sigma = side.spacing.tolerance().max(packet.error).max(STAMP_FLOOR);
-            self.window.push(Sample {
-                at: packet.at,
-                offset: packet.offset,
-                variance: (sigma * sigma) as f32,
-                forward: packet.forward,
-            });
+            self.window
+                .push(packet.at, packet.offset, sigma, packet.forward);
         }
     }
 

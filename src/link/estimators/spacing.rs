@@ -77,8 +77,7 @@ mod tests {
 
     #[test]
     fn on_a_loaded_path_a_tenth_passes_and_is_pure() {
-        // A third of the packets finds the path empty, so a ninth of the pairs is pure: the load
-        // at which Huygens keeps about a tenth of its probes.
+        // A third of the packets finds the path empty, so a ninth of the pairs is pure.
         let (passed, wrong) = passing(1.0 / 3.0);
         assert!((0.09..0.14).contains(&passed), "{passed}");
         assert!(wrong < 0.15 * passed, "{wrong} of {passed}");

@@ -24,10 +24,7 @@ fn names_are_read_as_they_are_written() {
         assert_eq!(kind.to_string().parse(), Ok(kind));
     }
     let error = "ntp".parse::<EstimatorKind>().unwrap_err().to_string();
-    assert!(
-        error.contains("«ntp»") && error.contains("packet-interval"),
-        "{error}"
-    );
+    assert!(error.contains("arvind, packet-interval"), "{error}");
 }
 
 #[test]
@@ -52,47 +49,24 @@ fn sigmas_are_honest() {
     }
 }
 
-/// Limits of the root mean square error, ns, in the order of [`Noise::ALL`]; with `--nocapture` the
-/// test prints what is measured, which `docs/algorithms.md` quotes.
-const LIMITS: [(EstimatorKind, [f64; 6]); 8] = [
-    (
-        EstimatorKind::MinRtt,
-        [180.0, 390.0, 90.0, 2_400.0, 1_300.0, 1_350.0],
-    ),
-    (
-        EstimatorKind::Regression,
-        [145.0, 250.0, 85.0, 2_100.0, 1_250.0, 1_850.0],
-    ),
-    (
-        EstimatorKind::Hull,
-        [100.0, 720.0, 40.0, 2_100.0, 1_200.0, 280.0],
-    ),
-    (
-        EstimatorKind::Arvind,
-        [250.0, 250.0, 350.0, 2_100.0, 1_350.0, 5_300.0],
-    ),
-    (
-        EstimatorKind::PacketInterval,
-        [280.0, 370.0, 120.0, 2_100.0, 1_300.0, 3_200.0],
-    ),
-    (
-        EstimatorKind::CodedPairs,
-        [125.0, 340.0, 50.0, 2_100.0, 1_250.0, 600.0],
-    ),
-    (
-        EstimatorKind::Kalman,
-        [125.0, 280.0, 55.0, 1_950.0, 1_250.0, 390.0],
-    ),
-    (
-        EstimatorKind::Default,
-        [95.0, 245.0, 40.0, 2_050.0, 1_300.0, 110.0],
-    ),
+/// Limits of the root mean square error, ns, in the order of [`EstimatorKind::ALL`] and of
+/// [`Noise::ALL`]; with `--nocapture` the test prints what is measured, which `docs/algorithms.md`
+/// quotes.
+const LIMITS: [[f64; 6]; 8] = [
+    [180.0, 390.0, 90.0, 2_400.0, 1_300.0, 1_350.0],
+    [145.0, 250.0, 85.0, 2_100.0, 1_250.0, 1_850.0],
+    [100.0, 720.0, 40.0, 2_100.0, 1_200.0, 280.0],
+    [250.0, 250.0, 350.0, 2_100.0, 1_350.0, 5_300.0],
+    [280.0, 370.0, 120.0, 2_100.0, 1_300.0, 3_200.0],
+    [125.0, 340.0, 50.0, 2_100.0, 1_250.0, 600.0],
+    [125.0, 280.0, 55.0, 1_950.0, 1_250.0, 390.0],
+    [95.0, 245.0, 40.0, 2_050.0, 1_300.0, 110.0],
 ];
 
 #[test]
 fn errors_stay_below_what_was_measured() {
     println!("rms error in ns: {:?}", Noise::ALL);
-    for (kind, limits) in LIMITS {
+    for (kind, limits) in EstimatorKind::ALL.into_iter().zip(LIMITS) {
         let rms = Noise::ALL.map(|noise| {
             let scores = (1..=3).map(|seed| {
                 let path = path(noise, 1, 1e-9, seed);

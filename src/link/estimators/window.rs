@@ -50,8 +50,15 @@ impl<const N: usize> Window<N> {
         }
     }
 
-    pub(super) fn push(&mut self, sample: Sample) {
-        self.samples.push(sample);
+    /// Adds the sample of this instant and offset, good to `sigma` ns; of limits, whether it is one
+    /// from above.
+    pub(super) fn push(&mut self, at: f64, offset: f64, sigma: f64, forward: bool) {
+        self.samples.push(Sample {
+            at,
+            offset,
+            variance: (sigma * sigma) as f32,
+            forward,
+        });
     }
 
     pub(super) fn len(&self) -> usize {

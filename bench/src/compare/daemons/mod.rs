@@ -141,11 +141,10 @@ impl System {
     /// Why it cannot run in the clock simulator, if so.
     pub const fn not_simulated(self) -> Option<&'static str> {
         match self {
-            Self::Parisync | Self::Chrony | Self::Ptp4l => None,
+            Self::Parisync | Self::Chrony | Self::Ptp4l | Self::Ntpsec => None,
             Self::NtpdRs => Some(
                 "it waits with epoll and has several threads, which clknetsim does not simulate",
             ),
-            Self::Ntpsec => Some("it waits with pselect, which clknetsim does not simulate"),
         }
     }
 

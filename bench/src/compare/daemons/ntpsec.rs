@@ -6,7 +6,8 @@ pub(super) fn launch(host: &Host<'_>) -> Launch {
     let dir = host.dir.display();
     let poll = power_of_two(host.pace);
     let role = if host.index == 0 {
-        "server 127.127.1.0\nfudge 127.127.1.0 stratum 1\n".to_owned()
+        // Its own clock, without a driver for it.
+        "tos orphan 2 orphanwait 1\n".to_owned()
     } else {
         format!(
             "server {} minpoll {poll} maxpoll {poll} iburst\n",

@@ -8,6 +8,7 @@ mod voice;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::daemons::{Host, Installed, System, Task};
@@ -139,7 +140,7 @@ impl Lab for Netns {
         true
     }
 
-    fn run(&self, program: &Installed, job: &Job) -> Result<Observed, LabError> {
+    fn run(&self, program: &Installed, job: &Job, stop: &AtomicBool) -> Result<Observed, LabError> {
         let scratch = Scratch::new("netns")?;
         let addresses: Vec<Ipv4Addr> = (1..=job.hosts as u8)
             .map(|host| Ipv4Addr::new(10, 78, 0, host))
@@ -159,12 +160,17 @@ impl Lab for Netns {
             sites.push(self.start(namespace, program, &host)?);
         }
         let rows = (f64::from(job.seconds) / INTERVAL.as_secs_f64()).round() as usize;
-        listen(&mut sites, rows, program.system)
+        listen(&mut sites, rows, program.system, stop)
     }
 }
 
 /// Asks all daemons once a second what they say.
-fn listen(sites: &mut [Site], rows: usize, system: System) -> Result<Observed, LabError> {
+fn listen(
+    sites: &mut [Site],
+    rows: usize,
+    system: System,
+    stop: &AtomicBool,
+) -> Result<Observed, LabError> {
     let started = Instant::now();
     let mut offsets = Offsets {
         interval_s: INTERVAL.as_secs_f64(),
@@ -175,6 +181,7 @@ fn listen(sites: &mut [Site], rows: usize, system: System) -> Result<Observed, L
     for row in 0..rows {
         let due = started + INTERVAL * (row as u32 + 1);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        LabError::if_stopped(stop)?;
         for (index, site) in sites.iter_mut().enumerate() {
             if site.process.look() {
                 return Err(LabError::ended(system, index, &mut site.process)?);

@@ -4,12 +4,15 @@
 //! time on whenever all of them wait, and writes down how far off each clock is. Nothing of it is
 //! part of this project.
 
-use std::ffi::OsStr;
+mod ntpsec;
+
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::daemons::{Host, Installed, System, Task};
@@ -21,8 +24,9 @@ use super::process::Process;
 use super::sandbox::{Sandbox, SandboxError};
 use crate::scratch::Scratch;
 
-/// The simulated clocks begin at this time, s since 1970 (clknetsim's default).
-const START: i64 = 1_262_304_000;
+/// The simulated clocks begin at this time, s since 1970: in 2030. Programs take years before they
+/// were built for years of the next era of NTP.
+const START: i64 = 1_900_000_000;
 /// How long simulated time may stand still.
 const STILL: Duration = Duration::from_secs(60);
 /// How long server and daemons may take to end, or the server to begin.
@@ -33,6 +37,8 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Sim {
     server: PathBuf,
     library: PathBuf,
+    /// Loaded before that into NTPsec; compiled when it is needed.
+    ntpsec: OnceLock<Result<PathBuf, String>>,
     sandbox: Sandbox,
     scratch: Scratch,
     runs: AtomicU32,
@@ -66,7 +72,7 @@ pub enum SimError {
     /// A program does not see simulated time.
     #[error(
         "clknetsim does not work here: `date` under its library said {said:?}, not a time of \
-         2010; no daemon was started{hint}"
+         2030; no daemon was started{hint}"
     )]
     NoEffect {
         /// What `date` or the server said.
@@ -94,6 +100,7 @@ impl Sim {
         let sim = Self {
             server: file("clknetsim")?,
             library: file("clknetsim.so")?,
+            ntpsec: OnceLock::new(),
             sandbox: Sandbox::new()?,
             scratch: Scratch::new("compare")?,
             runs: AtomicU32::new(0),
@@ -108,7 +115,7 @@ impl Sim {
         fs::write(dir.join("conf"), "node1_offset = 0\n")?;
         let mut server = self.serve(&dir, 1, 2, 1)?;
         let date = self
-            .client(Path::new("date"), &dir, 0)
+            .client(Path::new("date"), self.library.as_os_str(), &dir, 0)
             .arg("+%s")
             .output()?;
         let said = String::from_utf8_lossy(&date.stdout).trim().to_owned();
@@ -153,13 +160,27 @@ impl Sim {
         Ok(server)
     }
 
+    /// The libraries to load before those of the system, or why one is missing.
+    fn libraries(&self, system: System) -> Result<OsString, String> {
+        let mut all = OsString::new();
+        if system == System::Ntpsec {
+            let make = || ntpsec::library(self.scratch.path()).map_err(|e| e.to_string());
+            let made = self.ntpsec.get_or_init(make);
+            all.push(made.as_ref().map_err(String::clone)?);
+            all.push(" ");
+        }
+        all.push(&self.library);
+        Ok(all)
+    }
+
     /// A command for a program on simulated host `index`.
-    fn client(&self, program: &Path, dir: &Path, index: usize) -> Command {
+    fn client(&self, program: &Path, libraries: &OsStr, dir: &Path, index: usize) -> Command {
         let node = (index + 1).to_string();
-        let socket = dir.join("sock");
+        let (socket, start) = (dir.join("sock"), START.to_string());
         let settings = [
-            ("LD_PRELOAD", self.library.as_os_str()),
+            ("LD_PRELOAD", libraries),
             ("CLKNETSIM_NODE", OsStr::new(&node)),
+            ("CLKNETSIM_START_DATE", OsStr::new(&start)),
             ("CLKNETSIM_SOCKET", socket.as_os_str()),
         ];
         let mut command = self.sandbox.command(program, &settings);
@@ -172,6 +193,9 @@ impl Sim {
         let addresses: Vec<Ipv4Addr> = (1..=job.hosts as u32)
             .map(|node| Ipv4Addr::from(u32::from(Ipv4Addr::new(192, 168, 123, 0)) + node))
             .collect();
+        let libraries = self
+            .libraries(program.system)
+            .map_err(std::io::Error::other)?;
         (0..job.hosts)
             .map(|index| {
                 let own = dir.join(format!("host{}", index + 1));
@@ -185,7 +209,7 @@ impl Sim {
                     task: Task::Steer,
                 });
                 fs::write(&launch.file, &launch.text)?;
-                let mut command = self.client(&program.program, dir, index);
+                let mut command = self.client(&program.program, &libraries, dir, index);
                 command.args(&launch.arguments);
                 Process::start(command, &dir.join(format!("log{}", index + 1)))
             })
@@ -203,6 +227,7 @@ impl Lab for Sim {
         if let Some(reason) = program.system.not_simulated() {
             return Err(reason.to_owned());
         }
+        self.libraries(program.system)?;
         match elf::loads_libraries(&program.program) {
             Ok(true) => Ok(()),
             Ok(false) => Err(format!(
@@ -222,7 +247,7 @@ impl Lab for Sim {
         false
     }
 
-    fn run(&self, program: &Installed, job: &Job) -> Result<Observed, LabError> {
+    fn run(&self, program: &Installed, job: &Job, stop: &AtomicBool) -> Result<Observed, LabError> {
         let dir = self.dir()?;
         fs::write(
             dir.join("conf"),
@@ -230,7 +255,7 @@ impl Lab for Sim {
         )?;
         let mut server = self.serve(&dir, job.hosts, job.seconds, job.seed)?;
         let mut daemons = self.start(program, job, &dir)?;
-        supervise(&mut server, &mut daemons, program.system, &dir)?;
+        supervise(&mut server, &mut daemons, program.system, &dir, stop)?;
         let status = server.end(GRACE)?;
         for daemon in &mut daemons {
             daemon.end(GRACE)?;
@@ -261,6 +286,7 @@ fn supervise(
     daemons: &mut [Process],
     system: System,
     dir: &Path,
+    stop: &AtomicBool,
 ) -> Result<(), LabError> {
     let logged = || -> u64 {
         ["offsets", "packets"]
@@ -272,6 +298,7 @@ fn supervise(
     let (mut size, mut moved) = (0, Instant::now());
     let mut first_end = None;
     while !server.look() {
+        LabError::if_stopped(stop)?;
         for (index, daemon) in daemons.iter_mut().enumerate() {
             if daemon.look() && first_end.is_none() {
                 first_end = Some((index, Instant::now()));

@@ -18,10 +18,11 @@ use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::daemons::{Host, Installed, Launch, System, Task};
+use super::compile::CompileError;
+use super::daemons::{Host, Installed, Launch, Task};
 use super::elf;
 use super::lab::{Job, Lab, LabError, Observed};
 use super::links::{Links, Oscillator};
@@ -64,13 +65,8 @@ pub enum UmlError {
         package: &'static str,
     },
     /// Our own C programs cannot be compiled.
-    #[error("scripts/lab/uml/{name}.c cannot be compiled: {said}")]
-    Compile {
-        /// Which.
-        name: String,
-        /// The compiler's first complaint.
-        said: String,
-    },
+    #[error("scripts/lab/uml: {0}")]
+    Compile(#[from] CompileError),
     /// A kernel into which no library can be loaded would run on this host's clock.
     #[error("{} is not dynamically linked, so it cannot be given an oscillator", .0.display())]
     Static(PathBuf),
@@ -235,14 +231,8 @@ impl Lab for Uml {
             .to_owned()
     }
 
-    fn admits(&self, program: &Installed) -> Result<(), String> {
-        match program.system {
-            // Seen with 1.2.2: packets go both ways, and no clock is stepped or slewed.
-            System::Ntpsec => {
-                Err("its ntpd does not follow host 1 as it is configured here".to_owned())
-            }
-            System::Parisync | System::Chrony | System::Ptp4l | System::NtpdRs => Ok(()),
-        }
+    fn admits(&self, _program: &Installed) -> Result<(), String> {
+        Ok(())
     }
 
     fn at_once(&self) -> usize {
@@ -254,7 +244,7 @@ impl Lab for Uml {
         true
     }
 
-    fn run(&self, program: &Installed, job: &Job) -> Result<Observed, LabError> {
+    fn run(&self, program: &Installed, job: &Job, stop: &AtomicBool) -> Result<Observed, LabError> {
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
         let dir = self.scratch.path().join(number.to_string());
         self.sandbox.make_dir(&dir)?;
@@ -299,7 +289,7 @@ impl Lab for Uml {
             let own = dir.join(format!("host{}", index + 1));
             guests.push(self.boot(program, &host, &own, job, &clock)?);
         }
-        let logs = attend(program, job, &mut guests, &dir)?;
+        let logs = attend(program, job, &mut guests, &dir, stop)?;
         let (offsets, packets, cost) = truth(&logs, base, self.reading()?)?;
         fs::remove_dir_all(&dir)?;
         Ok(Observed {
@@ -316,10 +306,12 @@ fn attend(
     job: &Job,
     guests: &mut [Process],
     dir: &Path,
+    stop: &AtomicBool,
 ) -> Result<Vec<Log>, LabError> {
     let deadline = Instant::now() + Duration::from_secs(job.seconds.into()) + BOOT;
     let mut logs: Vec<Option<Log>> = vec![None; guests.len()];
     loop {
+        LabError::if_stopped(stop)?;
         for (index, guest) in guests.iter_mut().enumerate() {
             if logs[index].is_some() || !guest.look() {
                 continue;

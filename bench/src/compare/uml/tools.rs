@@ -1,10 +1,10 @@
-//! What the lab of User-mode Linux needs besides it: our own small C programs, compiled when used.
+//! What the lab of User-mode Linux needs besides it: its tools, and small C programs of our own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::UmlError;
+use crate::compare::compile::{LIBRARY, compile};
 use crate::compare::daemons::find;
 
 /// The oscillator that is loaded before User-mode Linux.
@@ -40,30 +40,11 @@ impl Tools {
             })
         };
         let kernel = tool(&["linux.uml", "linux"], "user-mode-linux")?;
-        let compiler = tool(&["cc", "gcc"], "gcc")?;
-        let compile = |name: &str, source: &str, options: &[&str]| {
-            let (program, text) = (dir.join(name), dir.join(format!("{name}.c")));
-            fs::write(&text, source)?;
-            let output = Command::new(&compiler)
-                .args(["-O2", "-o"])
-                .arg(&program)
-                .arg(&text)
-                .args(options)
-                .output()?;
-            if output.status.success() {
-                return Ok(program);
-            }
-            let said = String::from_utf8_lossy(&output.stderr);
-            Err(UmlError::Compile {
-                name: name.to_owned(),
-                said: said.lines().next().unwrap_or_default().to_owned(),
-            })
-        };
         Ok(Self {
             switch: tool(&["uml_switch"], "uml-utilities")?,
-            oscillator: compile("oscillator", OSCILLATOR, &["-shared", "-fPIC", "-ldl"])?,
+            oscillator: compile(dir, "oscillator", OSCILLATOR, &LIBRARY)?,
             // Guests see the libraries of this host, but not all of its system calls.
-            guest: compile("guest", GUEST, &["-static"])?,
+            guest: compile(dir, "guest", GUEST, &["-static"])?,
             modules: modules(&kernel)?,
             kernel,
         })
@@ -121,6 +102,7 @@ fn ordered<'a>(text: &'a str, names: &[&str]) -> Option<Vec<&'a str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Command;
 
     #[test]
     fn modules_come_after_what_they_need() {
@@ -140,18 +122,12 @@ mod tests {
     #[test]
     fn the_processors_counter_and_the_clock_are_read_with_what_is_compiled() {
         let dir = crate::scratch::Scratch::new("guest").unwrap();
-        let (source, program) = (dir.path().join("guest.c"), dir.path().join("guest"));
-        fs::write(&source, GUEST).unwrap();
-        let Some(compiler) = find("cc") else {
+        if find("cc").is_none() {
             eprintln!("SKIPPED: no cc");
             return;
-        };
-        let compiled = Command::new(compiler)
-            .args(["-Wall", "-Wextra", "-Werror", "-static", "-o"])
-            .args([&program, &source])
-            .output()
-            .unwrap();
-        assert!(compiled.status.success(), "{compiled:?}");
+        }
+        let options = ["-Werror", "-static"];
+        let program = compile(dir.path(), "guest", GUEST, &options).unwrap();
         let reading = || {
             let output = Command::new(&program).arg("clock").output().unwrap();
             let text = String::from_utf8(output.stdout).unwrap();
