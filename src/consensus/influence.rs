@@ -13,7 +13,7 @@ use super::tolerated_liars;
 const ALIKE: f64 = 2.0;
 
 /// Means so many times as far out as those that cannot all be lying are far out.
-const APART: f64 = 2.5;
+const APART: f64 = 3.5;
 
 /// One alone may have a path of its own, and moves little.
 const TOGETHER: usize = 2;
