@@ -57,3 +57,40 @@ impl Consistency {
         known.map(beyond).fold(0.0, f64::max)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Innovations of ±`sigma` by turns about `mean`.
+    fn seen(exchanges: u32, mean: f64, sigma: f64) -> Consistency {
+        let mut consistency = Consistency::default();
+        for k in 0..exchanges {
+            let sign = if k % 2 == 0 { 1.0 } else { -1.0 };
+            consistency.push(mean + sign * sigma, sigma * sigma);
+        }
+        consistency
+    }
+
+    #[test]
+    fn chance_is_nothing_and_a_mean_beyond_it_is_an_error() {
+        assert_eq!(Consistency::default().unknown(), 0.0);
+        assert_eq!(seen(1_000, 0.0, 100.0).unknown(), 0.0);
+        // Of 128 exchanges that count, the mean is known to 100/√256 = 6.3 ns.
+        let small = seen(2_000, 30.0, 100.0).unknown().sqrt();
+        assert!((28.0..31.0).contains(&small), "{small}");
+        // A large one is seen after few.
+        let mut soon = seen(1_000, 0.0, 100.0);
+        for _ in 0..8 {
+            soon.push(300.0, 1e4);
+        }
+        assert!(soon.unknown().sqrt() > 150.0, "{}", soon.unknown().sqrt());
+    }
+
+    #[test]
+    fn one_exchange_is_no_more_than_four_sigma() {
+        let mut consistency = seen(1_000, 0.0, 100.0);
+        consistency.push(1e9, 1e4);
+        assert!(consistency.unknown().sqrt() < 60.0);
+    }
+}

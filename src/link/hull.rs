@@ -362,6 +362,29 @@ mod tests {
         assert!(soon <= 2_000.0 && late > 50_000.0, "{soon} {late}");
     }
 
+    #[test]
+    fn better_oscillators_make_narrower_intervals_and_worse_ones_wider() {
+        let spec = OscillatorSpec {
+            wander: 1e-8,
+            ..steady()
+        };
+        let after = |expected: &[f64]| {
+            let mut hull = Hull::new(&spec);
+            for k in 0..200 {
+                let at = f64::from(k);
+                hull.limit_above(at, 1_000.0).unwrap();
+                hull.limit_below(at, -1_000.0).unwrap();
+            }
+            expected.iter().for_each(|wander| hull.expect(*wander));
+            hull.interval(209.0).unwrap().width()
+        };
+        let specified = after(&[]);
+        assert!(after(&[1e-9]) < 0.7 * specified);
+        assert!(after(&[1e-9, 2e-8]) > 1.1 * specified);
+        // Nearly the same is the same.
+        assert_eq!(after(&[1e-9, 0.95e-9]), after(&[1e-9]));
+    }
+
     proptest! {
         #[test]
         fn late_news_is_no_contradiction(

@@ -16,7 +16,6 @@ mod lines;
 mod noise;
 mod phase;
 mod sample;
-mod wander;
 
 pub use bank::PhaseBank;
 pub use estimators::{AnyEstimator, EstimatorKind, Kalman, OneSided};
@@ -24,7 +23,6 @@ pub use hull::{Hull, Inconsistent, Interval};
 pub use noise::{Floor, Likelihood, PathNoise, Posterior};
 pub use phase::PhaseFilter;
 pub use sample::{Direction, Exchange, OneWay};
-pub use wander::WanderMeter;
 
 use std::fmt::Debug;
 

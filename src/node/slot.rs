@@ -22,9 +22,40 @@ pub(super) struct Announced {
     pub(super) bound: Span,
     pub(super) state: ClockState,
     pub(super) tier: Tier,
-    pub(super) promise: Promise,
+    pub(super) promise: Told,
     /// When it said so, on our raw clock.
     pub(super) heard: RawTime,
+}
+
+/// A [`Promise`] in few bytes. What goes over the wire fits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    /// ns.
+    slack: f32,
+    /// A fraction.
+    rate: f32,
+    /// s.
+    hold: f32,
+    /// 0 if it was not told.
+    wander: f32,
+}
+
+impl Told {
+    fn new(promise: &Promise) -> Self {
+        Self {
+            slack: promise.slack.as_nanos_f64() as f32,
+            rate: promise.rate.as_fraction() as f32,
+            hold: promise.hold.as_secs_f64() as f32,
+            wander: promise.wander.unwrap_or(0.0) as f32,
+        }
+    }
+
+    /// How far an honest peer may have left its line in `age`, ns.
+    fn left(&self, max_correction: Rate, age: Span) -> f64 {
+        let held = age.as_nanos_f64().min(1e9 * f64::from(self.hold));
+        let later = age.as_nanos_f64() - held;
+        f64::from(self.slack) + f64::from(self.rate) * held + max_correction.as_fraction() * later
+    }
 }
 
 /// One peer.
@@ -108,7 +139,7 @@ impl<E: LinkEstimator> Slot<E> {
             bound: message.bound,
             state: message.state,
             tier: message.tier,
-            promise: message.promise,
+            promise: Told::new(&message.promise),
             heard: at,
         });
         if !self.chosen {
@@ -189,11 +220,9 @@ impl<E: LinkEstimator> Slot<E> {
     /// Our oscillator wanders by no more than `ours`, that of the peer by what it says or as it is
     /// specified; one sigma, as a fraction per √s.
     pub(super) fn expect_wander(&mut self, ours: f64, specified: f64) {
-        let told = self
-            .announced
-            .and_then(|announced| announced.promise.wander);
-        self.link
-            .expect_wander(ours.hypot(told.unwrap_or(specified)));
+        let told = self.announced.map(|announced| announced.promise.wander);
+        let theirs = told.filter(|told| *told > 0.0).map_or(specified, f64::from);
+        self.link.expect_wander(ours.hypot(theirs));
     }
 
     /// Its virtual clock against ours (`line`) at `now`, if it is known.
@@ -214,7 +243,7 @@ impl<E: LinkEstimator> Slot<E> {
         let there = now + Span::from_nanos(estimate.reference);
         let said = there + Span::from_nanos_f64(belief.offset) - origin;
         let age = (now - announced.heard).abs().max(said.abs());
-        let left = left_line(&announced.promise, config.max_correction, age);
+        let left = announced.promise.left(config.max_correction, age);
         Some(Reading {
             offset,
             sigma: belief.offset_sigma,
@@ -228,12 +257,6 @@ impl<E: LinkEstimator> Slot<E> {
             tier: announced.tier,
         })
     }
-}
-
-/// How far an honest peer may have left its line in `age`, ns.
-fn left_line(promise: &Promise, max_correction: Rate, age: Span) -> f64 {
-    let held = age.min(promise.hold);
-    promise.slack.as_nanos_f64() + promise.rate.over(held) + max_correction.over(age - held)
 }
 
 /// The peer's virtual clock minus ours at `now`, ns.

@@ -41,7 +41,7 @@ const BIAS_SIGMAS: f64 = 2.0;
 
 /// The variance of our error is so many times what the filter believes: the others' errors are
 /// not independent of ours and of each other, as it takes them to be.
-const TOGETHER: f64 = 1.5;
+const TOGETHER: f64 = 1.8;
 
 /// No exchange tells how well the filter does to better than this share of the queue.
 const WITNESS: f64 = 0.25;
@@ -68,15 +68,13 @@ const UNSEEN: f64 = 0.85;
 /// *Surprise.* An exchange that is far from all that was expected counts only if more neighbours
 /// than can be lying are surprised alike; who is honest for years and turns moves nobody.
 ///
-/// *Wander.* How much our oscillator wanders is measured against the network's clock
-/// ([`WanderMeter`]), and the filter expects as much.
+/// *Wander.* How much our oscillator wanders is told by which of three filters that expect more
+/// and less foretold the exchanges best ([`PhaseBank`]).
 #[derive(Debug, Clone)]
 pub struct Ensemble {
     /// What the filter's offset and rate are relative to: straight, without slew.
     base: VirtualLine,
     epoch: RawTime,
-    /// What the network's clock showed then.
-    zero: VirtualTime,
     filter: PhaseBank,
     biases: [Bias; MAX_READINGS],
     /// What all biases have in common, ns.
@@ -124,7 +122,6 @@ impl Default for Ensemble {
         Self {
             base: VirtualLine::new(start, VirtualTime::from_nanos(0), Rate::ZERO),
             epoch: start,
-            zero: VirtualTime::from_nanos(0),
             filter: PhaseBank::new(
                 &PhaseFilter::new(0.0, 0.0, 1e9, 0.0, 1e5, TYPICAL_WANDER),
                 TYPICAL_WANDER,
@@ -143,7 +140,7 @@ impl Combine for Ensemble {
     fn join(&mut self, now: RawTime, line: &VirtualLine, sigma: f64, rate_sigma: f64) {
         let (origin, epoch, fraction) = line.anchored_at(now).origin();
         self.base = VirtualLine::new(origin, epoch, line.rate()).with_fraction(fraction);
-        (self.epoch, self.zero) = (now, epoch);
+        self.epoch = now;
         let belief = PhaseFilter::new(0.0, 0.0, sigma, 0.0, 1e9 * rate_sigma, 0.0);
         self.filter = self.filter.restarted(&belief);
         self.biases = [Bias::default(); MAX_READINGS];

@@ -143,7 +143,11 @@ fn message() -> impl Strategy<Value = Message> {
         line,
         bound,
         (any::<u8>(), any::<[u8; 3]>()),
-        (packet_stamp(), any::<u32>(), any::<u32>()),
+        (
+            packet_stamp(),
+            any::<u32>(),
+            (any::<u16>(), any::<u16>(), 0..16u8),
+        ),
     )
         .prop_map(
             |(
@@ -172,7 +176,7 @@ fn message() -> impl Strategy<Value = Message> {
                     rate: Rate::from_fraction(f64::from(rate) / (1_u64 << 40) as f64),
                     slack: Span::from_nanos(4 * i64::from(slack)),
                     hold: Span::from_millis(125 * i64::from(hold)),
-                    wander: super::wander(code),
+                    wander: wander(code),
                 },
             },
         )
@@ -257,9 +261,9 @@ fn absurd_messages_are_refused() {
     (stamped[4], stamped[7]) = (HAS_LAST_RX, 9);
     assert_eq!(decode(&stamped), Err(MessageError::Source(9)));
     assert_eq!(decode(&good[..95]), Err(MessageError::Short(95)));
-    // A source without its stamp says nothing; unknown flags are for later versions.
+    // A source without its stamp says nothing.
     assert_eq!(with(7, 9), Ok(message));
-    assert_eq!(with(4, 0x80), Ok(message));
+    assert_eq!(with(4, 0x80).map(|m| m.promise.wander), Ok(wander(8)));
     assert_eq!(with(4, HAS_PRIOR_RX), Ok(message));
 }
 
