@@ -92,7 +92,7 @@ fn a_clock_that_jumped_and_was_left_alone_claims_no_bound() {
         at += 0.01;
         sim.run_to(at);
     }
-    sim.run_to(at + 0.5);
+    sim.run_to(at + 0.2);
     sim.isolate(1, 3);
     let mut honest = all(8);
     honest.remove(0);
