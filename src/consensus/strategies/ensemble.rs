@@ -28,10 +28,10 @@ const RECENT_MEMORY: f32 = 0.9;
 /// A neighbour that is off by more sigma than this is no longer what it was known for: in the long
 /// run, and lately.
 const STRANGE_SIGMAS: f64 = 1.0;
-const RECENT_SIGMAS: f64 = 1.75;
+const RECENT_SIGMAS: f64 = 2.0;
 
 /// Who changes lately may change further: it counts as if it were so many times as far off.
-const CHANGED: f64 = 5.0;
+const CHANGED: f64 = 2.0;
 
 /// A neighbour that is refused is remembered for so many rounds: who comes and goes is not new.
 const REMEMBERED: u8 = 8;
@@ -174,9 +174,16 @@ impl Combine for Ensemble {
         let middle = offset - f64::from(bias.applied);
         // Who is off by no chance and for no reason that is known yet, a newcomer perhaps, hardly
         // counts.
-        let expected = f64::from(bias.applied) + common;
-        let strange = bias.mean.away(expected, STRANGE_SIGMAS);
-        let strange = strange.max(CHANGED * bias.recent.away(expected, RECENT_SIGMAS));
+        let (recent, applied) = (bias.recent, f64::from(bias.applied));
+        let mut strange = bias.mean.away(applied + common, STRANGE_SIGMAS);
+        if recent.away(applied + common, RECENT_SIGMAS) > 0.0 {
+            // Unless it is we who changed, and all others are as far off.
+            let lately = self.lately();
+            strange = strange.max(CHANGED * recent.away(applied + lately, RECENT_SIGMAS));
+        }
+        let Some(bias) = self.bias(seen.key) else {
+            return;
+        };
         let variance = variance + strange * strange;
         let mut likelihood = seen.likelihood;
         likelihood.floor = Floor {
@@ -270,6 +277,14 @@ impl Ensemble {
         believed.map(|b| f64::from(b.surprise)).chain(own).collect()
     }
 
+    /// What the last few exchanges with all neighbours have in common beyond their biases, ns.
+    fn lately(&self) -> f64 {
+        let believed = self.biases.iter().filter(|b| b.is_believed());
+        let own = std::iter::once(0.0);
+        let apart = believed.map(|b| b.recent.value() - f64::from(b.applied));
+        in_common(&mut apart.chain(own).collect())
+    }
+
     /// Forget who is refused for long, and decide what of the others' biases is no chance.
     fn weigh_biases(&mut self, readings: &[Reading], verdicts: &[Verdict]) {
         // They are brought into the order of the readings, so that the next round finds each at once.
@@ -284,7 +299,12 @@ impl Ensemble {
             }
         }
         for bias in &mut self.biases[kept..] {
-            if bias.is_known() && bias.refused < REMEMBERED {
+            // Who says that it is not synchronized starts over.
+            let refused = readings
+                .iter()
+                .zip(verdicts)
+                .any(|(reading, verdict)| reading.key == bias.key && *verdict != Verdict::NotReady);
+            if bias.is_known() && refused && bias.refused < REMEMBERED {
                 bias.refused += 1;
             } else {
                 *bias = Bias::default();
