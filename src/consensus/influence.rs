@@ -57,16 +57,6 @@ pub(super) fn in_common(means: &mut Sample) -> f64 {
     rest.unwrap_or(centre)
 }
 
-/// How large `sizes` (none negative) are typically: the root of their mean square, but for the `f`
-/// largest, which count as the next. Liars in a crowd of `clocks` make it no larger than honest
-/// ones do.
-pub(super) fn typical(mut sizes: Sample, clocks: usize) -> f64 {
-    let honest = sizes.len().saturating_sub(tolerated_liars(clocks) + 1);
-    let most = sizes.rank(honest).unwrap_or(0.0);
-    let squares = sizes.values().iter().map(|size| size.min(most).powi(2));
-    (squares.sum::<f64>() / clocks as f64).sqrt()
-}
-
 /// A mean that forgets, of values with weights; the reciprocal of their sum is its variance.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Average {
@@ -144,16 +134,6 @@ mod tests {
             assert!((0.0..=20.0).contains(&in_common(&mut all)));
         }
         assert_eq!(in_common(&mut sample(&honest)), 10.0);
-    }
-
-    #[test]
-    fn what_is_typical_is_not_for_liars_to_say() {
-        // Of seven clocks two may lie: the largest count as the third does.
-        let sizes = [3.0, 1e6, 3.0, 0.0, 1e6, 0.0];
-        let by_hand = (4.0 * 9.0 / 7.0_f64).sqrt();
-        assert!((typical(sample(&sizes), 7) - by_hand).abs() < 1e-12);
-        assert_eq!(typical(sample(&[7.0]), 1), 7.0);
-        assert_eq!(typical(Sample::new(), 1), 0.0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The default strategy: one filter of our own oscillator against the network's clock.
 
 use crate::consensus::consistency::Consistency;
-use crate::consensus::influence::{Average, corroborated, in_common, typical};
+use crate::consensus::influence::{Average, corroborated, in_common};
 use crate::consensus::stats::Sample;
 use crate::consensus::{
     Combine, Correction, Gain, MAX_READINGS, Observation, Reading, Round, Verdict,
@@ -25,9 +25,7 @@ const BIAS_MEMORY: f32 = 0.98;
 /// The same of its last exchanges: they tell sooner that a neighbour has changed.
 const RECENT_MEMORY: f32 = 0.9;
 
-/// A neighbour that is off by more sigma than this is no longer what it was known for: in the long
-/// run, and lately.
-const STRANGE_SIGMAS: f64 = 1.0;
+/// Who was off by more sigma than this lately is no longer what it was known for.
 const RECENT_SIGMAS: f64 = 2.0;
 
 /// Who changes lately may change further: it counts as if it were so many times as far off.
@@ -175,12 +173,18 @@ impl Combine for Ensemble {
         // Who is off by no chance and for no reason that is known yet, a newcomer perhaps, hardly
         // counts.
         let (recent, applied) = (bias.recent, f64::from(bias.applied));
-        let mut strange = bias.mean.away(applied + common, STRANGE_SIGMAS);
+        let mut strange = bias.mean.away(applied + common, BIAS_SIGMAS);
         if recent.away(applied + common, RECENT_SIGMAS) > 0.0 {
             // Unless it is we who changed, and all others are as far off.
             let lately = self.lately();
             strange = strange.max(CHANGED * recent.away(applied + lately, RECENT_SIGMAS));
         }
+        // A packet that seems to have come at once is not that much better a witness.
+        let witness = WITNESS * seen.likelihood.queue;
+        self.consistency.push(
+            middle - believed,
+            variance + sigma * sigma + witness * witness,
+        );
         let Some(bias) = self.bias(seen.key) else {
             return;
         };
@@ -195,12 +199,6 @@ impl Combine for Ensemble {
         if surprise != 0.0 && !corroborated(surprise, self.surprises()) {
             return;
         }
-        // A packet that seems to have come at once is not that much better a witness.
-        let witness = WITNESS * seen.likelihood.queue;
-        self.consistency.push(
-            middle - believed,
-            variance + sigma * sigma + witness * witness,
-        );
         let told = self.filter.observe(at, middle, variance, &likelihood).floor;
         if surprise != 0.0 {
             // The others' are less of a surprise by as much as we moved.
@@ -315,13 +313,14 @@ impl Ensemble {
         let mut means: Sample = believed.iter().map(|b| b.mean.value()).chain(own).collect();
         let common = in_common(&mut means);
         self.common = common;
-        let mut sizes = Sample::new();
+        let clocks = means.len() as f64;
+        let mut squares = 0.0;
         for bias in believed {
             let apart = bias.mean.value() - common;
             let chance = BIAS_SIGMAS * BIAS_SIGMAS * bias.mean.variance();
             bias.applied = (apart * (1.0 - chance / (apart * apart)).max(0.0)) as f32;
-            sizes.push(f64::from(bias.applied.abs()));
+            squares += f64::from(bias.applied).powi(2);
         }
-        self.bias_sigma = UNSEEN * typical(sizes, means.len());
+        self.bias_sigma = UNSEEN * (squares / clocks).sqrt();
     }
 }
