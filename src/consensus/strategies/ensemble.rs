@@ -296,13 +296,13 @@ impl Ensemble {
                 kept += 1;
             }
         }
-        for bias in &mut self.biases[kept..] {
+        for bias in self.biases[kept..].iter_mut().filter(|b| b.is_known()) {
             // Who says that it is not synchronized starts over.
             let refused = readings
                 .iter()
                 .zip(verdicts)
                 .any(|(reading, verdict)| reading.key == bias.key && *verdict != Verdict::NotReady);
-            if bias.is_known() && refused && bias.refused < REMEMBERED {
+            if refused && bias.refused < REMEMBERED {
                 bias.refused += 1;
             } else {
                 *bias = Bias::default();
