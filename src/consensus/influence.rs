@@ -12,6 +12,12 @@ use super::tolerated_liars;
 /// Surprises that differ by this factor may have the same cause.
 const ALIKE: f64 = 2.0;
 
+/// Means so many times as far out as those that cannot all be lying are far out.
+const APART: f64 = 3.5;
+
+/// One alone may have a path of its own, and moves little.
+const TOGETHER: usize = 2;
+
 /// Whether `surprise` (ns, signed; 0 if there is none) counts, given the last `surprises` of all
 /// neighbours, this one among them, and of our own clock, which is never surprised by itself.
 pub(super) fn corroborated(surprise: f64, mut surprises: Sample) -> bool {
@@ -29,10 +35,63 @@ pub(super) fn corroborated(surprise: f64, mut surprises: Sample) -> bool {
 /// `f` largest, `f` being as many as can be lying.
 ///
 /// What is left lies between honest values (D. Dolev, N. Lynch, S. Pinter, E. Stark, W. Weihl,
-/// *Reaching approximate agreement in the presence of faults*, 1986).
+/// *Reaching approximate agreement in the presence of faults*, 1986), but not in their middle if
+/// liars are all on one side: a pull that never ends. So those who stand together far out on one
+/// side are left out first, and as many fewer of the rest on each side.
 pub(super) fn in_common(means: &mut Sample) -> f64 {
     let liars = tolerated_liars(means.len());
-    means.mean_without(liars, liars).unwrap_or(0.0)
+    let Some(centre) = means.mean_without(liars, liars) else {
+        return 0.0;
+    };
+    let distances = means.values().iter().map(|mean| (mean - centre).abs());
+    let mut distances: Sample = distances.collect();
+    let near = APART * distances.rank(means.len() - 1 - liars).unwrap_or(0.0);
+    let above = means.values().iter().filter(|m| **m > centre + near);
+    let below = means.values().iter().filter(|m| **m < centre - near);
+    let (above, below) = (above.count(), below.count());
+    if above.max(below) < TOGETHER {
+        return centre;
+    }
+    let left = liars - above - below;
+    let rest = means.mean_without(below + left, above + left);
+    rest.unwrap_or(centre)
+}
+
+/// A mean that forgets, of values with weights; the reciprocal of their sum is its variance.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Average {
+    value: f32,
+    weight: f32,
+}
+
+impl Average {
+    /// Take in `value` with `weight`, the reciprocal of its variance; the past counts `memory`
+    /// times what it did.
+    pub(super) fn push(&mut self, value: f32, weight: f32, memory: f32) {
+        self.weight = memory * self.weight + weight;
+        self.value += weight / self.weight * (value - self.value);
+    }
+
+    /// Whether nothing was taken in yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.weight == 0.0
+    }
+
+    /// The mean.
+    pub(super) fn value(&self) -> f64 {
+        f64::from(self.value)
+    }
+
+    /// Its variance.
+    pub(super) fn variance(&self) -> f64 {
+        1.0 / f64::from(self.weight)
+    }
+
+    /// How far it is from `expected` by no chance: beyond so many `sigmas`.
+    pub(super) fn away(&self, expected: f64, sigmas: f64) -> f64 {
+        let apart = (self.value() - expected).abs();
+        (apart - sigmas * self.variance().sqrt()).max(0.0)
+    }
 }
 
 #[cfg(test)]
@@ -75,6 +134,21 @@ mod tests {
             assert!((0.0..=20.0).contains(&in_common(&mut all)));
         }
         assert_eq!(in_common(&mut sample(&honest)), 10.0);
+    }
+
+    #[test]
+    fn liars_on_one_side_shift_nothing() {
+        let honest = [-20.0, -10.0, 0.0, 0.0, 0.0, 10.0, 20.0];
+        let with = |lies: &[f64]| {
+            let mut all: Sample = honest.into_iter().chain(lies.iter().copied()).collect();
+            in_common(&mut all)
+        };
+        assert_eq!(with(&[150.0; 3]), 0.0);
+        assert_eq!(with(&[-150.0; 3]), 0.0);
+        // Without the two far ones, one more is left out at each end.
+        assert_eq!(with(&[150.0, 150.0, 6.0]), 1.0);
+        // By one alone they are moved, by less than honest values differ.
+        assert!(with(&[150.0]) > 0.0 && with(&[150.0]) < 10.0);
         assert_eq!(in_common(&mut Sample::new()), 0.0);
     }
 }

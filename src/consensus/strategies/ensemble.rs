@@ -1,7 +1,7 @@
 //! The default strategy: one filter of our own oscillator against the network's clock.
 
 use crate::consensus::consistency::Consistency;
-use crate::consensus::influence::{corroborated, in_common};
+use crate::consensus::influence::{Average, corroborated, in_common};
 use crate::consensus::stats::Sample;
 use crate::consensus::{
     Combine, Correction, Gain, MAX_READINGS, Observation, Reading, Round, Verdict,
@@ -21,6 +21,18 @@ const PACES: (Span, Span) = (Span::from_millis(250), Span::from_secs(1));
 
 /// How long the past counts in a neighbour's bias, in observations: 1/(1 − this).
 const BIAS_MEMORY: f32 = 0.98;
+
+/// The same of its last exchanges: they tell sooner that a neighbour has changed.
+const RECENT_MEMORY: f32 = 0.9;
+
+/// Who was off by more sigma than this lately is no longer what it was known for.
+const RECENT_SIGMAS: f64 = 2.0;
+
+/// Who changes lately may change further: it counts as if it were so many times as far off.
+const CHANGED: f64 = 2.0;
+
+/// A neighbour that is refused is remembered for so many rounds: who comes and goes is not new.
+const REMEMBERED: u8 = 8;
 
 /// A bias of fewer sigma than this is left in: it may be chance.
 const BIAS_SIGMAS: f64 = 2.0;
@@ -77,18 +89,29 @@ pub struct Ensemble {
 #[derive(Debug, Clone, Copy, Default)]
 struct Bias {
     key: u64,
-    /// ns.
-    mean: f32,
+    /// ns; of no weight if the place is free.
+    mean: Average,
+    recent: Average,
     /// What of it is taken out, ns.
     applied: f32,
-    /// Reciprocal of its variance, 1/ns²; 0 if the place is free.
-    weight: f32,
     /// Delay of the empty path and its variance, as seen from the network's clock: better known
     /// than from the neighbour's oscillator alone. ns, ns².
     floor: f32,
     floor_variance: f32,
     /// By how much the last exchange was a surprise, ns.
     surprise: f32,
+    /// Rounds in a row that did not believe it.
+    refused: u8,
+}
+
+impl Bias {
+    fn is_known(&self) -> bool {
+        !self.mean.is_empty()
+    }
+
+    fn is_believed(&self) -> bool {
+        self.is_known() && self.refused == 0
+    }
 }
 
 impl Default for Ensemble {
@@ -139,17 +162,32 @@ impl Combine for Ensemble {
         // The link notices when its route changes.
         let known = seen.likelihood.floor;
         let moved = (f64::from(bias.floor) - known.mean).abs();
-        if bias.weight == 0.0 || moved > seen.likelihood.queue.max(5.0 * known.variance.sqrt()) {
+        if !bias.is_known() || moved > seen.likelihood.queue.max(5.0 * known.variance.sqrt()) {
             bias.floor = known.mean as f32;
             bias.floor_variance = known.variance as f32;
         }
-        bias.weight = BIAS_MEMORY * bias.weight + weight as f32;
-        bias.mean += weight as f32 / bias.weight * ((offset - believed) as f32 - bias.mean);
+        let (apart, weight) = ((offset - believed) as f32, weight as f32);
+        bias.mean.push(apart, weight, BIAS_MEMORY);
+        bias.recent.push(apart, weight, RECENT_MEMORY);
         let middle = offset - f64::from(bias.applied);
         // Who is off by no chance and for no reason that is known yet, a newcomer perhaps, hardly
         // counts.
-        let strange = (f64::from(bias.mean - bias.applied) - common).abs();
-        let strange = (strange - BIAS_SIGMAS / f64::from(bias.weight).sqrt()).max(0.0);
+        let (recent, applied) = (bias.recent, f64::from(bias.applied));
+        let mut strange = bias.mean.away(applied + common, BIAS_SIGMAS);
+        if recent.away(applied + common, RECENT_SIGMAS) > 0.0 {
+            // Unless it is we who changed, and all others are as far off.
+            let lately = self.lately();
+            strange = strange.max(CHANGED * recent.away(applied + lately, RECENT_SIGMAS));
+        }
+        // A packet that seems to have come at once is not that much better a witness.
+        let witness = WITNESS * seen.likelihood.queue;
+        self.consistency.push(
+            middle - believed,
+            variance + sigma * sigma + witness * witness,
+        );
+        let Some(bias) = self.bias(seen.key) else {
+            return;
+        };
         let variance = variance + strange * strange;
         let mut likelihood = seen.likelihood;
         likelihood.floor = Floor {
@@ -158,15 +196,9 @@ impl Combine for Ensemble {
         };
         let surprise = likelihood.surprise(middle - believed, variance + own);
         bias.surprise = surprise as f32;
-        if !corroborated(surprise, self.surprises()) {
+        if surprise != 0.0 && !corroborated(surprise, self.surprises()) {
             return;
         }
-        // A packet that seems to have come at once is not that much better a witness.
-        let witness = WITNESS * seen.likelihood.queue;
-        self.consistency.push(
-            middle - believed,
-            variance + sigma * sigma + witness * witness,
-        );
         let told = self.filter.observe(at, middle, variance, &likelihood).floor;
         if surprise != 0.0 {
             // The others' are less of a surprise by as much as we moved.
@@ -229,8 +261,8 @@ impl Ensemble {
         let known = self
             .biases
             .iter()
-            .position(|b| b.weight > 0.0 && b.key == key);
-        let index = known.or_else(|| self.biases.iter().position(|b| b.weight == 0.0))?;
+            .position(|b| b.is_known() && b.key == key);
+        let index = known.or_else(|| self.biases.iter().position(|b| !b.is_known()))?;
         let bias = &mut self.biases[index];
         bias.key = key;
         Some(bias)
@@ -238,34 +270,54 @@ impl Ensemble {
 
     /// By how much each neighbour's last exchange was a surprise, and our own clock, ns.
     fn surprises(&self) -> Sample {
-        let known = self.biases.iter().filter(|b| b.weight > 0.0);
+        let believed = self.biases.iter().filter(|b| b.is_believed());
         let own = std::iter::once(0.0);
-        known.map(|b| f64::from(b.surprise)).chain(own).collect()
+        believed.map(|b| f64::from(b.surprise)).chain(own).collect()
     }
 
-    /// Forget who is no longer believed, and decide what of the others' biases is no chance.
+    /// What the last few exchanges with all neighbours have in common beyond their biases, ns.
+    fn lately(&self) -> f64 {
+        let believed = self.biases.iter().filter(|b| b.is_believed());
+        let own = std::iter::once(0.0);
+        let apart = believed.map(|b| b.recent.value() - f64::from(b.applied));
+        in_common(&mut apart.chain(own).collect())
+    }
+
+    /// Forget who is refused for long, and decide what of the others' biases is no chance.
     fn weigh_biases(&mut self, readings: &[Reading], verdicts: &[Verdict]) {
         // They are brought into the order of the readings, so that the next round finds each at once.
         let mut kept = 0;
         let pairs = readings.iter().zip(verdicts);
         for (reading, _) in pairs.filter(|(_, verdict)| **verdict == Verdict::Used) {
-            let theirs = |b: &Bias| b.weight > 0.0 && b.key == reading.key;
+            let theirs = |b: &Bias| b.is_known() && b.key == reading.key;
             if let Some(further) = self.biases[kept..].iter().position(theirs) {
                 self.biases.swap(kept, kept + further);
+                self.biases[kept].refused = 0;
                 kept += 1;
             }
         }
-        self.biases[kept..].fill(Bias::default());
-        let known = &mut self.biases[..kept];
+        for bias in self.biases[kept..].iter_mut().filter(|b| b.is_known()) {
+            // Who says that it is not synchronized starts over.
+            let refused = readings
+                .iter()
+                .zip(verdicts)
+                .any(|(reading, verdict)| reading.key == bias.key && *verdict != Verdict::NotReady);
+            if refused && bias.refused < REMEMBERED {
+                bias.refused += 1;
+            } else {
+                *bias = Bias::default();
+            }
+        }
+        let believed = &mut self.biases[..kept];
         let own = std::iter::once(0.0);
-        let mut means: Sample = known.iter().map(|b| f64::from(b.mean)).chain(own).collect();
+        let mut means: Sample = believed.iter().map(|b| b.mean.value()).chain(own).collect();
         let common = in_common(&mut means);
         self.common = common;
         let clocks = means.len() as f64;
         let mut squares = 0.0;
-        for bias in known {
-            let apart = f64::from(bias.mean) - common;
-            let chance = BIAS_SIGMAS * BIAS_SIGMAS / f64::from(bias.weight);
+        for bias in believed {
+            let apart = bias.mean.value() - common;
+            let chance = BIAS_SIGMAS * BIAS_SIGMAS * bias.mean.variance();
             bias.applied = (apart * (1.0 - chance / (apart * apart)).max(0.0)) as f32;
             squares += f64::from(bias.applied).powi(2);
         }
