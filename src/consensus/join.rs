@@ -10,6 +10,13 @@ pub struct Target {
     pub offset: f64,
     /// Typical sigma of the offsets it rests on, ns.
     pub sigma: f64,
+    /// How far the others' clocks are apart as they are seen, a robust standard deviation, ns.
+    pub scatter: f64,
+    /// How far asymmetric paths can make clocks that agree seem to be apart: half of what packets
+    /// leave open of a typical offset, ns.
+    pub reach: f64,
+    /// The same of the median of them, if each is off on its own account, ns.
+    pub unknown: f64,
     /// The median frequency minus ours, as a fraction.
     pub rate: f64,
     /// One sigma of the median frequency: many that are each known badly are known well together.
@@ -77,11 +84,16 @@ fn aim(
         let values = readings.iter().filter(counts).map(value).chain(own);
         values.collect::<Sample>()
     };
+    let mut others = sample(|r| r.offset, None);
+    let scatter = others.lower_median().map(|median| others.spread(median))?;
     let mut rate_sigmas = sample(|r| r.rate_sigma, None);
     let together = MEDIAN / (rate_sigmas.len() as f64).sqrt();
     Some(Target {
         sigma: sample(|r| r.sigma, None).lower_median()?,
         rate_sigma: rate_sigmas.lower_median()? * together.min(1.0),
+        scatter,
+        reach: sample(|r| 0.5 * (r.upper - r.lower), None).lower_median()?,
+        unknown: MEDIAN * scatter / (others.len() as f64).sqrt(),
         offset: centre(&mut sample(|r| r.offset, own))?,
         rate: centre(&mut sample(|r| r.rate, own))?,
     })
@@ -123,6 +135,20 @@ mod tests {
         readings[3].ready = false;
         readings[4].ready = false;
         assert_eq!(target(&readings, false).unwrap().offset, 1e6);
+    }
+
+    #[test]
+    fn how_far_apart_the_others_seem_is_known_and_what_paths_leave_open() {
+        // Five new clocks: median 0, deviations 0, 1, 1, 2, 3 (× 1000).
+        let mut readings = [0.0, 1e3, -1e3, 2e3, -3e3].map(reading);
+        for r in &mut readings {
+            (r.ready, r.lower, r.upper) = (false, r.offset - 5e3, r.offset + 5e3);
+        }
+        let target = target(&readings, false).unwrap();
+        assert_eq!((target.offset, target.reach), (0.0, 5e3));
+        assert!((1e3..2.3e3).contains(&target.scatter), "{target:?}");
+        let of_the_median = 1.2533 * target.scatter / 5f64.sqrt();
+        assert!((target.unknown - of_the_median).abs() < 1e-9);
     }
 
     #[test]

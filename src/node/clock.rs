@@ -149,6 +149,8 @@ pub(super) struct Clockwork {
     pub(super) view: ClockView,
     /// Rounds in a row in which joining was as good as done, or the majority was elsewhere.
     pub(super) streak: u8,
+    /// How far apart the others seemed to be in the last round of joining, ns.
+    pub(super) scatter: f64,
     /// Rounds since the clock became synchronized.
     pub(super) settled_rounds: u32,
     /// How well it was known then: ns, and as a fraction.
@@ -214,6 +216,7 @@ impl Clockwork {
                 last_offset: 0.0,
             },
             streak: 0,
+            scatter: f64::INFINITY,
             settled_rounds: 0,
             promise: Keeper::new(now, &line, max_correction, Span::from_secs(1)),
             entered_with: (0.0, 0.0),

@@ -47,6 +47,14 @@ const RATE_KNOWN: (f64, f64) = (0.5e-6, 2e-6);
 /// In ns of offset for each unit of frequency: ten seconds.
 const RATE_MATTERS: f64 = 10e9;
 
+/// Joining that takes more than this many times as long as newcomers listen takes the others to be as
+/// near as asymmetric paths let them seem.
+const AS_IT_SEEMS: i64 = 8;
+
+/// Clocks that are apart by less than this share of what they were apart a round ago are still
+/// coming closer.
+const MEETING: f64 = 0.8;
+
 /// A joining frequency this close to the others has arrived.
 const RATE_ARRIVED: f64 = 0.2e-6;
 
@@ -150,8 +158,9 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
     /// Neighbours are there (again): is our clock still among them?
     fn come_back(&mut self, now: RawTime, readings: &Readings) {
         let was_settled = self.clock.view.state == ClockState::Holdover;
-        let near = consensus::target(readings.as_slice(), was_settled)
-            .is_some_and(|target| target.offset.abs() <= elsewhere(target.sigma));
+        let near = consensus::target(readings.as_slice(), was_settled).is_some_and(|target| {
+            target.offset.abs() <= elsewhere(target.sigma.max(target.unknown))
+        });
         if was_settled && near {
             self.synchronized(now, ELSEWHERE, RATE_ARRIVED);
         } else {
@@ -173,12 +182,24 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let Some(target) = target else {
             return;
         };
-        let arrived = ARRIVED.max(4.0 * target.sigma);
+        // Asymmetric paths keep clocks that have met apart, as it seems, but not those that are
+        // still on their way to each other, nor those that liars with two faces keep apart: the
+        // midpoint brings these together first.
+        let met = now - since > self.config.listen * AS_IT_SEEMS
+            && target.scatter <= target.reach
+            && target.scatter >= MEETING * self.clock.scatter;
+        self.clock.scatter = target.scatter;
+        let mut arrived = ARRIVED.max(4.0 * target.sigma);
+        let mut around = arrived;
+        if met {
+            arrived = arrived.max(4.0 * target.unknown);
+            around = arrived.max(target.scatter);
+        }
         let known = (target.sigma / RATE_MATTERS).clamp(RATE_KNOWN.0, RATE_KNOWN.1);
         let near = target.offset.abs() <= arrived
             && target.rate.abs() <= RATE_ARRIVED.max(4.0 * target.rate_sigma)
             && target.rate_sigma <= known
-            && consensus::majority_within(readings.as_slice(), arrived);
+            && consensus::majority_within(readings.as_slice(), around);
         if target.rate_sigma <= known {
             self.tie_leash(readings);
             let line = self.clock.view.line;
@@ -217,7 +238,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         // Newcomers and few others do not move a settled clock.
         if consensus::established(slice, true)
             && let Some(target) = consensus::target(slice, true)
-            && target.offset.abs() > elsewhere(target.sigma)
+            && target.offset.abs() > elsewhere(target.sigma.max(target.unknown))
         {
             self.clock.streak = self.clock.streak.saturating_add(1);
             if self.clock.streak >= STREAK {
@@ -479,6 +500,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             if state == ClockState::Joining {
                 // The clock is about to jump: what was known of it is void.
                 self.clock.known = None;
+                self.clock.scatter = f64::INFINITY;
                 self.clock.view.sigma = Span::MAX;
                 self.combine.restart();
             }
