@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use hwts::clock::{RawClock, VirtualReader};
-use hwts::transport::UdpTransport;
+use hwts::transport::AnyTransport;
 
 use super::board::{Board, BoardReader};
 use super::chosen::{Chosen, each};
@@ -33,7 +33,7 @@ pub struct Blueprint {
     /// How it makes time of what it measures.
     pub strategies: Strategies,
     /// Its time socket, open.
-    pub transport: UdpTransport,
+    pub transport: AnyTransport,
     /// Its clocks.
     pub clockface: Clockface,
     /// What it remembers.

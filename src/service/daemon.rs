@@ -19,6 +19,7 @@ use std::time::Duration;
 use crossbeam::channel::{self, Receiver, Sender, TrySendError};
 use hwts::Wake;
 use hwts::sync::Newest;
+use hwts::transport::Transport;
 
 use super::assemble::{Clocks, Parts};
 use super::board::Board;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hwts::Wake;
-use hwts::transport::{TransportError, TxEvent, UdpTransport};
+use hwts::transport::{AnyTransport, Transport, TransportError, TxEvent};
 
 use super::core::Outgoing;
 use super::local::LocalClock;
@@ -40,14 +40,14 @@ pub enum Incoming<'a> {
 /// The time socket of a node.
 #[derive(Debug)]
 pub struct Port {
-    transport: UdpTransport,
+    transport: AnyTransport,
     clock: LocalClock,
     in_flight: [Option<(u32, (LinkId, u32))>; IN_FLIGHT],
 }
 
 impl Port {
     /// A port on an open transport.
-    pub const fn new(transport: UdpTransport, clock: LocalClock) -> Self {
+    pub const fn new(transport: AnyTransport, clock: LocalClock) -> Self {
         Self {
             transport,
             clock,
@@ -56,7 +56,7 @@ impl Port {
     }
 
     /// The transport within.
-    pub const fn transport(&self) -> &UdpTransport {
+    pub const fn transport(&self) -> &AnyTransport {
         &self.transport
     }
 

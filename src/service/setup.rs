@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use hwts::Domain;
 use hwts::clock::{Permission, SystemClock};
-use hwts::transport::{StampRequest, UdpConfig, UdpTransport, WaitMode};
+use hwts::transport::{AnyTransport, StampRequest, UdpConfig, UdpTransport, WaitMode};
 
 use super::ServiceError;
 use super::assemble::Blueprint;
@@ -67,7 +67,7 @@ fn seed(identity: &Identity) -> u64 {
     id.as_bytes().iter().fold(start, fold)
 }
 
-fn open_transport(config: &Config) -> Result<UdpTransport, ServiceError> {
+fn open_transport(config: &Config) -> Result<AnyTransport, ServiceError> {
     let transport = UdpTransport::open(&UdpConfig {
         stamps: match config.transport.stamps {
             Stamps::Kernel => StampRequest::Kernel,
@@ -89,7 +89,7 @@ fn open_transport(config: &Config) -> Result<UdpTransport, ServiceError> {
     if let Some(reason) = &capabilities.fallback {
         tracing::warn!("worse stamps than asked for: {reason}");
     }
-    Ok(transport)
+    Ok(transport.into())
 }
 
 fn clockface(config: &Config) -> Clockface {

@@ -7,7 +7,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use hwts::transport::{UdpConfig, UdpTransport};
+use hwts::transport::{AnyTransport, Transport, UdpConfig, UdpTransport};
 
 use super::ServiceError;
 use super::assemble::{Blueprint, Clocks, assemble};
@@ -71,7 +71,7 @@ const NETWORK: &str = "parisync-demo";
 /// A node's identity and open time socket.
 struct Seat {
     identity: Identity,
-    transport: UdpTransport,
+    transport: AnyTransport,
 }
 
 impl Seat {
@@ -81,7 +81,8 @@ impl Seat {
             transport: UdpTransport::open(&UdpConfig {
                 max_datagram: MAX_DATAGRAM,
                 ..UdpConfig::new((Ipv4Addr::LOCALHOST, 0).into())
-            })?,
+            })?
+            .into(),
         })
     }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use hwts::clock::StampConverter;
 use hwts::transport::{
-    Readiness, Received, StampRequest, TransportError, TxEvent, TxToken, UdpConfig, UdpTransport,
+    AnyTransport, Readiness, Received, StampRequest, Transport, TransportError, TxEvent, TxToken,
+    UdpConfig, UdpTransport,
 };
 use hwts::{Domain, Source, Stamp};
 
@@ -19,7 +20,7 @@ const TX_TIMEOUT_MS: u32 = 10;
 /// A socket that stamps as a lane wants it.
 #[derive(Debug)]
 pub(super) struct Port {
-    transport: UdpTransport,
+    transport: AnyTransport,
     converter: StampConverter,
     wanted: Source,
     last: Option<Sent>,
@@ -48,7 +49,7 @@ impl Port {
             ..UdpConfig::new(local)
         };
         Ok(Self {
-            transport: UdpTransport::open(&config)?,
+            transport: UdpTransport::open(&config)?.into(),
             converter: StampConverter::new(Domain::Realtime),
             wanted: match lane.request() {
                 StampRequest::User => Source::User,

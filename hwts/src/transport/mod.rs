@@ -1,5 +1,6 @@
 //! Datagrams with the instants at which they left and arrived.
 
+mod any;
 mod cmsg;
 mod error;
 mod inflight;
@@ -7,6 +8,7 @@ mod socket;
 mod tx;
 mod udp;
 
+pub use any::{AnyTransport, Transport};
 pub use error::{FallbackReason, TransportError};
 pub use udp::UdpTransport;
 
