@@ -11,7 +11,8 @@
 //! | hand samples and clock states to other threads | [`sync::Newest`], [`sync::seqlock`], [`Wake`] |
 //! | pin a thread, give it real-time priority | [`sched`] |
 //! | learn what this host can do | [`probe`] |
-//! | learn what a network interface can stamp | [`nic`] |
+//! | learn what a network interface can stamp, and have it do so | [`nic`] |
+//! | know interfaces and routes, and hear of changes | [`netlink`] |
 //!
 //! Time is `i64` nanoseconds on a named clock; a stamp always says which clock it was read from
 //! ([`Domain`]) and where ([`Source`]), since that decides what it is worth. Rates are fractions:
@@ -76,6 +77,7 @@ compile_error!("hwts needs 64-bit Linux");
 #[cfg(feature = "alloc-counter")]
 pub mod alloc;
 pub mod clock;
+pub mod netlink;
 pub mod nic;
 pub mod probe;
 pub mod sched;
