@@ -79,6 +79,7 @@ pub mod alloc;
 pub mod clock;
 pub mod netlink;
 pub mod nic;
+pub mod packet;
 pub mod probe;
 pub mod sched;
 mod stamp;

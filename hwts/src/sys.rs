@@ -203,11 +203,11 @@ pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
     Ok(value)
 }
 
-/// A netlink socket of the routing family that hears of `groups`.
-pub(crate) fn netlink_socket(groups: u32) -> io::Result<OwnedFd> {
+/// A netlink socket of a family that hears of `groups`.
+pub(crate) fn netlink_socket(family: libc::c_int, groups: u32) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: no pointers; the result is checked before it is owned.
-    let fd = check(unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) })?;
+    let fd = check(unsafe { libc::socket(libc::AF_NETLINK, kind, family) })?;
     // SAFETY: `fd` was just made and nobody else owns it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: sockaddr_nl is plain integers, for which all-zero bytes are valid.

@@ -1,13 +1,16 @@
 //! What the kernel tells of network interfaces (`RTM_NEWLINK`, linux/if_link.h).
 
 use super::message::{Attribute, attributes, attributes_after, read_u32};
+use crate::packet::Tag;
 
 /// `struct ifinfomsg`: family u8, pad u8, type u16, index i32, flags u32, change u32.
 const IFINFO: usize = 16;
 const IFINFO_INDEX: usize = 4;
 const IFINFO_FLAGS: usize = 8;
 
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
@@ -15,6 +18,8 @@ const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_VLAN_ID: u16 = 1;
+const IFLA_VLAN_PROTOCOL: u16 = 5;
 const IFLA_BOND_MODE: u16 = 1;
 const IFLA_BOND_ACTIVE_SLAVE: u16 = 2;
 const IFLA_XDP_ATTACHED: u16 = 2;
@@ -49,6 +54,12 @@ pub struct Link {
     pub bond_mode: Option<u8>,
     /// For a bond: the member that carries the traffic.
     pub active_member: Option<u32>,
+    /// Its hardware address, if it has one as Ethernet has.
+    pub hardware: Option<[u8; 6]>,
+    /// The longest packet it takes, bytes.
+    pub mtu: u32,
+    /// For a VLAN: its tag.
+    pub vlan: Option<Tag>,
     /// An XDP program is attached to it.
     pub xdp: bool,
 }
@@ -66,6 +77,8 @@ impl Link {
         };
         for attribute in attributes_after(body, IFINFO) {
             match attribute.kind {
+                IFLA_ADDRESS => link.hardware = attribute.data.try_into().ok(),
+                IFLA_MTU => link.mtu = attribute.u32().unwrap_or(0),
                 IFLA_IFNAME => link.name = attribute.text(),
                 IFLA_LINK => link.lower = attribute.u32().filter(|lower| *lower != 0),
                 IFLA_LINK_NETNSID => link.lower_elsewhere = true,
@@ -87,11 +100,30 @@ impl Link {
                 self.kind = Some(attribute.text());
             }
         }
-        if self.kind.as_deref() != Some("bond") {
-            return;
-        }
         let data = attributes(info.data).find(|a| a.kind == IFLA_INFO_DATA);
-        for attribute in attributes(data.map_or(&[], |a| a.data)) {
+        let data = data.map_or(&[][..], |a| a.data);
+        match self.kind.as_deref() {
+            Some("bond") => self.read_bond(data),
+            Some("vlan") => self.read_vlan(data),
+            _ => {}
+        }
+    }
+
+    fn read_vlan(&mut self, data: &[u8]) {
+        let (mut id, mut protocol) = (None, 0x8100);
+        for attribute in attributes(data) {
+            match (attribute.kind, attribute.u16()) {
+                (IFLA_VLAN_ID, found) => id = found,
+                // In network order.
+                (IFLA_VLAN_PROTOCOL, Some(found)) => protocol = u16::from_be(found),
+                _ => {}
+            }
+        }
+        self.vlan = id.map(|id| Tag { protocol, id });
+    }
+
+    fn read_bond(&mut self, data: &[u8]) {
+        for attribute in attributes(data) {
             match attribute.kind {
                 IFLA_BOND_MODE => self.bond_mode = attribute.u8(),
                 IFLA_BOND_ACTIVE_SLAVE => self.active_member = attribute.u32(),

@@ -1,6 +1,8 @@
 //! Netlink messages of the routing family as bytes (`netlink(7)`, `rtnetlink(7)`), in the host's
 //! byte order. Whatever is cut off or too short ends the walk.
 
+use std::net::IpAddr;
+
 /// `struct nlmsghdr`: length u32 (header included), type u16, flags u16, sequence u32, port u32.
 const HEADER: usize = 16;
 /// `struct rtattr`: length u16 (header included), type u16.
@@ -64,6 +66,30 @@ impl Attribute<'_> {
         read_u32(self.data, 0)
     }
 
+    pub(super) fn u16(&self) -> Option<u16> {
+        read_u16(self.data, 0)
+    }
+
+    pub(super) fn u64(&self) -> Option<u64> {
+        Some(u64::from_ne_bytes(*self.data.first_chunk()?))
+    }
+
+    /// An address of either family, by its length.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        if let Ok(v4) = <[u8; 4]>::try_from(self.data) {
+            return Some(v4.into());
+        }
+        <[u8; 16]>::try_from(self.data).ok().map(IpAddr::from)
+    }
+
+    /// The same without its first bytes.
+    pub(super) fn after(&self, bytes: usize) -> Self {
+        Self {
+            kind: self.kind,
+            data: self.data.get(bytes..).unwrap_or_default(),
+        }
+    }
+
     /// A text that the kernel ends with a zero byte.
     pub(super) fn text(&self) -> String {
         let end = self.data.iter().position(|&byte| byte == 0);
@@ -77,14 +103,14 @@ pub(super) fn request(
     flags: u16,
     sequence: u32,
     fixed: &[u8],
-    attribute: Option<(u16, &[u8])>,
+    attributes: &[(u16, &[u8])],
 ) -> Request {
     let mut request = Request {
         bytes: [0; Request::ROOM],
         len: HEADER,
     };
     request.put(fixed);
-    if let Some((kind, data)) = attribute {
+    for (kind, data) in attributes {
         request.put(&((ATTRIBUTE + data.len()) as u16).to_ne_bytes());
         request.put(&kind.to_ne_bytes());
         request.put(data);
@@ -105,7 +131,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Header, `rtmsg`, and one attribute with an IPv6 address.
+    /// Header, `rtmsg`, and attributes with an IPv6 address and a number.
     const ROOM: usize = 64;
 
     fn put(&mut self, data: &[u8]) {
@@ -142,7 +168,7 @@ mod tests {
             1,
             7,
             &[2, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-            Some((1, &[10, 0, 0, 1])),
+            &[(1, &[10, 0, 0, 1])],
         );
         let all: Vec<Message<'_>> = messages(request.bytes()).collect();
         assert_eq!(all.len(), 1);

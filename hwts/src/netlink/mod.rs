@@ -3,14 +3,22 @@
 
 mod link;
 mod message;
+mod neighbour;
+mod netdev;
+mod route;
+mod watch;
 
 pub use link::Link;
+pub use neighbour::{Neighbour, neighbour_in};
+pub use netdev::{XdpFeatures, xdp_features};
+pub use route::{Route, route_in};
+pub use watch::{Change, Watch, addresses, changes};
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use self::message::{Message, attributes_after, messages, read_u32, request};
+use self::message::{Message, Request, messages, read_u32, request};
 use crate::sys;
 
 /// Message types and flags (linux/netlink.h, linux/rtnetlink.h).
@@ -54,22 +62,15 @@ pub fn link_changes(datagram: &[u8]) -> impl Iterator<Item = LinkChange> + '_ {
     })
 }
 
-/// The interface that the kernel's answer about a route names, or the error number it gives.
-pub fn route_answer(datagram: &[u8]) -> Option<Result<u32, i32>> {
-    messages(datagram).find_map(|message| match message.kind {
-        NLMSG_ERROR => error_number(&message).map(Err),
-        RTM_NEWROUTE => attributes_after(message.body, RTMSG)
-            .find(|attribute| attribute.kind == RTA_OIF)
-            .and_then(|attribute| attribute.u32())
-            .map(Ok),
-        _ => None,
-    })
-}
-
 /// `struct nlmsgerr` begins with the negative error number; 0 acknowledges.
 fn error_number(message: &Message<'_>) -> Option<i32> {
     let number = read_u32(message.body, 0)?.cast_signed().checked_neg()?;
     (number > 0).then_some(number)
+}
+
+/// The error number of a message, if that is what it is.
+fn error_of(message: &Message<'_>) -> Option<i32> {
+    (message.kind == NLMSG_ERROR).then(|| error_number(message).unwrap_or(libc::EPROTO))
 }
 
 /// All interfaces of this network namespace.
@@ -77,23 +78,32 @@ fn error_number(message: &Message<'_>) -> Option<i32> {
 /// # Errors
 /// The kernel gives no netlink socket, or does not answer on it.
 pub fn links() -> io::Result<Vec<Link>> {
-    let socket = sys::netlink_socket(0)?;
+    let mut links = Vec::new();
     // AF_UNSPEC and no filter.
-    let question = request(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, 1, &[0; 16], None);
+    dump(RTM_GETLINK, &[0; 16], |message| {
+        if message.kind == RTM_NEWLINK {
+            links.extend(Link::parse(message.body));
+        }
+    })?;
+    Ok(links)
+}
+
+/// Asks for all there is of a kind; `fixed` is the fixed part of the question.
+fn dump(kind: u16, fixed: &[u8], mut each: impl FnMut(&Message<'_>)) -> io::Result<()> {
+    let socket = sys::netlink_socket(libc::NETLINK_ROUTE, 0)?;
+    let question = request(kind, NLM_F_REQUEST | NLM_F_DUMP, 1, fixed, &[]);
     sys::send(socket.as_fd(), question.bytes())?;
     let mut room = vec![0; DUMP_ROOM];
-    let mut links = Vec::new();
     loop {
         let len = receive(socket.as_fd(), &mut room)?;
         for message in messages(&room[..len]) {
             match message.kind {
-                NLMSG_DONE => return Ok(links),
+                NLMSG_DONE => return Ok(()),
                 NLMSG_ERROR => {
                     let number = error_number(&message).unwrap_or(libc::EPROTO);
                     return Err(io::Error::from_raw_os_error(number));
                 }
-                RTM_NEWLINK => links.extend(Link::parse(message.body)),
-                _ => {}
+                _ => each(&message),
             }
         }
     }
@@ -123,7 +133,7 @@ impl Routes {
     /// The kernel gives no netlink socket.
     pub fn open() -> io::Result<Self> {
         Ok(Self {
-            socket: sys::netlink_socket(0)?,
+            socket: sys::netlink_socket(libc::NETLINK_ROUTE, 0)?,
             sequence: 0,
         })
     }
@@ -133,33 +143,23 @@ impl Routes {
     /// # Errors
     /// There is no route (`ENETUNREACH`), or the kernel does not answer.
     pub fn interface_to(&mut self, to: SocketAddr) -> io::Result<u32> {
-        if let SocketAddr::V6(v6) = to
-            && v6.scope_id() != 0
-        {
-            return Ok(v6.scope_id());
+        match to {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => Ok(v6.scope_id()),
+            _ => Ok(self.route_to(to)?.interface),
         }
-        let (v4, v6);
-        let (family, address): (_, &[u8]) = match to.ip().to_canonical() {
-            IpAddr::V4(ip) => {
-                v4 = ip.octets();
-                (libc::AF_INET, &v4)
-            }
-            IpAddr::V6(ip) => {
-                v6 = ip.octets();
-                (libc::AF_INET6, &v6)
-            }
-        };
-        let mut fixed = [0; RTMSG];
-        fixed[0] = family as u8;
-        fixed[1] = (address.len() * 8) as u8;
+    }
+
+    fn next_sequence(&mut self) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
-        let question = request(
-            RTM_GETROUTE,
-            NLM_F_REQUEST,
-            self.sequence,
-            &fixed,
-            Some((RTA_DST, address)),
-        );
+        self.sequence
+    }
+
+    /// Asks what has the current sequence number.
+    fn ask<T>(
+        &self,
+        question: &Request,
+        read: impl Fn(&[u8]) -> Option<Result<T, i32>>,
+    ) -> io::Result<T> {
         sys::send(self.socket.as_fd(), question.bytes())?;
         let mut room = [0; ROUTE_ROOM];
         loop {
@@ -167,8 +167,8 @@ impl Routes {
             let answer = &room[..len];
             // An answer that an earlier call left behind is of no use.
             if messages(answer).any(|message| message.sequence == self.sequence) {
-                return match route_answer(answer) {
-                    Some(Ok(interface)) => Ok(interface),
+                return match read(answer) {
+                    Some(Ok(found)) => Ok(found),
                     Some(Err(number)) => Err(io::Error::from_raw_os_error(number)),
                     None => Err(io::Error::from_raw_os_error(libc::ENETUNREACH)),
                 };
@@ -191,7 +191,7 @@ impl LinkWatch {
     /// The kernel gives no netlink socket.
     pub fn open() -> io::Result<Self> {
         Ok(Self {
-            socket: sys::netlink_socket(RTMGRP_LINK)?,
+            socket: sys::netlink_socket(libc::NETLINK_ROUTE, RTMGRP_LINK)?,
             room: vec![0; DUMP_ROOM].into_boxed_slice(),
         })
     }
@@ -257,9 +257,9 @@ mod tests {
 
     #[test]
     fn recorded_routes_are_understood() {
-        assert_eq!(route_answer(ROUTE), Some(Ok(3)));
-        assert_eq!(route_answer(NO_ROUTE), Some(Err(libc::ENETUNREACH)));
-        assert_eq!(route_answer(VLAN), None);
+        assert_eq!(route_in(ROUTE).unwrap().unwrap().interface, 3);
+        assert_eq!(route_in(NO_ROUTE), Some(Err(libc::ENETUNREACH)));
+        assert_eq!(route_in(VLAN), None);
     }
 
     #[test]
@@ -272,6 +272,10 @@ mod tests {
             carrier: true,
             kind: Some("vlan".to_owned()),
             lower: Some(2),
+            vlan: Some(crate::packet::Tag {
+                protocol: 0x8100,
+                id: 7,
+            }),
             ..Link::default()
         };
         assert_eq!(changes, [LinkChange::Changed(vlan)]);
@@ -302,7 +306,8 @@ mod tests {
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             link_changes(&bytes).for_each(drop);
-            let _ = route_answer(&bytes);
+            let _ = (route_in(&bytes), neighbour_in(&bytes));
+            changes(&bytes).for_each(drop);
         }
 
         #[test]

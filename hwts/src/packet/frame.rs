@@ -3,9 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::checksum::Sum;
-use super::{
-    ETHER_TYPE_V4, ETHER_TYPE_V6, ETHERNET, PROTOCOL_UDP, TAG, UDP, V4, V6, VLAN_ID,
-};
+use super::{ETHER_TYPE_V4, ETHER_TYPE_V6, ETHERNET, PROTOCOL_UDP, TAG, UDP, V4, V6, VLAN_ID};
 
 /// VLAN tags at most.
 const MAX_TAGS: usize = 2;
@@ -132,7 +130,12 @@ impl Frame {
             head[ip + 10..ip + 12].copy_from_slice(&sum.to_be_bytes());
         }
         // The length counts twice: in the header, and in the pseudo header.
-        let sum = self.udp_sum.word(datagram).word(datagram).add(body).finish();
+        let sum = self
+            .udp_sum
+            .word(datagram)
+            .word(datagram)
+            .add(body)
+            .finish();
         // 0 would mean that there is none.
         let sum = if sum == 0 { 0xffff } else { sum };
         head[headers - 4..headers - 2].copy_from_slice(&datagram.to_be_bytes());
@@ -221,9 +224,17 @@ mod tests {
             let content: Vec<u8> = (0..len).map(|k| k as u8 ^ 0xa5).collect();
             for count in 0..=2 {
                 let at = 14 + 4 * count;
-                let four = frame(&tags[..count], ends("10.0.0.1:1", "10.0.0.2:65535"), &content);
+                let four = frame(
+                    &tags[..count],
+                    ends("10.0.0.1:1", "10.0.0.2:65535"),
+                    &content,
+                );
                 assert!(sums_to_nothing(&four, at, false));
-                let six = frame(&tags[..count], ends("[fe80::1]:1", "[2001:db8::2]:9"), &content);
+                let six = frame(
+                    &tags[..count],
+                    ends("[fe80::1]:1", "[2001:db8::2]:9"),
+                    &content,
+                );
                 assert!(sums_to_nothing(&six, at, true));
             }
         }

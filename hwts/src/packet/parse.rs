@@ -61,7 +61,11 @@ fn v4(packet: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
     }
     // Short frames are filled up to sixty bytes, so the frame's end is not the packet's.
     let end = usize::from(half(header, 2)?);
-    let address = |at: usize| Some(IpAddr::from(Ipv4Addr::from(*header[at..].first_chunk::<4>()?)));
+    let address = |at: usize| {
+        Some(IpAddr::from(Ipv4Addr::from(
+            *header[at..].first_chunk::<4>()?,
+        )))
+    };
     Some((address(12)?, address(16)?, packet.get(V4..end)?))
 }
 
@@ -71,8 +75,11 @@ fn v6(packet: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
         return None;
     }
     let end = V6 + usize::from(half(header, 4)?);
-    let address =
-        |at: usize| Some(IpAddr::from(Ipv6Addr::from(*header[at..].first_chunk::<16>()?)));
+    let address = |at: usize| {
+        Some(IpAddr::from(Ipv6Addr::from(
+            *header[at..].first_chunk::<16>()?,
+        )))
+    };
     Some((address(8)?, address(24)?, packet.get(V6..end)?))
 }
 
