@@ -87,6 +87,7 @@ pub mod sync;
 mod sys;
 pub mod transport;
 mod wake;
+pub mod xdp;
 
 pub use stamp::{Domain, Source, Stamp};
 pub use wake::Wake;

@@ -4,10 +4,12 @@
 //! Asking changes nothing and needs no privilege; [`turn_on`] needs `CAP_NET_ADMIN`, and only if
 //! there is something to change.
 
+mod channels;
 mod hwtstamp;
 mod ioctl;
 mod physical;
 
+pub use channels::receive_queues;
 pub use hwtstamp::{
     Configured, NotStamping, RxFilter, TxType, command, configured, needed, turn_on,
 };

@@ -196,7 +196,12 @@ impl Assembler {
     }
 
     /// `if left > right goto to`, unsigned.
-    pub(super) fn jump_if_above(&mut self, left: Register, right: Register, to: Label) -> &mut Self {
+    pub(super) fn jump_if_above(
+        &mut self,
+        left: Register,
+        right: Register,
+        to: Label,
+    ) -> &mut Self {
         self.jump_if(JGT | BY_REGISTER, left, right, 0, to)
     }
 
@@ -266,27 +271,51 @@ mod tests {
             // r6 = r1
             (|a| _ = a.copy(R6, R1), [0xbf, 0x16, 0, 0, 0, 0, 0, 0]),
             // r2 = -24
-            (|a| _ = a.set(R2, -24), [0xb7, 2, 0, 0, 0xe8, 0xff, 0xff, 0xff]),
+            (
+                |a| _ = a.set(R2, -24),
+                [0xb7, 2, 0, 0, 0xe8, 0xff, 0xff, 0xff],
+            ),
             // r4 += 14
             (|a| _ = a.add(R4, 14), [0x07, 4, 0, 0, 14, 0, 0, 0]),
             // r5 &= 0xff3f
             (|a| _ = a.and(R5, 0xff3f), [0x57, 5, 0, 0, 0x3f, 0xff, 0, 0]),
             // r2 = *(u32 *)(r6 + 0)
-            (|a| _ = a.load(Size::Word, R2, R6, 0), [0x61, 0x62, 0, 0, 0, 0, 0, 0]),
+            (
+                |a| _ = a.load(Size::Word, R2, R6, 0),
+                [0x61, 0x62, 0, 0, 0, 0, 0, 0],
+            ),
             // r5 = *(u16 *)(r2 + 12)
-            (|a| _ = a.load(Size::Half, R5, R2, 12), [0x69, 0x25, 12, 0, 0, 0, 0, 0]),
+            (
+                |a| _ = a.load(Size::Half, R5, R2, 12),
+                [0x69, 0x25, 12, 0, 0, 0, 0, 0],
+            ),
             // r5 = *(u8 *)(r2 + 23)
-            (|a| _ = a.load(Size::Byte, R5, R2, 23), [0x71, 0x25, 23, 0, 0, 0, 0, 0]),
+            (
+                |a| _ = a.load(Size::Byte, R5, R2, 23),
+                [0x71, 0x25, 23, 0, 0, 0, 0, 0],
+            ),
             // r5 = *(u64 *)(r10 - 8)
-            (|a| _ = a.load(Size::Double, R5, R10, -8), [0x79, 0xa5, 0xf8, 0xff, 0, 0, 0, 0]),
+            (
+                |a| _ = a.load(Size::Double, R5, R10, -8),
+                [0x79, 0xa5, 0xf8, 0xff, 0, 0, 0, 0],
+            ),
             // *(u64 *)(r2 + 8) = r7
-            (|a| _ = a.store(Size::Double, R2, 8, R7), [0x7b, 0x72, 8, 0, 0, 0, 0, 0]),
+            (
+                |a| _ = a.store(Size::Double, R2, 8, R7),
+                [0x7b, 0x72, 8, 0, 0, 0, 0, 0],
+            ),
             // *(u64 *)(r10 - 8) = 0
-            (|a| _ = a.store_value(Size::Double, R10, -8, 0), [0x7a, 0x0a, 0xf8, 0xff, 0, 0, 0, 0]),
+            (
+                |a| _ = a.store_value(Size::Double, R10, -8, 0),
+                [0x7a, 0x0a, 0xf8, 0xff, 0, 0, 0, 0],
+            ),
             // call 51
             (|a| _ = a.call(51), [0x85, 0, 0, 0, 51, 0, 0, 0]),
             // call kfunc, as the kernel's verifier documentation has it
-            (|a| _ = a.call_kernel(0x1234), [0x85, 0x20, 0, 0, 0x34, 0x12, 0, 0]),
+            (
+                |a| _ = a.call_kernel(0x1234),
+                [0x85, 0x20, 0, 0, 0x34, 0x12, 0, 0],
+            ),
             // exit
             (|a| _ = a.exit(), [0x95, 0, 0, 0, 0, 0, 0, 0]),
         ];

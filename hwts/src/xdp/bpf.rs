@@ -201,11 +201,7 @@ pub(super) fn load(code: &[Instruction], bound_to: Option<u32>) -> Result<OwnedF
     }
 }
 
-fn load_with(
-    code: &[Instruction],
-    bound_to: Option<u32>,
-    log: &mut [u8],
-) -> io::Result<OwnedFd> {
+fn load_with(code: &[Instruction], bound_to: Option<u32>, log: &mut [u8]) -> io::Result<OwnedFd> {
     let mut name = [0; 16];
     name[..8].copy_from_slice(b"parisync");
     let mut attributes = ProgramLoad {

@@ -75,10 +75,22 @@ mod tests {
         let strings = b"\0int\0s\0barn\0bar\0";
         let kind = |kind: u32, count: u32| kind << 24 | count;
         let words: [u32; 17] = [
-            1, kind(1, 0), 4, 32, // int
-            5, kind(4, 1), 4, 1, 1, 0, // struct s { int int; }
-            7, kind(FUNCTION, 0), 1, // barn
-            12, kind(FUNCTION, 0), 1, // bar
+            1,
+            kind(1, 0),
+            4,
+            32, // int
+            5,
+            kind(4, 1),
+            4,
+            1,
+            1,
+            0, // struct s { int int; }
+            7,
+            kind(FUNCTION, 0),
+            1, // barn
+            12,
+            kind(FUNCTION, 0),
+            1, // bar
             0,
         ];
         let types: Vec<u8> = words[..16].iter().flat_map(|w| w.to_ne_bytes()).collect();

@@ -54,15 +54,15 @@ const HARDWARE: i16 = -24;
 /// What the program puts before a frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
-pub(super) struct Metadata {
+pub(crate) struct Metadata {
     /// [`MAGIC`], or what was there before.
-    pub(super) magic: u32,
+    pub(crate) magic: u32,
     /// What the driver said when it was asked for its stamp: 0 if it gave one.
-    pub(super) hardware_result: i32,
+    pub(crate) hardware_result: i32,
     /// `CLOCK_TAI` when the program ran, ns.
-    pub(super) hook: u64,
+    pub(crate) hook: u64,
     /// The card's stamp, ns on its clock.
-    pub(super) hardware: u64,
+    pub(crate) hardware: u64,
 }
 
 /// Says that the metadata was written by our program.
@@ -153,8 +153,12 @@ impl Redirect<'_> {
             .load(Size::Half, R5, R2, V6_PORT)
             .jump_unless_equal(R5, network(self.port), pass);
         for word in [0, 4, 8, 12] {
-            a.load(Size::Word, R5, R2, V6_DESTINATION + word)
-                .store(Size::Word, R10, KEY + word, R5);
+            a.load(Size::Word, R5, R2, V6_DESTINATION + word).store(
+                Size::Word,
+                R10,
+                KEY + word,
+                R5,
+            );
         }
     }
 
@@ -188,7 +192,12 @@ impl Redirect<'_> {
             at(offset_of!(Metadata, magic)),
             MAGIC.cast_signed(),
         )
-        .store(Size::Word, R2, at(offset_of!(Metadata, hardware_result)), R8)
+        .store(
+            Size::Word,
+            R2,
+            at(offset_of!(Metadata, hardware_result)),
+            R8,
+        )
         .store(Size::Double, R2, at(offset_of!(Metadata, hook)), R7)
         .load(Size::Double, R5, R10, HARDWARE)
         .store(Size::Double, R2, at(offset_of!(Metadata, hardware)), R5);
@@ -198,9 +207,7 @@ impl Redirect<'_> {
 
 /// Jumps unless the packet has `len` bytes from R2; uses R4.
 fn within(a: &mut Assembler, len: i32, otherwise: Label) {
-    a.copy(R4, R2)
-        .add(R4, len)
-        .jump_if_above(R4, R3, otherwise);
+    a.copy(R4, R2).add(R4, len).jump_if_above(R4, R3, otherwise);
 }
 
 /// Leaves the ether type in R5, and R2 so that what follows the type lies where it does without
@@ -285,7 +292,11 @@ mod tests {
         let Some((program, addresses)) = program() else {
             return;
         };
-        let verdict = |packet: &[u8]| bpf::test_run(program.as_fd(), packet).unwrap().cast_signed();
+        let verdict = |packet: &[u8]| {
+            bpf::test_run(program.as_fd(), packet)
+                .unwrap()
+                .cast_signed()
+        };
         let (v4, v6) = (ours("192.0.2.2"), ours("2001:db8::2"));
         let tag = |protocol, id| Tag { protocol, id };
         let tagged = [tag(0x8100, 7)];
@@ -303,7 +314,10 @@ mod tests {
         assert_eq!(verdict(&frame("192.0.2.1", other, &[])), PASS);
         let forwarded = frame("192.0.2.1", ours("192.0.2.3"), &[]);
         assert_eq!(verdict(&forwarded), PASS);
-        assert_eq!(verdict(&frame("2001:db8::1", ours("2001:db8::3"), &[])), PASS);
+        assert_eq!(
+            verdict(&frame("2001:db8::1", ours("2001:db8::3"), &[])),
+            PASS
+        );
         addresses.remove(key(v4.ip())).unwrap();
         assert_eq!(verdict(&v4_frame), PASS);
         addresses.insert(key(v4.ip()), 1).unwrap();
