@@ -5,7 +5,7 @@
 //! | know when a datagram left and arrived | [`transport::UdpTransport`]: `SO_TIMESTAMPING`, IPv4 and IPv6 |
 //! | bring such a stamp to a clock nobody steers | [`clock::StampConverter`] |
 //! | steer the system clock | [`clock::SystemClock`] |
-//! | read a network card's clock | [`clock::Phc`] |
+//! | read a network card's clock, steer it, bring its stamps to the raw clock | [`clock::Phc`], [`clock::PhcClock`], [`clock::PhcConverter`] |
 //! | steer a clock of your own, without privilege | [`clock::VirtualClock`] |
 //! | test against clocks with known errors | [`clock::Oscillator`] |
 //! | hand samples and clock states to other threads | [`sync::Newest`], [`sync::seqlock`], [`Wake`] |
@@ -37,7 +37,7 @@
 //! let mut left = None;
 //! while left.is_none() {
 //!     sender.poll_tx(|event| match event {
-//!         TxEvent::Stamped { token: of, stamp } if of == token => left = Some(stamp),
+//!         TxEvent::Stamped { token: of, stamp, .. } if of == token => left = Some(stamp),
 //!         other => panic!("the stamp was lost: {other:?}"),
 //!     })?;
 //! }

@@ -103,6 +103,11 @@ impl Frame {
         })
     }
 
+    /// Bytes before the IP packet.
+    pub const fn ethernet_len(&self) -> usize {
+        self.ip
+    }
+
     /// Bytes before the content.
     pub const fn header_len(&self) -> usize {
         self.ip + if self.v6 { V6 } else { V4 } + UDP

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{
     Capabilities, Counters, Readiness, Received, TransportError, TxEvent, TxToken, UdpTransport,
+    XdpTransport,
 };
 use crate::wake::Wake;
 
@@ -120,6 +121,7 @@ macro_rules! any {
     ($($variant:ident($transport:ty)),+ $(,)?) => {
         /// A transport that was chosen at run time.
         #[derive(Debug)]
+        #[expect(clippy::large_enum_variant, reason = "one for each node, used in place")]
         pub enum AnyTransport {
             $(
                 #[doc = concat!("A [`", stringify!($transport), "`].")]
@@ -189,12 +191,21 @@ macro_rules! any {
 }
 
 impl AnyTransport {
-    /// Its UDP socket; every transport has one.
-    pub const fn udp(&self) -> &UdpTransport {
+    /// Its ordinary socket; every transport has one.
+    pub fn udp(&self) -> &UdpTransport {
         match self {
             Self::Udp(udp) => udp,
+            Self::Xdp(xdp) => xdp.udp(),
+        }
+    }
+
+    /// The same, to be told of network cards.
+    pub fn udp_mut(&mut self) -> &mut UdpTransport {
+        match self {
+            Self::Udp(udp) => udp,
+            Self::Xdp(xdp) => xdp.udp_mut(),
         }
     }
 }
 
-any!(Udp(UdpTransport));
+any!(Udp(UdpTransport), Xdp(XdpTransport));

@@ -230,8 +230,8 @@ fn load_with(code: &[Instruction], bound_to: Option<u32>, log: &mut [u8]) -> io:
 fn last_line(log: &[u8]) -> String {
     let text = String::from_utf8_lossy(log);
     let lines = text.trim_end_matches('\0').lines();
-    let said = lines.filter(|line| !line.is_empty() && !line.starts_with("processed "));
-    said.last().unwrap_or_default().to_owned()
+    let mut said = lines.filter(|line| !line.is_empty() && !line.starts_with("processed "));
+    said.next_back().unwrap_or_default().to_owned()
 }
 
 /// Attaches a program to an interface in its driver, beside no other. It is detached when the

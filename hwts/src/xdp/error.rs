@@ -141,7 +141,7 @@ impl std::error::Error for XdpError {
 
 impl XdpError {
     /// What the kernel said to `what`.
-    pub(super) fn os(what: &'static str, error: io::Error) -> Self {
+    pub(crate) fn os(what: &'static str, error: io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => Self::NotPermitted(what),
             _ => Self::Os { what, error },
