@@ -1,4 +1,6 @@
 //! Network namespaces without names, joined by a veth pair: gone when the test is.
+#![expect(clippy::unwrap_used, reason = "a failing helper is a failing test")]
+#![expect(unreachable_pub, reason = "for the tests beside it")]
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
