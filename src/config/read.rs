@@ -58,6 +58,12 @@ pub(super) fn read(source: Source<'_>) -> Result<Config, ConfigError> {
     }
     if let Some(section) = top.section("transport")? {
         let transport = &mut config.transport;
+        section.set("path", &mut transport.path, Field::parsed)?;
+        section.set("interface", &mut transport.interface, |field| {
+            let name = field.text()?;
+            check::interface(name).map_err(|problem| field.bad(problem))?;
+            Ok(Some(name.to_owned()))
+        })?;
         section.set("stamps", &mut transport.stamps, Field::parsed)?;
         section.set("wait", &mut transport.wait, Field::parsed)?;
         let (least, most) = (Span::from_micros(1), Span::from_millis(100));

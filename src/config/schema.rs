@@ -50,7 +50,15 @@ pub const SECTIONS: &[SectionKeys] = &[
     ("strategies", &["estimator", "combine"]),
     (
         "transport",
-        &["stamps", "wait", "busy_poll", "cpu", "fifo_priority"],
+        &[
+            "path",
+            "interface",
+            "stamps",
+            "wait",
+            "busy_poll",
+            "cpu",
+            "fifo_priority",
+        ],
     ),
     ("testing", &["lie_offset", "lie_drift_ppm"]),
 ];

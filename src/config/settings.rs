@@ -25,6 +25,18 @@ choice! {
 }
 
 choice! {
+    /// How datagrams travel between this process and the network card.
+    pub enum Path {
+        /// By AF_XDP where that is best (no copies, the card's stamps both ways), else by UDP.
+        Auto = "auto",
+        /// By the kernel's UDP.
+        Udp = "udp",
+        /// By AF_XDP, past the kernel's network stack, or not at all.
+        Xdp = "xdp",
+    }
+}
+
+choice! {
     /// Where packets are stamped; the kernel falls back to user space by itself.
     pub enum Stamps {
         /// In the kernel's network stack.
@@ -217,8 +229,12 @@ impl Default for ConsensusConfig {
 }
 
 /// How packets are stamped and waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransportConfig {
+    /// How datagrams travel.
+    pub path: Path,
+    /// The interface for AF_XDP; none for that of the default route.
+    pub interface: Option<String>,
     /// Where packets are stamped.
     pub stamps: Stamps,
     /// How the socket thread waits.
@@ -234,6 +250,8 @@ pub struct TransportConfig {
 impl Default for TransportConfig {
     fn default() -> Self {
         Self {
+            path: Path::Auto,
+            interface: None,
             stamps: Stamps::Kernel,
             wait: Wait::Block,
             busy_poll: Span::from_micros(50),
