@@ -7,11 +7,13 @@
 mod hwtstamp;
 mod ioctl;
 mod physical;
+mod survey;
 
 pub use hwtstamp::{
     Configured, NotStamping, RxFilter, TxType, command, configured, needed, turn_on,
 };
 pub use physical::{NoDevice, physical};
+pub use survey::{ClockSurvey, Survey, Verdict};
 
 use std::fmt;
 use std::io;
