@@ -4,6 +4,7 @@
 //! |---|---|
 //! | know when a datagram left and arrived | [`transport::UdpTransport`]: `SO_TIMESTAMPING`, IPv4 and IPv6 |
 //! | bring such a stamp to a clock nobody steers | [`clock::StampConverter`] |
+//! | bring stamps of the kernel and of several cards to it | [`clock::Timebase`] |
 //! | steer the system clock | [`clock::SystemClock`] |
 //! | read a network card's clock, steer it, bring its stamps to the raw clock | [`clock::Phc`], [`clock::PhcClock`], [`clock::PhcConverter`] |
 //! | steer a clock of your own, without privilege | [`clock::VirtualClock`] |

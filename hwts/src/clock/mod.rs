@@ -13,6 +13,7 @@ mod raw;
 mod relation;
 mod rise;
 mod system;
+mod timebase;
 mod timex;
 mod virtual_clock;
 
@@ -24,6 +25,7 @@ pub use phc_clock::PhcClock;
 pub use phc_convert::PhcConverter;
 pub use raw::RawClock;
 pub use system::{Permission, SystemClock};
+pub use timebase::Timebase;
 pub use virtual_clock::{VirtualClock, VirtualReader};
 
 use std::fmt;

@@ -3,7 +3,9 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
-use super::{Clock, ClockError, CrossRead, Phc, PhcError, Refusal, Steering, SyncStatus, timex};
+use super::{
+    Clock, ClockError, CrossRead, Phc, PhcConverter, PhcError, Refusal, Steering, SyncStatus, timex,
+};
 use crate::sys;
 
 /// Frequency is in 2⁻¹⁶ ppm.
@@ -15,7 +17,7 @@ const UNITS: f64 = 65_536e6;
 /// fails without permission to write. There is nothing to publish a status in.
 #[derive(Debug)]
 pub struct PhcClock {
-    phc: Phc,
+    phc: PhcConverter,
     max_rate: f64,
 }
 
@@ -27,25 +29,28 @@ impl PhcClock {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, PhcError> {
         let phc = Phc::open_to_steer(path.as_ref())?;
         let max_rate = f64::from(phc.abilities().max_adjustment_ppb.max(0)) * 1e-9;
-        Ok(Self { phc, max_rate })
+        Ok(Self {
+            phc: PhcConverter::over(phc)?,
+            max_rate,
+        })
     }
 
     /// The clock as one that is read.
     pub const fn phc(&self) -> &Phc {
-        &self.phc
+        self.phc.phc()
     }
 
-    /// Reads it together with `CLOCK_MONOTONIC_RAW`: `a` is the raw clock, `b` this one.
+    /// Reads it together with `CLOCK_MONOTONIC_RAW`: see [`PhcConverter::reading`].
     ///
     /// # Errors
-    /// See [`Phc::raw_read`].
-    pub fn raw_read(&mut self) -> Result<CrossRead, PhcError> {
-        self.phc.raw_read()
+    /// See [`PhcError`].
+    pub fn reading(&mut self) -> Result<CrossRead, PhcError> {
+        self.phc.reading()
     }
 
     /// `FD_TO_CLOCKID` (Documentation/driver-api/ptp.rst).
     fn id(&self) -> libc::clockid_t {
-        (!self.phc.as_fd().as_raw_fd() << 3) | 3
+        (!self.phc().as_fd().as_raw_fd() << 3) | 3
     }
 
     fn adjust(&self, what: &'static str, mut tx: libc::timex) -> Result<libc::timex, ClockError> {
@@ -60,7 +65,7 @@ impl PhcClock {
             };
             ClockError::Card {
                 what,
-                path: self.phc.path().to_owned(),
+                path: self.phc().path().to_owned(),
                 refusal,
             }
         })?;

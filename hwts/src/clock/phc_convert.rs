@@ -31,8 +31,16 @@ impl PhcConverter {
     /// # Errors
     /// See [`PhcError`].
     pub fn open(index: u32) -> Result<Self, PhcError> {
+        Self::over(Phc::open_index(index)?)
+    }
+
+    /// Takes over an open clock and reads it once.
+    ///
+    /// # Errors
+    /// See [`PhcError`].
+    pub fn over(phc: Phc) -> Result<Self, PhcError> {
         let mut converter = Self {
-            phc: Phc::open_index(index)?,
+            phc,
             relation: Relation::new(ROOM, SPACING),
             line: None,
         };
@@ -69,6 +77,25 @@ impl PhcConverter {
             Some(last) if now - last.a < SPACING / 2 => Ok(()),
             _ => self.read(),
         }
+    }
+
+    /// Reads the card now, for whoever steers it: `a` is the raw clock, `b` the card. The error is
+    /// as that of [`convert`](Self::convert): what readings scatter, if they have a line.
+    ///
+    /// # Errors
+    /// See [`PhcError`].
+    pub fn reading(&mut self) -> Result<CrossRead, PhcError> {
+        self.read()?;
+        let last = self.relation.latest().unwrap_or(CrossRead {
+            a: 0,
+            b: 0,
+            error: i64::MAX,
+        });
+        let scatter = self.line.map_or(last.error, |line| line.scatter);
+        Ok(CrossRead {
+            error: last.error.min(scatter),
+            ..last
+        })
     }
 
     fn read(&mut self) -> Result<(), PhcError> {

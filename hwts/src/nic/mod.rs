@@ -8,12 +8,14 @@ mod channels;
 mod hwtstamp;
 mod ioctl;
 mod physical;
+mod survey;
 
 pub use channels::receive_queues;
 pub use hwtstamp::{
     Configured, NotStamping, RxFilter, TxType, command, configured, needed, turn_on,
 };
 pub use physical::{NoDevice, physical};
+pub use survey::{ClockSurvey, Survey, Verdict};
 
 use std::fmt;
 use std::io;

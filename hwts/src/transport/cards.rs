@@ -21,6 +21,9 @@ const ROUTES: usize = 256;
 const ROUTE_AGE: i64 = 30_000_000_000;
 /// Pause between looks at the interfaces, ns.
 const WATCH_PAUSE: i64 = 250_000_000;
+/// Pause between looks at all devices: somebody may have turned stamping on, or a card's clock may
+/// have appeared late, ns.
+const REVIEW_PAUSE: i64 = 30_000_000_000;
 /// Pause between attempts with a card that stopped stamping, ns.
 const TRIAL_PAUSE: i64 = 60_000_000_000;
 /// Notes kept for a caller who does not ask for them.
@@ -158,6 +161,9 @@ pub(super) struct Cards {
     by_address: Box<[Route; ROUTES]>,
     watch: LinkWatch,
     next_watch: i64,
+    next_review: i64,
+    /// Interfaces that were refused, so that it is said once.
+    refused: Vec<u32>,
     /// The UDP port that packets come to.
     port: u16,
     notes: VecDeque<CardNote>,
@@ -191,6 +197,8 @@ impl Cards {
             by_address: Box::new([NOWHERE; ROUTES]),
             watch,
             next_watch: 0,
+            next_review: Domain::MonotonicRaw.now() + REVIEW_PAUSE,
+            refused: Vec::new(),
             port,
             notes: VecDeque::with_capacity(MOST_NOTES),
         };
@@ -218,7 +226,8 @@ impl Cards {
         if !complete && let Ok(all) = netlink::links() {
             (*links, changed) = (all, true);
         }
-        if changed {
+        if changed || now >= self.next_review {
+            self.next_review = now + REVIEW_PAUSE;
             self.by_interface.clear();
             self.by_address.fill(NOWHERE);
             self.follow();
@@ -250,6 +259,9 @@ impl Cards {
     /// Has every card stamp that can and is up; those that do already are looked at again, since
     /// some forget it when their link goes down.
     fn adopt(&mut self) {
+        let links = &self.links;
+        self.refused
+            .retain(|index| links.iter().any(|link| link.index == *index));
         let devices: Vec<(u32, String)> = self
             .links
             .iter()
@@ -285,12 +297,16 @@ impl Cards {
                         rx_losses: Losses::default(),
                         next_trial: 0,
                     });
+                    self.refused.retain(|refused| *refused != index);
                     self.note(CardNote::Stamping { interface, phc });
                 }
                 (Ok(_), _) => {}
                 (Err(why), _) => {
                     self.cards.retain(|card| card.index != index);
-                    self.note(CardNote::Refused { interface, why });
+                    if !self.refused.contains(&index) {
+                        self.refused.push(index);
+                        self.note(CardNote::Refused { interface, why });
+                    }
                 }
             }
         }
