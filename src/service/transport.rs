@@ -49,7 +49,7 @@ pub(super) fn open(config: &Config) -> Result<AnyTransport, ServiceError> {
 ///
 /// # Errors
 /// AF_XDP was asked for and cannot be had, or there is no socket at all.
-pub fn along(
+pub(super) fn along(
     path: PacketPath,
     interface: Option<&str>,
     udp: UdpConfig,

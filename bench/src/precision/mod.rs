@@ -9,6 +9,7 @@
 //! Stamps are brought to `CLOCK_MONOTONIC_RAW` by [`hwts::clock::StampConverter`], as the daemon
 //! does: that is part of the path.
 
+pub mod ground;
 pub mod judge;
 pub mod lane;
 mod measure;
@@ -22,6 +23,7 @@ pub mod score;
 
 pub use measure::{
     Measured, Path, Settings, measure, no_hardware_between_namespaces, no_hardware_on,
+    no_xdp_between_namespaces,
 };
 pub use report::table;
 
@@ -60,6 +62,9 @@ pub enum PrecisionError {
     /// A lane's socket fails.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// A lane by `AF_XDP` cannot be opened.
+    #[error("no AF_XDP: {0}")]
+    Xdp(#[from] hwts::xdp::XdpError),
     /// The threads cannot be scheduled as asked.
     #[error(transparent)]
     Sched(#[from] SchedError),
