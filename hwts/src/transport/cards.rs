@@ -430,8 +430,9 @@ impl Cards {
         Some(card.stamp(nanos.saturating_add(card.tx_compensation)))
     }
 
-    /// The stamp of a packet that card number `at` was asked for never came.
-    pub(super) fn missed(&mut self, at: u8, now: i64) {
+    /// The stamp of a packet that card number `at` was asked for never came; `crowded` if it was
+    /// still to stamp others then.
+    pub(super) fn missed(&mut self, at: u8, crowded: bool, now: i64) {
         let at = usize::from(at);
         let Some(card) = self
             .cards
@@ -441,7 +442,7 @@ impl Cards {
             return;
         };
         let stopped = card.tx_losses.add(1, now);
-        if card.in_flight > 1 {
+        if crowded && card.in_flight > 1 {
             card.in_flight = 1;
             let interface = card.interface.clone();
             self.note(CardNote::FewRegisters {
@@ -615,7 +616,7 @@ mod tests {
         let mut cards = cards();
         let later = 20_000_000_000;
         for k in 0..20 {
-            cards.missed(0, k * 1_000_000_000);
+            cards.missed(0, k == 3, k * 1_000_000_000);
         }
         assert_eq!(cards.cards[0].fallback, Some(CardFallback::TxStopped));
         assert_eq!(cards.cards[0].in_flight, 1);
