@@ -114,7 +114,9 @@ impl Client {
             };
             let ready = self.transport.wait(Some(patience), None)?;
             self.transport.poll_tx(|event| match event {
-                TxEvent::Stamped { token: of, stamp } if of == token => {
+                TxEvent::Stamped {
+                    token: of, stamp, ..
+                } if of == token => {
                     (sent, sent_known) = (Some(stamp), true);
                 }
                 TxEvent::Lost { token: of } if of == token => sent_known = true,
