@@ -349,7 +349,7 @@ impl Cards {
 
     /// The card to wait for when a packet leaves for `to` while so many of its stamps are
     /// `awaited`; and whether it must not be asked, since it has no register free.
-    pub(super) fn to_ask(
+    pub(super) fn choose(
         &mut self,
         to: SocketAddr,
         awaited: &[u32; MOST_CARDS],
@@ -572,16 +572,16 @@ mod tests {
     #[test]
     fn packets_find_their_card_through_what_stands_on_it() {
         let mut cards = cards();
-        assert_eq!(cards.to_ask(scoped(70_002), &FREE, 0), (Some(0), false));
+        assert_eq!(cards.choose(scoped(70_002), &FREE, 0), (Some(0), false));
         let mut vlan = cards;
         vlan.by_address.fill(NOWHERE);
-        assert_eq!(vlan.to_ask(scoped(70_003), &FREE, 0), (Some(0), false));
+        assert_eq!(vlan.choose(scoped(70_003), &FREE, 0), (Some(0), false));
         vlan.by_address.fill(NOWHERE);
-        assert_eq!(vlan.to_ask(scoped(70_004), &FREE, 0), (None, false));
+        assert_eq!(vlan.choose(scoped(70_004), &FREE, 0), (None, false));
         let mut full = FREE;
         full[0] = IN_FLIGHT;
         vlan.by_address.fill(NOWHERE);
-        assert_eq!(vlan.to_ask(scoped(70_002), &full, 0), (None, true));
+        assert_eq!(vlan.choose(scoped(70_002), &full, 0), (None, true));
     }
 
     #[test]
@@ -634,12 +634,12 @@ mod tests {
         assert_eq!(cards.received(&received), None);
         cards.cards[0].next_trial = later;
         assert_eq!(
-            cards.to_ask(scoped(70_002), &FREE, later - 1),
+            cards.choose(scoped(70_002), &FREE, later - 1),
             (None, false)
         );
-        assert_eq!(cards.to_ask(scoped(70_002), &FREE, later), (Some(0), false));
+        assert_eq!(cards.choose(scoped(70_002), &FREE, later), (Some(0), false));
         assert_eq!(
-            cards.to_ask(scoped(70_002), &FREE, later + 1),
+            cards.choose(scoped(70_002), &FREE, later + 1),
             (None, false)
         );
         assert!(cards.sent(0, 5).is_some());
