@@ -349,7 +349,7 @@ impl Cards {
 
     /// The card to wait for when a packet leaves for `to` while so many of its stamps are
     /// `awaited`; and whether it must not be asked, since it has no register free.
-    pub(super) fn to_ask(
+    pub(super) fn choose(
         &mut self,
         to: SocketAddr,
         awaited: &[u32; MOST_CARDS],
@@ -430,8 +430,9 @@ impl Cards {
         Some(card.stamp(nanos.saturating_add(card.tx_compensation)))
     }
 
-    /// The stamp of a packet that card number `at` was asked for never came.
-    pub(super) fn missed(&mut self, at: u8, now: i64) {
+    /// The stamp of a packet that card number `at` was asked for never came; `crowded` if it was
+    /// still to stamp others then.
+    pub(super) fn missed(&mut self, at: u8, crowded: bool, now: i64) {
         let at = usize::from(at);
         let Some(card) = self
             .cards
@@ -441,7 +442,7 @@ impl Cards {
             return;
         };
         let stopped = card.tx_losses.add(1, now);
-        if card.in_flight > 1 {
+        if crowded && card.in_flight > 1 {
             card.in_flight = 1;
             let interface = card.interface.clone();
             self.note(CardNote::FewRegisters {
@@ -571,16 +572,16 @@ mod tests {
     #[test]
     fn packets_find_their_card_through_what_stands_on_it() {
         let mut cards = cards();
-        assert_eq!(cards.to_ask(scoped(70_002), &FREE, 0), (Some(0), false));
+        assert_eq!(cards.choose(scoped(70_002), &FREE, 0), (Some(0), false));
         let mut vlan = cards;
         vlan.by_address.fill(NOWHERE);
-        assert_eq!(vlan.to_ask(scoped(70_003), &FREE, 0), (Some(0), false));
+        assert_eq!(vlan.choose(scoped(70_003), &FREE, 0), (Some(0), false));
         vlan.by_address.fill(NOWHERE);
-        assert_eq!(vlan.to_ask(scoped(70_004), &FREE, 0), (None, false));
+        assert_eq!(vlan.choose(scoped(70_004), &FREE, 0), (None, false));
         let mut full = FREE;
         full[0] = IN_FLIGHT;
         vlan.by_address.fill(NOWHERE);
-        assert_eq!(vlan.to_ask(scoped(70_002), &full, 0), (None, true));
+        assert_eq!(vlan.choose(scoped(70_002), &full, 0), (None, true));
     }
 
     #[test]
@@ -615,7 +616,7 @@ mod tests {
         let mut cards = cards();
         let later = 20_000_000_000;
         for k in 0..20 {
-            cards.missed(0, k * 1_000_000_000);
+            cards.missed(0, k == 3, k * 1_000_000_000);
         }
         assert_eq!(cards.cards[0].fallback, Some(CardFallback::TxStopped));
         assert_eq!(cards.cards[0].in_flight, 1);
@@ -633,12 +634,12 @@ mod tests {
         assert_eq!(cards.received(&received), None);
         cards.cards[0].next_trial = later;
         assert_eq!(
-            cards.to_ask(scoped(70_002), &FREE, later - 1),
+            cards.choose(scoped(70_002), &FREE, later - 1),
             (None, false)
         );
-        assert_eq!(cards.to_ask(scoped(70_002), &FREE, later), (Some(0), false));
+        assert_eq!(cards.choose(scoped(70_002), &FREE, later), (Some(0), false));
         assert_eq!(
-            cards.to_ask(scoped(70_002), &FREE, later + 1),
+            cards.choose(scoped(70_002), &FREE, later + 1),
             (None, false)
         );
         assert!(cards.sent(0, 5).is_some());

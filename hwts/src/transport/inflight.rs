@@ -26,6 +26,8 @@ struct Waiting {
     at: i64,
     /// The card that is to stamp it.
     card: Option<u8>,
+    /// That card was still to stamp others when it was sent.
+    crowded: bool,
     /// The kernel's stamp, while the card's is awaited.
     kernel: Option<Stamp>,
 }
@@ -106,12 +108,16 @@ impl Inflight {
     /// must have been made.
     pub(super) fn sent(&mut self, at: i64, card: Option<u8>) -> TxToken {
         self.waiting += 1;
+        let mut crowded = false;
         if let Some(card) = card {
-            self.awaited[usize::from(card)] += 1;
+            let awaited = &mut self.awaited[usize::from(card)];
+            crowded = *awaited > 0;
+            *awaited += 1;
         }
         self.add(Slot::Waiting(Waiting {
             at,
             card,
+            crowded,
             kernel: None,
         }))
     }
@@ -169,8 +175,8 @@ impl Inflight {
     }
 
     /// Gives up on packets sent before `deadline`: what the kernel has stamped keeps that stamp.
-    /// Cards that stamped nothing go to `missed`.
-    pub(super) fn expire(&mut self, deadline: i64, mut missed: impl FnMut(u8)) {
+    /// Cards that stamped nothing go to `missed`, with whether they were still to stamp others.
+    pub(super) fn expire(&mut self, deadline: i64, mut missed: impl FnMut(u8, bool)) {
         for token in self.tokens() {
             if let Slot::Waiting(waiting) = *self.slot(token) {
                 // Sent in order: what follows is younger.
@@ -180,7 +186,7 @@ impl Inflight {
                 *self.slot(token) = given_up(waiting);
                 self.no_longer(waiting);
                 if let (Some(card), Some(_)) = (waiting.card, waiting.kernel) {
-                    missed(card);
+                    missed(card, waiting.crowded);
                 }
             }
         }
@@ -306,7 +312,7 @@ mod tests {
         let mut table = Inflight::new();
         table.sent(100, None);
         table.sent(200, None);
-        table.expire(150, |_| panic!("no card"));
+        table.expire(150, |_, _| panic!("no card"));
         assert_eq!(table.stamped(0, stamp(1)), Match::None);
         assert_eq!(table.stamped(1, stamp(2)), Match::Packet);
         assert_eq!(events(&mut table), [(0, None), (1, Some(2))]);
@@ -346,9 +352,9 @@ mod tests {
         table.sent(100, None);
         assert_eq!(table.stamped(0, stamp(7)), Match::Packet);
         let mut missed = Vec::new();
-        table.expire(200, |card| missed.push(card));
+        table.expire(200, |card, crowded| missed.push((card, crowded)));
         // Without the kernel's stamp nobody knows that it left at all.
-        assert_eq!(missed, [1]);
+        assert_eq!(missed, [(1, false)]);
         assert_eq!(events(&mut table), [(0, Some(7)), (1, None), (2, None)]);
         assert_eq!((table.waiting(), table.awaited()[1]), (0, 0));
         table.sent(300, Some(1));
@@ -458,7 +464,7 @@ mod tests {
                             }
                         }
                     }
-                    Step::Expire => table.expire(1, |_| {}),
+                    Step::Expire => table.expire(1, |_, _| {}),
                     Step::Restart => {
                         table.restart();
                         kernel.clear();
@@ -466,7 +472,7 @@ mod tests {
                     Step::Deliver => got.extend(events(&mut table)),
                 }
             }
-            table.expire(1, |_| {});
+            table.expire(1, |_, _| {});
             got.extend(events(&mut table));
             got.sort_unstable();
             prop_assert_eq!(got.len(), sent as usize);

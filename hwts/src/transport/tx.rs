@@ -47,12 +47,13 @@ impl UdpTransport {
         if self.inflight.waiting() > 0 {
             let now = Domain::MonotonicRaw.now();
             let (cards, counters) = (&mut self.cards, &mut self.counters);
-            self.inflight.expire(now - self.tx_timeout, |card| {
-                counters.tx_hardware_missed += 1;
-                if let Some(cards) = cards {
-                    cards.missed(card, now);
-                }
-            });
+            self.inflight
+                .expire(now - self.tx_timeout, |card, crowded| {
+                    counters.tx_hardware_missed += 1;
+                    if let Some(cards) = cards {
+                        cards.missed(card, crowded, now);
+                    }
+                });
         }
         let (mut events, mut lost) = (0, 0);
         while let Some(event) = self.next_event() {

@@ -182,7 +182,7 @@ impl UdpTransport {
         let (card, busy) = match &mut self.cards {
             Some(cards) => {
                 let now = Domain::MonotonicRaw.now();
-                cards.to_ask(to, self.inflight.awaited(), now)
+                cards.choose(to, self.inflight.awaited(), now)
             }
             None => (None, false),
         };
