@@ -87,7 +87,7 @@ pub enum PrecisionError {
 }
 
 /// Processor time of this thread, ns.
-fn cpu_time() -> u64 {
+pub(crate) fn cpu_time() -> u64 {
     // The clock exists wherever threads do.
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(0, |t| {
         (t.tv_sec() * 1_000_000_000 + t.tv_nsec()).cast_unsigned()

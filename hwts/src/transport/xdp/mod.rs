@@ -465,7 +465,7 @@ impl Transport for XdpTransport {
         self.collect_udp()?;
         if self.inflight.waiting() > 0 {
             let now = Domain::MonotonicRaw.now();
-            self.inflight.expire(now - self.tx_timeout, |_| {});
+            self.inflight.expire(now - self.tx_timeout, |_, _| {});
         }
         let (mut events, mut lost) = (0, 0);
         while let Some(event) = self.next_event() {
