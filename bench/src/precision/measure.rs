@@ -251,7 +251,8 @@ pub fn no_hardware_on(interface: &str) -> String {
     }
 }
 
-fn schedule(cpu: Option<usize>, fifo: Option<u8>) -> Result<(), PrecisionError> {
+/// Puts the calling thread where it is to run.
+pub(crate) fn schedule(cpu: Option<usize>, fifo: Option<u8>) -> Result<(), PrecisionError> {
     if let Some(cpu) = cpu {
         hwts::sched::pin_to_cpu(cpu)?;
     }

@@ -21,6 +21,7 @@ mod report;
 pub mod responder;
 pub mod score;
 
+pub(crate) use measure::schedule;
 pub use measure::{
     Measured, Path, Settings, measure, no_hardware_between_namespaces, no_hardware_on,
     no_xdp_between_namespaces,

@@ -23,10 +23,10 @@ use parisync::wire::MAX_DATAGRAM;
 use serde::Serialize;
 
 use crate::netns::Namespace;
-use crate::precision::PrecisionError;
 use crate::precision::judge::median;
 use crate::precision::lane::{Named, Selection, Transport};
 use crate::precision::ratio::{Ratio, paired};
+use crate::precision::{PrecisionError, schedule};
 use ends::{Answerer, Asked, Asker, Done};
 
 /// Packets of each queue with AF_XDP.
@@ -52,6 +52,9 @@ pub struct Options {
     /// The processors of the asking and the answering end
     #[arg(long, num_args = 2, value_names = ["ASKS", "ANSWERS"], default_values_t = [0, 1])]
     pub cpus: Vec<usize>,
+    /// Run both ends with this SCHED_FIFO priority
+    #[arg(long, value_name = "PRIORITY", value_parser = clap::value_parser!(u8).range(1..=99))]
+    pub fifo: Option<u8>,
 }
 
 /// What one slice came to.
@@ -130,14 +133,15 @@ pub fn run(options: &Options, stop: &AtomicBool) -> Result<Vec<Report>, Precisio
         }
     }
     let duration = Duration::from_millis(options.slice_ms.into());
-    let cpus = [options.cpus[0], options.cpus[1]];
+    let [asks, answers] = [options.cpus[0], options.cpus[1]];
+    let places = [asks, answers].map(|cpu| (Some(cpu), options.fifo));
     // Neighbours are found out and stamps turned on in a slice that does not count.
     for lane in &mut lanes {
-        lane.slice(duration, options.window, cpus)?;
+        lane.slice(duration, options.window, places)?;
     }
     for _ in 0..options.slices {
         for lane in &mut lanes {
-            let slice = lane.slice(duration, options.window, cpus)?;
+            let slice = lane.slice(duration, options.window, places)?;
             lane.slices.push(slice);
         }
         if stop.load(Ordering::Relaxed) {
@@ -170,7 +174,8 @@ impl Lane {
         let open = |namespace: &Namespace, ip: IpAddr| {
             namespace.inside(|| -> Result<AnyTransport, PrecisionError> {
                 let udp = UdpConfig {
-                    wait: WaitMode::Spin,
+                    // Under load nobody sleeps; without, nobody's time is counted.
+                    wait: WaitMode::Block,
                     max_datagram: MAX_DATAGRAM,
                     ..UdpConfig::new(SocketAddr::new(ip, 0))
                 };
@@ -201,7 +206,7 @@ impl Lane {
         &mut self,
         duration: Duration,
         window: u32,
-        [asks, answers]: [usize; 2],
+        [asks, answers]: [(Option<usize>, Option<u8>); 2],
     ) -> Result<Slice, PrecisionError> {
         let over = AtomicBool::new(false);
         let Self {
@@ -210,11 +215,11 @@ impl Lane {
         std::thread::scope(|scope| {
             let over = &over;
             let answering = scope.spawn(move || -> Result<Done, PrecisionError> {
-                hwts::sched::pin_to_cpu(answers)?;
+                schedule(answers.0, answers.1)?;
                 answerer.run(over)
             });
             let asking = scope.spawn(move || -> Result<(Asked, f64), PrecisionError> {
-                hwts::sched::pin_to_cpu(asks)?;
+                schedule(asks.0, asks.1)?;
                 let start = Instant::now();
                 let asked = asker.run(duration, window);
                 Ok((asked?, start.elapsed().as_secs_f64()))
@@ -266,23 +271,24 @@ pub fn table(reports: &[Report]) -> String {
         "exchanges/s",
         "packets/s",
         "per core·s",
-        "cpu ns",
+        "cpu each",
         "batch",
         "times first (95 %)",
     ];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
-    let value = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), fine);
+    let time = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), fine);
+    let count = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |v| format!("{v:.0}"));
     rows.extend(reports.iter().map(|report| {
         vec![
             report.transport.name().to_owned(),
             report.exchanges.to_string(),
             report.lost.to_string(),
             report.stamps_lost.to_string(),
-            value(report.per_second),
-            value(report.packets_per_second),
-            value(report.per_core_second),
-            value(report.cpu_ns),
-            fine(report.batch),
+            count(report.per_second),
+            count(report.packets_per_second),
+            count(report.per_core_second),
+            time(report.cpu_ns),
+            format!("{:.1}", report.batch),
             match report.ratio {
                 None => "–".to_owned(),
                 Some(ratio) => match (ratio.low, ratio.high) {
@@ -309,6 +315,7 @@ mod tests {
             slice_ms: 50,
             window: 16,
             cpus: vec![0, 0],
+            fifo: None,
         };
         let reports = match run(&options, &AtomicBool::new(false)) {
             Ok(reports) => reports,
