@@ -1,8 +1,8 @@
-//! What the kernel says of interfaces and routes: any datagram, no panic; no message is longer than
+//! What the kernel says of interfaces, routes and neighbours: any datagram, no panic; no message is longer than
 //! what it came in.
 #![no_main]
 
-use hwts::netlink::{LinkChange, link_changes, route_answer};
+use hwts::netlink::{Change, LinkChange, changes, link_changes, neighbour_in, route_in};
 use hwts::nic::physical;
 use libfuzzer_sys::fuzz_target;
 
@@ -21,7 +21,15 @@ fuzz_target!(|datagram: &[u8]| {
     for link in &links {
         let _ = physical(&links, link.index);
     }
-    if let Some(Err(number)) = route_answer(datagram) {
+    for change in changes(datagram) {
+        if let Change::Neighbour(neighbour) = change {
+            assert!(neighbour.hardware.is_none() || datagram.len() > 40);
+        }
+    }
+    if let Some(Err(number)) = route_in(datagram) {
+        assert!(number > 0);
+    }
+    if let Some(Err(number)) = neighbour_in(datagram) {
         assert!(number > 0);
     }
 });

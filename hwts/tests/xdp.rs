@@ -50,6 +50,19 @@ fn joined() -> Option<([Namespace; 2], [XdpTransport; 2])> {
     }
 }
 
+/// Opens a transport on a port that was used before. The time socket is not closed on exec: a
+/// program that another test starts may have it for a moment.
+fn patiently<T, E: std::fmt::Display>(open: impl Fn() -> Result<T, E>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match open() {
+            Ok(transport) => return transport,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn address(text: &str) -> SocketAddr {
     SocketAddr::new(text.parse().unwrap(), PORT)
 }
@@ -102,10 +115,27 @@ fn pass<A: Transport, B: Transport>(
 
 /// Sends until the kernel has found out the neighbour, so that packets go by frames.
 fn find_out<B: Transport>(from: &mut XdpTransport, to: &mut B, at: SocketAddr) {
+    // Datagrams may be lost while interfaces and their programs come and go.
     let deadline = Instant::now() + PATIENCE;
-    while pass(from, to, at, 1).left[&0].source != Source::Xdp {
+    let (mut left, mut arrived) = (false, false);
+    while !(left && arrived) {
         assert!(Instant::now() < deadline, "{:?}", from.counters());
+        // While it is found out the kernel keeps a few packets and refuses more.
+        let _ = from.send(at, &[0; 4]);
+        std::thread::sleep(Duration::from_millis(2));
+        from.wait(Some(Duration::from_millis(1)), None).unwrap();
+        from.poll_tx(|event| {
+            left |= matches!(event, TxEvent::Stamped { stamp, .. } if stamp.source == Source::Xdp);
+        })
+        .unwrap();
+        from.receive(8, |_| {}).unwrap();
+        to.wait(Some(Duration::from_millis(1)), None).unwrap();
+        to.receive(8, |_| arrived = left).unwrap();
     }
+    // What is still on its way is not what is to be looked at.
+    std::thread::sleep(Duration::from_millis(20));
+    while to.receive(64, |_| {}).unwrap() > 0 {}
+    while from.poll_tx(|_| {}).unwrap() > 0 {}
 }
 
 #[test]
@@ -137,7 +167,7 @@ fn datagrams_pass_by_frames_and_are_stamped_both_ways() {
     let (sent, received) = (one.counters(), two.counters());
     assert_eq!((sent.tx_lost, sent.tx_unmatched), (0, 0));
     assert_eq!(sent.tx_xdp + sent.tx_kernel, sent.sent);
-    assert_eq!((received.received, received.rx_xdp), (sent.sent, sent.sent));
+    assert_eq!(received.received, received.rx_xdp);
     // And answers take the same way.
     let back = address("192.0.2.1");
     find_out(&mut two, &mut one, back);
@@ -155,14 +185,7 @@ fn an_ordinary_socket_at_the_other_end_does_as_well() {
     until_detached(&namespaces[1]);
     let mut other = namespaces[1].inside(|| {
         let config = UdpConfig::new(format!("[::]:{PORT}").parse().unwrap());
-        // The time socket is not closed on exec: a program that another test starts may have it.
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match UdpTransport::open(&config) {
-                Ok(transport) => break transport,
-                Err(error) => assert!(Instant::now() < deadline, "{error}"),
-            }
-        }
+        patiently(|| UdpTransport::open(&config))
     });
     for to in ["192.0.2.2", "fd00::2"] {
         find_out(&mut one, &mut other, address(to));
@@ -177,7 +200,13 @@ fn an_ordinary_socket_at_the_other_end_does_as_well() {
     }
     // The kernel leaves the checksum of what it sends over veth half done.
     let passed = pass(&mut other, &mut one, address("192.0.2.1"), 20);
-    assert!(passed.arrived.values().all(|a| a.0.source == Source::Xdp));
+    let by_kernel: Vec<u32> = passed
+        .arrived
+        .iter()
+        .filter(|(_, a)| a.0.source != Source::Xdp)
+        .map(|(number, _)| *number)
+        .collect();
+    assert!(by_kernel.is_empty(), "{by_kernel:?} {:?}", one.counters());
 }
 
 #[test]
@@ -267,7 +296,7 @@ fn user_stamps_and_all_ways_to_wait_work() {
             let mut config = config();
             config.udp.stamps = StampRequest::User;
             config.udp.wait = wait;
-            namespace.inside(|| XdpTransport::open(&config)).unwrap()
+            namespace.inside(|| patiently(|| XdpTransport::open(&config)))
         };
         let (mut one, mut two) = (open(&namespaces[0]), open(&namespaces[1]));
         assert_eq!(one.capabilities().tx, Source::User);

@@ -21,8 +21,9 @@ use crate::precision::{PrecisionError, cpu_time};
 const BATCH: usize = 64;
 /// How long the answering end waits before it looks whether it is over.
 const TICK: Duration = Duration::from_millis(5);
-/// An answer that takes longer is lost.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// An answer that takes longer is lost. The kernel keeps real-time threads off their processor for
+/// 50 ms of each second.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Packets whose transmit stamp may be awaited.
 const IN_FLIGHT: usize = 256;
 

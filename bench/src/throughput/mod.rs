@@ -29,6 +29,8 @@ use crate::precision::ratio::{Ratio, paired};
 use crate::precision::{PrecisionError, schedule};
 use ends::{Answerer, Asked, Asker, Done};
 
+/// How long a transmit stamp may take: as long as the kernel keeps a thread off its processor.
+const TX_TIMEOUT_MS: u32 = 500;
 /// Packets of each queue with AF_XDP.
 const FRAMES: u32 = 1024;
 /// Requests that may be under way: as many stamps can be awaited.
@@ -47,7 +49,7 @@ pub struct Options {
     #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u32).range(10..=10_000))]
     pub slice_ms: u32,
     /// Requests under way
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST)))]
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST)))]
     pub window: u32,
     /// The processors of the asking and the answering end
     #[arg(long, num_args = 2, value_names = ["ASKS", "ANSWERS"], default_values_t = [0, 1])]
@@ -177,6 +179,7 @@ impl Lane {
                     // Under load nobody sleeps; without, nobody's time is counted.
                     wait: WaitMode::Block,
                     max_datagram: MAX_DATAGRAM,
+                    tx_timeout_ms: TX_TIMEOUT_MS,
                     ..UdpConfig::new(SocketAddr::new(ip, 0))
                 };
                 Ok(match transport {

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::XdpError;
 use super::bpf::{self, AddressMap, LoadError, SocketMap, address_map, socket_map};
@@ -12,6 +14,9 @@ use super::program::{PASS, Redirect};
 
 /// Addresses a host may have; those beyond come by the ordinary socket.
 const MAX_ADDRESSES: u32 = 1024;
+/// By when a program that is going is gone, and the pause between looks.
+const DETACHES: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(5);
 /// Asks the driver for the card's stamp of a received packet.
 const RX_TIMESTAMP: &str = "bpf_xdp_metadata_rx_timestamp";
 
@@ -68,7 +73,7 @@ impl Attached {
                         _ => XdpError::Program { error, complaint },
                     },
                 )?;
-            bpf::attach(program.as_fd(), config.interface)
+            attach_patiently(program.as_fd(), config.interface)
                 .map_err(|error| refused(config.name, error))
         };
         let function = if config.hardware {
@@ -125,6 +130,21 @@ impl Attached {
         }
         self.known = wanted;
         Ok(())
+    }
+}
+
+/// A program whose process has just ended is detached in the background.
+fn attach_patiently(program: BorrowedFd<'_>, interface: u32) -> io::Result<OwnedFd> {
+    let start = Instant::now();
+    loop {
+        match bpf::attach(program, interface) {
+            Err(error)
+                if error.raw_os_error() == Some(libc::EBUSY) && start.elapsed() < DETACHES =>
+            {
+                thread::sleep(PAUSE);
+            }
+            result => return result,
+        }
     }
 }
 

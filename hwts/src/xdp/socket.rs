@@ -18,7 +18,7 @@ const FRAME: usize = 4096;
 const TX_DATA: usize = 64;
 /// A queue whose socket was just closed is free again after some milliseconds: the kernel closes in
 /// the background. Nothing waits longer.
-const REBIND: Duration = Duration::from_millis(200);
+const REBIND: Duration = Duration::from_millis(500);
 const REBIND_PAUSE: Duration = Duration::from_millis(2);
 /// In copy mode the kernel sends so many packets in one call.
 const TX_BATCH: usize = 32;
