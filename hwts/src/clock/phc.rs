@@ -15,8 +15,10 @@ use super::rise::Rise;
 use crate::stamp::Domain;
 use crate::sys;
 
-/// Readings asked of the kernel at once, of which the narrowest is kept.
+/// Readings asked of the kernel at once, of which the narrowest is kept; and so many where packets
+/// wait for it.
 const SAMPLES: usize = 10;
+const FEW_SAMPLES: usize = 5;
 /// Attempts per cross-read of the raw and the system clock.
 const BRACKET: usize = 3;
 
@@ -225,7 +227,7 @@ impl Phc {
     pub fn cross_read(&mut self) -> Result<CrossRead, PhcError> {
         self.by_best(|phc| match phc.method {
             PhcMethod::Precise => phc.precise(libc::CLOCK_REALTIME),
-            PhcMethod::Extended => phc.extended(libc::CLOCK_REALTIME),
+            PhcMethod::Extended => phc.extended(libc::CLOCK_REALTIME, SAMPLES),
             PhcMethod::Plain => phc.plain(),
         })
     }
@@ -245,7 +247,7 @@ impl Phc {
             }
         }
         if self.method == PhcMethod::Extended && self.raw_clock {
-            match self.extended(libc::CLOCK_MONOTONIC_RAW) {
+            match self.extended(libc::CLOCK_MONOTONIC_RAW, FEW_SAMPLES) {
                 Err(e) if is_missing(&e) => self.raw_clock = false,
                 read => return read.map_err(|e| PhcError::from_os(&self.path, e)),
             }
@@ -292,15 +294,15 @@ impl Phc {
         narrowest([(system, nanos(&both.device), system)]).ok_or_else(nonsense)
     }
 
-    fn extended(&self, against: libc::clockid_t) -> io::Result<CrossRead> {
+    fn extended(&self, against: libc::clockid_t, samples: usize) -> io::Result<CrossRead> {
         // SAFETY: plain integers, for which all-zero bytes are valid.
         let mut reads: libc::ptp_sys_offset_extended = unsafe { std::mem::zeroed() };
         // Older kernels have a reserved word there, which is 0 for CLOCK_REALTIME as well.
         reads.clockid = against;
-        reads.n_samples = SAMPLES as libc::c_uint;
+        reads.n_samples = samples as libc::c_uint;
         // SAFETY: the request reads and fills in one ptp_sys_offset_extended.
         unsafe { ask(&self.file, libc::PTP_SYS_OFFSET_EXTENDED, &mut reads) }?;
-        let triples = reads.ts.iter().take(SAMPLES);
+        let triples = reads.ts.iter().take(samples);
         narrowest(
             triples.map(|[before, device, after]| (nanos(before), nanos(device), nanos(after))),
         )

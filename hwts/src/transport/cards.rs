@@ -279,6 +279,9 @@ impl Cards {
             else {
                 continue;
             };
+            // Some drivers make a new clock when they reset the card.
+            self.cards
+                .retain(|card| card.index != index || Some(card.phc) == abilities.phc);
             let known = self.cards.iter().any(|card| card.index == index);
             match (
                 nic::turn_on(&interface, &abilities, self.port),
@@ -411,8 +414,11 @@ impl Cards {
         };
         card.rx_losses = Losses::default();
         match card.fallback {
-            Some(CardFallback::RxStopped) => self.recover(at),
-            Some(CardFallback::TxStopped) => return None,
+            // A card that stamps now and then is no use, and no news.
+            Some(CardFallback::RxStopped) if Domain::MonotonicRaw.now() >= card.next_trial => {
+                self.recover(at);
+            }
+            Some(_) => return None,
             None => {}
         }
         let card = &self.cards[at];
