@@ -428,6 +428,7 @@ fn the_example_shows_every_key_with_its_default() {
         state_dir: SYSTEM_STATE.into(),
         control_socket: SYSTEM_SOCKET.into(),
         transport: TransportConfig {
+            xdp_interface: Some("eth0".to_owned()),
             cpu: Some(1),
             fifo_priority: Some(50),
             interfaces: vec![InterfaceConfig {
