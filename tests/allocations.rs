@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use hwts::alloc::{Counting, Counts, this_thread};
 use hwts::clock::RawClock;
-use hwts::transport::{UdpConfig, UdpTransport};
+use hwts::transport::{Transport, UdpConfig, UdpTransport};
 use parisync::engine::PeerEvent;
 use parisync::node::{LinkId, Node, NodeConfig, RawStamp, Strategies};
 use parisync::record::{Header, RawScale, Recorder, Taped};
@@ -232,7 +232,7 @@ fn a_port_sends_stamps_and_receives_without_allocating() {
             ..UdpConfig::new((Ipv4Addr::LOCALHOST, 0).into())
         };
         let transport = UdpTransport::open(&config).unwrap();
-        Port::new(transport, LocalClock::new(RawClock::Monotonic))
+        Port::new(transport.into(), LocalClock::new(RawClock::Monotonic))
     };
     let mut ports = [open(), open()];
     let packet = some_packet();

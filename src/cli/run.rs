@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::output::{CliError, Context, Exit};
 use super::strategies::StrategyOptions;
-use crate::config::{Config, ConfigError, DEFAULT_DHT_PORT, DurationText, Target};
+use crate::config::{Config, ConfigError, DEFAULT_DHT_PORT, DurationText, PacketPath, Target};
 use crate::engine::{ParsePeerAddressError, PeerAddress};
 use crate::service;
 
@@ -15,12 +15,18 @@ pub(super) struct Args {
     /// Configuration file; without one the defaults hold
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What to steer
-    #[arg(long, value_enum, value_name = "TARGET")]
+    /// What to steer: system, virtual, none, phc:INTERFACE or phc:/dev/ptpN
+    #[arg(long, value_name = "TARGET")]
     discipline: Option<Target>,
     /// Where the time socket listens
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
+    /// How datagrams travel; without it as the file has it, or what is best here
+    #[arg(long, value_enum, value_name = "PATH")]
+    transport: Option<PacketPath>,
+    /// The interface for AF_XDP, instead of that of the default route
+    #[arg(long, value_name = "NAME")]
+    xdp_interface: Option<String>,
     /// A peer, besides those in the file; may be repeated
     #[arg(long = "peer", value_name = "[KEY@]HOST:PORT")]
     peers: Vec<PeerAddress>,
@@ -90,6 +96,10 @@ fn configure(args: Args, socket: Option<PathBuf>) -> Result<Config, ConfigError>
     };
     set(&mut config.discipline.target, args.discipline);
     set(&mut config.listen, args.listen);
+    set(&mut config.transport.path, args.transport);
+    if args.xdp_interface.is_some() {
+        config.transport.xdp_interface = args.xdp_interface;
+    }
     set(&mut config.dht.listen, args.dht_listen);
     add(&mut config.peers, args.peers);
     add(&mut config.bootstrap, args.bootstrap);
@@ -170,7 +180,7 @@ mod tests {
         assert_eq!(config.discipline.target, Target::Virtual);
 
         let options = "--network b --listen 127.0.0.1:2 --peer x:1 --peer y:2 --discipline none \
-                       --log debug --combine median --no-lan --no-dht --no-control --state-dir /s";
+                       --log debug --combine median --transport udp --xdp-interface eth7 --no-lan --no-dht --no-control --state-dir /s";
         let options: Vec<&str> = ["-c", file].into_iter().chain(options.split(' ')).collect();
         let config = configured(&options).unwrap();
         assert_eq!(
@@ -178,6 +188,9 @@ mod tests {
             ("b", "debug")
         );
         assert_eq!(config.listen, "127.0.0.1:2".parse().unwrap());
+        let transport = &config.transport;
+        assert_eq!(transport.path, PacketPath::Udp);
+        assert_eq!(transport.xdp_interface.as_deref(), Some("eth7"));
         let peers: Vec<String> = config.peers.iter().map(ToString::to_string).collect();
         assert_eq!(peers, ["x:1", "y:2"]);
         assert_eq!(config.discipline.target, Target::None);

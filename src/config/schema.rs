@@ -50,7 +50,26 @@ pub const SECTIONS: &[SectionKeys] = &[
     ("strategies", &["estimator", "combine"]),
     (
         "transport",
-        &["stamps", "wait", "busy_poll", "cpu", "fifo_priority"],
+        &[
+            "path",
+            "xdp_interface",
+            "stamps",
+            "wait",
+            "busy_poll",
+            "cpu",
+            "fifo_priority",
+            "interface",
+        ],
+    ),
+    (
+        "transport.interface",
+        &[
+            "name",
+            "hardware",
+            "tx_compensation",
+            "rx_compensation",
+            "in_flight",
+        ],
     ),
     ("testing", &["lie_offset", "lie_drift_ppm"]),
 ];

@@ -1,7 +1,9 @@
 //! The clocks of this host as the discipline wants them.
 
 use hwts::Domain;
-use hwts::clock::{Clock, ClockError, Leap, RawClock, SyncStatus, SystemClock, VirtualClock};
+use hwts::clock::{
+    Clock, ClockError, Leap, PhcClock, RawClock, Refusal, SyncStatus, SystemClock, VirtualClock,
+};
 use nix::time::{ClockId, clock_gettime};
 
 use super::clock::{
@@ -22,6 +24,50 @@ pub struct HostClock(Kind);
 enum Kind {
     System(SystemClock),
     Virtual(Box<VirtualClock>),
+    Card(Box<Card>),
+}
+
+/// The clock of a card, and how to find it again when it was gone.
+struct Card {
+    clock: Option<PhcClock>,
+    find: FindCard,
+    /// What it could be set to when it was last there.
+    max_rate: f64,
+}
+
+/// Opens the clock of a card; says why it cannot.
+pub type FindCard = Box<dyn FnMut() -> Result<PhcClock, String> + Send>;
+
+impl std::fmt::Debug for Card {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Card")
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Card {
+    fn clock(&mut self) -> Result<&mut PhcClock, SteerError> {
+        if self.clock.is_none() {
+            let found = (self.find)().map_err(SteerError::Os)?;
+            self.max_rate = found.max_rate();
+            self.clock = Some(found);
+        }
+        self.clock
+            .as_mut()
+            .ok_or_else(|| SteerError::Os("the card's clock is gone".to_owned()))
+    }
+
+    fn read(&mut self) -> Result<hwts::clock::CrossRead, SteerError> {
+        match self.clock()?.reading() {
+            Ok(read) => Ok(read),
+            Err(error) => {
+                // As long as it is held open a new one gets another number.
+                self.clock = None;
+                Err(SteerError::Os(error.to_string()))
+            }
+        }
+    }
 }
 
 impl HostClock {
@@ -36,10 +82,36 @@ impl HostClock {
         Self(Kind::Virtual(Box::new(clock)))
     }
 
+    /// The clock of a network card, which `find` opens, now and whenever it was gone. Steer it with
+    /// [`Settings::card_clock`](super::Settings::card_clock).
+    ///
+    /// # Errors
+    /// What `find` says.
+    pub fn card(mut find: FindCard) -> Result<Self, String> {
+        let clock = find()?;
+        Ok(Self(Kind::Card(Box::new(Card {
+            max_rate: clock.max_rate(),
+            clock: Some(clock),
+            find,
+        }))))
+    }
+
+    /// Whether it is the clock of a network card.
+    pub const fn is_card(&self) -> bool {
+        matches!(self.0, Kind::Card(_))
+    }
+
     /// Reads it against `raw`, which must be the raw clock that the node is on (and, for a virtual
     /// clock, the one under it).
-    pub fn read(&self, raw: &RawClock) -> CrossRead {
-        let (at, clock, error) = match &self.0 {
+    ///
+    /// # Errors
+    /// The card is gone. It is looked for at each call, so that it may come back.
+    pub fn read(&mut self, raw: &RawClock) -> Result<CrossRead, SteerError> {
+        let (at, clock, error) = match &mut self.0 {
+            Kind::Card(card) => {
+                let read = card.read()?;
+                (raw.at(read.a), read.b, read.error)
+            }
             Kind::System(_) => {
                 let read =
                     hwts::clock::CrossRead::take(Domain::MonotonicRaw, Domain::Realtime, TRIES);
@@ -50,37 +122,35 @@ impl HostClock {
                 (now, clock.at(now), 0)
             }
         };
-        CrossRead {
+        Ok(CrossRead {
             raw: RawTime::from_nanos(at),
             clock: ClockTime::from_nanos(clock),
             error: Span::from_nanos(error),
-        }
+        })
     }
 
-    fn clock(&self) -> &dyn Clock {
-        match &self.0 {
-            Kind::System(clock) => clock,
-            Kind::Virtual(clock) => clock.as_ref(),
-        }
-    }
-
-    fn clock_mut(&mut self) -> &mut dyn Clock {
-        match &mut self.0 {
+    fn clock(&mut self) -> Result<&mut dyn Clock, SteerError> {
+        Ok(match &mut self.0 {
             Kind::System(clock) => clock,
             Kind::Virtual(clock) => clock.as_mut(),
-        }
+            Kind::Card(card) => card.clock()?,
+        })
     }
 }
 
 impl SteeredClock for HostClock {
     fn limits(&self) -> ClockLimits {
         ClockLimits {
-            max_rate: Rate::from_fraction(self.clock().max_rate()),
+            max_rate: Rate::from_fraction(match &self.0 {
+                Kind::System(clock) => clock.max_rate(),
+                Kind::Virtual(clock) => clock.max_rate(),
+                Kind::Card(card) => card.max_rate,
+            }),
             // The kernel averages between two multipliers; a virtual clock says what it applied.
             hidden_quantum: Rate::ZERO,
             jitter: match self.0 {
                 Kind::System(_) => KERNEL_JITTER,
-                Kind::Virtual(_) => Span::ZERO,
+                Kind::Virtual(_) | Kind::Card(_) => Span::ZERO,
             },
         }
     }
@@ -94,12 +164,12 @@ impl SteeredClock for HostClock {
     }
 
     fn set_rate(&mut self, rate: Rate) -> Result<Rate, SteerError> {
-        let applied = self.clock_mut().set_rate(rate.as_fraction())?;
+        let applied = self.clock()?.set_rate(rate.as_fraction())?;
         Ok(Rate::from_fraction(applied))
     }
 
     fn step(&mut self, by: Span) -> Result<(), SteerError> {
-        Ok(self.clock_mut().step(by.as_nanos())?)
+        Ok(self.clock()?.step(by.as_nanos())?)
     }
 
     fn publish(&mut self, publication: &Publication) -> Result<(), SteerError> {
@@ -110,11 +180,11 @@ impl SteeredClock for HostClock {
             tai_offset: Some(publication.tai_minus_utc),
             leap: Leap::None,
         };
-        Ok(self.clock_mut().publish(&status)?)
+        Ok(self.clock()?.publish(&status)?)
     }
 
     fn kernel_state(&mut self) -> Result<KernelState, SteerError> {
-        let state = self.clock().read_state()?;
+        let state = self.clock()?.read_state()?;
         Ok(KernelState {
             rate: Rate::from_fraction(state.rate),
             kernel_loop: state.kernel_loop,
@@ -130,6 +200,11 @@ impl From<ClockError> for SteerError {
             ClockError::NotPermitted { .. } => Self::NotPermitted(text),
             ClockError::OutOfRange(_) => Self::OutOfRange(text),
             ClockError::Unsupported { .. } => Self::Unsupported(text),
+            ClockError::Card { refusal, .. } => match refusal {
+                Refusal::ReadOnly => Self::NotPermitted(text),
+                Refusal::Range => Self::OutOfRange(text),
+                Refusal::Busy | Refusal::Gone => Self::Os(text),
+            },
             ClockError::Os { .. } => Self::Os(text),
         }
     }
@@ -183,7 +258,7 @@ mod tests {
         let line = VirtualLine::new(origin, epoch, Rate::from_ppm(-45.0));
         for _ in 0..30 {
             std::thread::sleep(discipline.interval().to_duration());
-            let read = clock.read(&raw);
+            let read = clock.read(&raw).unwrap();
             let target = Target {
                 line,
                 bound: Span::from_micros(3),
@@ -202,7 +277,7 @@ mod tests {
         assert_eq!(status.state, SteeringState::Synchronized, "{status:?}");
         assert_eq!(status.steps, 1);
         assert!(status.offset_ns.unwrap().abs() < 10.0, "{status:?}");
-        let published = clock.clock().read_state().unwrap().status;
+        let published = clock.clock().unwrap().read_state().unwrap().status;
         assert!(published.synchronized && published.max_error < 4_000);
         assert_eq!(published.tai_offset, Some(37));
     }
@@ -211,8 +286,8 @@ mod tests {
     fn the_system_clock_is_read_without_touching_it() {
         let raw = RawClock::default();
         let mut clock = HostClock::system();
-        let first = clock.read(&raw);
-        let second = clock.read(&raw);
+        let first = clock.read(&raw).unwrap();
+        let second = clock.read(&raw).unwrap();
         assert!(second.raw >= first.raw);
         let drift = (second.clock - first.clock) - (second.raw - first.raw);
         assert!(drift.abs() < Span::from_millis(1), "{drift}");

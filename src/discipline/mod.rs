@@ -41,7 +41,7 @@ mod tests;
 pub use clock::{
     ClockLimits, ClockTime, CrossRead, KernelState, Publication, Shown, SteerError, SteeredClock,
 };
-pub use host::{HostClock, asleep};
+pub use host::{FindCard, HostClock, asleep};
 pub use machine::{Discipline, Target, Tick};
 pub use settings::{HoldBack, Settings, SettingsError, StepPolicy};
 pub use status::{DisciplineStatus, Event, ForeignSign, Reason, SteeringState};

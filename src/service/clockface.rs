@@ -4,7 +4,7 @@ use hwts::Domain;
 use hwts::clock::{Oscillator, OscillatorSpec, RawClock, VirtualClock};
 
 use super::steer::Steered;
-use crate::discipline::{HostClock, Settings, TAI_MINUS_UTC};
+use crate::discipline::{FindCard, HostClock, Settings, TAI_MINUS_UTC};
 use crate::time::{Rate, Span, VirtualTime};
 
 /// How bad a virtual oscillator is.
@@ -45,13 +45,30 @@ impl Clockface {
     pub fn system(settings: Settings) -> Self {
         Self {
             steered: Some(Steered {
-                name: "system",
+                name: "system".to_owned(),
                 clock: HostClock::system(),
                 settings,
                 reader: None,
             }),
             ..Self::measuring()
         }
+    }
+
+    /// This host's oscillator and the clock of a network card, which `find` opens and that is
+    /// called `name`.
+    ///
+    /// # Errors
+    /// What `find` says.
+    pub fn card(name: String, find: FindCard, settings: Settings) -> Result<Self, String> {
+        Ok(Self {
+            steered: Some(Steered {
+                name,
+                clock: HostClock::card(find)?,
+                settings,
+                reader: None,
+            }),
+            ..Self::measuring()
+        })
     }
 
     /// A virtual oscillator with `flaws` over this host's, and a clock of our own over it.
@@ -69,7 +86,7 @@ impl Clockface {
             raw,
             start,
             steered: Some(Steered {
-                name: "virtual",
+                name: "virtual".to_owned(),
                 reader: Some(clock.reader()),
                 clock: HostClock::virtual_clock(clock),
                 settings,

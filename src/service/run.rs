@@ -5,6 +5,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use hwts::transport::Transport;
 use nix::unistd::{User, geteuid};
 use tracing_subscriber::EnvFilter;
 

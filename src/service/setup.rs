@@ -4,18 +4,17 @@ use std::path::PathBuf;
 
 use hwts::Domain;
 use hwts::clock::{Permission, SystemClock};
-use hwts::transport::{StampRequest, UdpConfig, UdpTransport, WaitMode};
 
 use super::ServiceError;
 use super::assemble::Blueprint;
 use super::clockface::{Clockface, Flaws};
 use super::state::StateFile;
-use crate::config::{Config, Stamps, Target, Wait};
+use super::{cards, transport};
+use crate::config::{Config, Target};
 use crate::engine::{LanConfig, LanDiscovery, PeerSource, Sources, StaticPeers};
 use crate::link::OscillatorSpec;
 use crate::node::NodeConfig;
 use crate::security::Identity;
-use crate::wire::MAX_DATAGRAM;
 
 /// The identity's file in the state directory.
 pub(super) const IDENTITY_FILE: &str = "identity.key";
@@ -30,7 +29,7 @@ pub(super) fn blueprint(
     if let Some(unusable) = unusable {
         tracing::warn!("{unusable}");
     }
-    let transport = open_transport(config)?;
+    let transport = transport::open(config)?;
     Ok(Blueprint {
         seed: seed(&identity),
         identity,
@@ -38,7 +37,7 @@ pub(super) fn blueprint(
         node: node_config(config),
         strategies: config.strategies,
         transport,
-        clockface: clockface(config),
+        clockface: clockface(config)?,
         saved,
         lie: config.testing,
         record,
@@ -67,33 +66,18 @@ fn seed(identity: &Identity) -> u64 {
     id.as_bytes().iter().fold(start, fold)
 }
 
-fn open_transport(config: &Config) -> Result<UdpTransport, ServiceError> {
-    let transport = UdpTransport::open(&UdpConfig {
-        stamps: match config.transport.stamps {
-            Stamps::Kernel => StampRequest::Kernel,
-            Stamps::User => StampRequest::User,
-        },
-        wait: match config.transport.wait {
-            Wait::Block => WaitMode::Block,
-            Wait::BusyPoll => WaitMode::BusyPoll {
-                micros: (config.transport.busy_poll.as_nanos() / 1_000) as u32,
-            },
-            Wait::Spin => WaitMode::Spin,
-        },
-        max_datagram: MAX_DATAGRAM,
-        ..UdpConfig::new(config.listen)
-    })?;
-    let capabilities = transport.capabilities();
-    let (local, rx, tx) = (transport.local_addr(), capabilities.rx, capabilities.tx);
-    tracing::info!("time socket on {local}; stamps: receive {rx}, transmit {tx}");
-    if let Some(reason) = &capabilities.fallback {
-        tracing::warn!("worse stamps than asked for: {reason}");
-    }
-    Ok(transport)
-}
-
-fn clockface(config: &Config) -> Clockface {
-    match (config.discipline.target, config.discipline.settings()) {
+fn clockface(config: &Config) -> Result<Clockface, ServiceError> {
+    let target = &config.discipline.target;
+    Ok(match (target, config.discipline.settings()) {
+        (Target::Card(card), Some(settings)) => {
+            let named = card.clone();
+            let find = Box::new(move || cards::open_to_steer(&named));
+            let face = Clockface::card(target.to_string(), find, settings);
+            face.map_err(|why| ServiceError::Card {
+                card: card.clone(),
+                why,
+            })?
+        }
         (Target::System, Some(settings)) => {
             // The discipline finds out by itself, goes on measuring, and says so in the status;
             // this says it before anything else happens.
@@ -116,7 +100,7 @@ fn clockface(config: &Config) -> Clockface {
             Clockface::flawed(&flaws, settings)
         }
         (Target::None, _) | (_, None) => Clockface::measuring(),
-    }
+    })
 }
 
 /// The sources of peers, most trusted first.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hwts::transport::TransportError;
+use hwts::transport::{Transport, TransportError};
 
 use super::assemble::{Clocks, Parts};
 use super::core::Notice;
@@ -81,6 +81,7 @@ impl Single {
         status.tracking.counters.stamps_lost = self.parts.port.transport().counters().tx_lost;
         status.tracking.sources = self.peers.lines();
         steer::describe(self.report.as_ref(), &mut status.tracking);
+        self.parts.port.cards().describe(&mut status.tracking);
         status
     }
 
@@ -241,7 +242,7 @@ mod tests {
             network: "single".to_owned(),
             node: NodeConfig::default(),
             strategies,
-            transport: UdpTransport::open(&config).unwrap(),
+            transport: UdpTransport::open(&config).unwrap().into(),
             clockface: Clockface::flawed(&flaws, Settings::virtual_clock()),
             saved: State::default(),
             lie: Lie::default(),
@@ -311,7 +312,7 @@ mod tests {
     fn a_sick_socket_makes_nobody_spin() {
         let mut node = node(1, Strategies::default(), None);
         // From now on it is always ready and never gives anything.
-        let socket = socket2::SockRef::from(node.parts.port.transport());
+        let socket = socket2::SockRef::from(node.parts.port.transport().udp());
         let _ = socket.shutdown(std::net::Shutdown::Read);
         let (start, mut turns) = (Instant::now(), 0);
         while start.elapsed() < Duration::from_millis(200) {

@@ -7,13 +7,15 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use hwts::transport::{UdpConfig, UdpTransport};
+use hwts::transport::{AnyTransport, Transport, UdpConfig};
 
 use super::ServiceError;
 use super::assemble::{Blueprint, Clocks, assemble};
 use super::clockface::{Clockface, Flaws};
 use super::daemon::{Daemon, Desk, Scheduling};
 use super::state::State;
+use super::transport::along;
+use crate::config::PacketPath;
 use crate::discipline::Settings;
 use crate::engine::{PeerAddress, PeerSource, Sources};
 use crate::node::{Lie, NodeConfig, Strategies};
@@ -23,7 +25,7 @@ use crate::topology::NodeId;
 use crate::wire::{ClockState, MAX_DATAGRAM};
 
 /// How one node is made.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
     /// How bad its clock is; the seed also decides its own choices.
     pub flaws: Flaws,
@@ -31,6 +33,8 @@ pub struct Plan {
     pub lie: Lie,
     /// How it makes time of what it measures.
     pub strategies: Strategies,
+    /// How its datagrams travel.
+    pub path: PacketPath,
 }
 
 /// One node of a swarm.
@@ -71,17 +75,19 @@ const NETWORK: &str = "parisync-demo";
 /// A node's identity and open time socket.
 struct Seat {
     identity: Identity,
-    transport: UdpTransport,
+    transport: AnyTransport,
 }
 
 impl Seat {
-    fn take() -> Result<Self, ServiceError> {
+    fn take(path: PacketPath) -> Result<Self, ServiceError> {
+        let config = UdpConfig {
+            max_datagram: MAX_DATAGRAM,
+            ..UdpConfig::new((Ipv4Addr::LOCALHOST, 0).into())
+        };
         Ok(Self {
             identity: Identity::generate()?,
-            transport: UdpTransport::open(&UdpConfig {
-                max_datagram: MAX_DATAGRAM,
-                ..UdpConfig::new((Ipv4Addr::LOCALHOST, 0).into())
-            })?,
+            // All nodes live on the loopback interface.
+            transport: along(path, Some("lo"), config)?,
         })
     }
 
@@ -108,7 +114,7 @@ impl Swarm {
         };
         let seats: Vec<Seat> = plans
             .iter()
-            .map(|_| Seat::take())
+            .map(|plan| Seat::take(plan.path))
             .collect::<Result<_, _>>()?;
         let mut directory = Directory::new(&seats);
         for (plan, seat) in plans.iter().zip(seats) {

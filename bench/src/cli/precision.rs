@@ -16,11 +16,13 @@ use super::BenchError;
 use crate::address::resolve;
 use crate::interrupt::interruptible;
 use crate::output::{Format, csv};
+use crate::precision::ground::Ground;
 use crate::precision::lane::{LeftOut, Mode, Plan, Selection, Stamps, Transport};
 use crate::precision::responder::Responder;
 use crate::precision::score::LaneReport;
 use crate::precision::{
-    Measured, PORT, Path, Settings, measure, no_hardware_between_namespaces, no_hardware_on, table,
+    Measured, PORT, Path, Settings, measure, no_hardware_between_namespaces, no_hardware_on,
+    no_xdp_between_namespaces, table,
 };
 use crate::progress::Progress;
 use crate::run::{Run, Sample};
@@ -43,7 +45,7 @@ pub(super) struct Options {
     /// Measure over this namespace's loopback interface: needs no root, says less
     #[arg(long, conflicts_with_all = ["peer", "serve", "iface"])]
     loopback: bool,
-    /// Transports: udp, xdp (not in this build), several with commas, or all
+    /// Transports: udp, xdp, several with commas, or all
     #[arg(long, default_value = "udp", value_name = "LIST")]
     transport: Selection<Transport>,
     /// Where packets are stamped: kernel, user, hardware, several with commas, or all
@@ -180,7 +182,10 @@ fn serve(options: &Options) -> Result<(), BenchError> {
         None => Ipv6Addr::UNSPECIFIED.into(),
     };
     let served = interruptible(|stop: &AtomicBool| {
-        let mut responder = Responder::bind(SocketAddr::new(ip, options.port))?;
+        let ground = Ground::Shared {
+            interface: options.iface.clone(),
+        };
+        let mut responder = Responder::bind(SocketAddr::new(ip, options.port), ground)?;
         complain(
             "parisync-bench",
             &format!("answering on {}; Ctrl-C ends it", responder.local_addr()),
@@ -204,9 +209,16 @@ fn settings(options: &Options) -> Result<Settings, BenchError> {
                 None => format!("no network interface leads to {peer}"),
             },
         },
+        || match path {
+            Path::Namespaces => no_xdp_between_namespaces(),
+            Path::Loopback => Some("lo is no Ethernet interface".to_owned()),
+            // What is missing shows when it is opened.
+            Path::Peer { .. } => None,
+        },
     )?;
     Ok(Settings {
         path,
+        interface: options.iface.clone(),
         lanes: plan.lanes,
         left_out: plan.left_out,
         duration: options.seconds.span().to_duration(),

@@ -22,7 +22,7 @@ pub enum Transport {
 pub enum Stamps {
     /// In the network card.
     Hardware,
-    /// In the kernel.
+    /// In the kernel; with `AF_XDP`, in the program at the driver and where the driver is done.
     Kernel,
     /// In this process.
     User,
@@ -157,6 +157,14 @@ impl Lane {
         }
     }
 
+    /// Its number among all lanes by `AF_XDP`; none for others.
+    pub fn xdp_number(self) -> Option<u8> {
+        let place = |found: Option<usize>| found.and_then(|at| u8::try_from(at).ok());
+        let stamps = place(Stamps::ALL.iter().position(|s| *s == self.stamps))?;
+        let mode = place(Mode::ALL.iter().position(|m| *m == self.mode))?;
+        (self.transport == Transport::Xdp).then_some(stamps * Mode::ALL.len() as u8 + mode)
+    }
+
     /// As it is used in names of files.
     pub fn slug(self) -> String {
         self.to_string().replace('/', "-")
@@ -170,12 +178,11 @@ impl fmt::Display for Lane {
             stamps,
             mode,
         } = self;
-        f.pad(&format!(
-            "{}/{}/{}",
-            transport.name(),
-            stamps.name(),
-            mode.name()
-        ))
+        let stamps = match (transport, stamps) {
+            (Transport::Xdp, Stamps::Kernel) => "hook",
+            _ => stamps.name(),
+        };
+        f.pad(&format!("{}/{stamps}/{}", transport.name(), mode.name()))
     }
 }
 
@@ -206,9 +213,9 @@ pub struct Plan {
 /// Why nothing can be measured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// This build has no such transport.
-    #[error("the transport xdp is not available in this build; there is udp")]
-    NoXdp,
+    /// There is no such transport here.
+    #[error("no AF_XDP: {0}; there is --transport udp")]
+    NoXdp(String),
     /// Nothing that was asked for is to be had.
     #[error("nothing is left to measure: {0}")]
     Nothing(String),
@@ -216,7 +223,7 @@ pub enum PlanError {
 
 impl Plan {
     /// Every combination of what was asked for. `hardware` says why the network card's own stamps
-    /// cannot be had; they never can in this build.
+    /// cannot be had; they never can in this build. `xdp` says why there is no AF_XDP, if so.
     ///
     /// # Errors
     /// See [`PlanError`].
@@ -225,15 +232,20 @@ impl Plan {
         stamps: &Selection<Stamps>,
         modes: &Selection<Mode>,
         hardware: impl FnOnce() -> String,
+        xdp: impl FnOnce() -> Option<String>,
     ) -> Result<Self, PlanError> {
         let mut left_out = Vec::new();
-        if transports.items.contains(&Transport::Xdp) {
+        let mut paths = transports.items.clone();
+        if paths.contains(&Transport::Xdp)
+            && let Some(reason) = xdp()
+        {
             if !transports.all {
-                return Err(PlanError::NoXdp);
+                return Err(PlanError::NoXdp(reason));
             }
+            paths.retain(|path| *path != Transport::Xdp);
             left_out.push(LeftOut {
                 what: Transport::Xdp.name().to_owned(),
-                reason: "not available in this build".to_owned(),
+                reason,
             });
         }
         if stamps.items.contains(&Stamps::Hardware) {
@@ -242,16 +254,17 @@ impl Plan {
                 reason: hardware(),
             });
         }
-        let stamps = stamps.items.iter().filter(|s| **s != Stamps::Hardware);
-        let lanes: Vec<Lane> = stamps
-            .flat_map(|&stamps| {
-                modes.items.iter().map(move |&mode| Lane {
-                    transport: Transport::Udp,
-                    stamps,
-                    mode,
-                })
+        let places = stamps.items.iter().filter(|s| **s != Stamps::Hardware);
+        let ways = places.flat_map(|&stamps| modes.items.iter().map(move |&mode| (stamps, mode)));
+        let ways: Vec<(Stamps, Mode)> = ways.collect();
+        let of = |transport: Transport| {
+            ways.iter().map(move |&(stamps, mode)| Lane {
+                transport,
+                stamps,
+                mode,
             })
-            .collect();
+        };
+        let lanes: Vec<Lane> = paths.into_iter().flat_map(of).collect();
         if lanes.is_empty() {
             let reasons = left_out.iter().map(|l| format!("{}: {}", l.what, l.reason));
             let reasons: Vec<String> = reasons.collect();
@@ -272,6 +285,7 @@ mod tests {
             &stamps.parse().unwrap(),
             &modes.parse().unwrap(),
             || parse.to_owned(),
+            || Some("no root".to_owned()),
         )
     }
 
@@ -307,8 +321,10 @@ mod tests {
 
     #[test]
     fn what_alone_was_asked_for_and_is_missing_is_an_error() {
-        assert_eq!(plan("xdp", "kernel", "block"), Err(PlanError::NoXdp));
-        assert_eq!(plan("udp,xdp", "kernel", "block"), Err(PlanError::NoXdp));
+        for transports in ["xdp", "udp,xdp"] {
+            let refused = plan(transports, "kernel", "block").unwrap_err().to_string();
+            assert!(refused.contains("no root"), "{refused}");
+        }
         assert_eq!(
             plan("udp", "hardware", "block"),
             Err(PlanError::Nothing(
@@ -317,6 +333,29 @@ mod tests {
         );
         let others = plan("udp", "hardware,user", "block").unwrap();
         assert_eq!(names(&others), ["udp/user/block"]);
+    }
+
+    #[test]
+    fn lanes_by_af_xdp_are_told_apart() {
+        let any = || "any".to_owned();
+        let both = "udp,xdp".parse().unwrap();
+        let stamps = "kernel,user".parse().unwrap();
+        let modes = "block,spin".parse().unwrap();
+        let plan = Plan::new(&both, &stamps, &modes, any, || None);
+        let lanes = plan.unwrap().lanes;
+        let names: Vec<String> = lanes[4..].iter().map(Lane::to_string).collect();
+        assert_eq!(
+            names,
+            [
+                "xdp/hook/block",
+                "xdp/hook/spin",
+                "xdp/user/block",
+                "xdp/user/spin"
+            ]
+        );
+        let numbers: Vec<Option<u8>> = lanes.iter().map(|lane| lane.xdp_number()).collect();
+        assert_eq!(numbers[..4], [None; 4]);
+        assert_eq!(numbers[4..], [Some(0), Some(2), Some(3), Some(5)]);
     }
 
     #[test]

@@ -4,12 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use hwts::transport::{UdpConfig, XdpConfig, XdpTransport};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 use serde::Serialize;
 
 use super::PrecisionError;
+use super::ground::{End, Ground, pave};
 use super::judge::{Judge, Truth};
 use super::lane::{Lane, LeftOut};
 use super::prober::{Pace, Prober};
@@ -53,6 +55,8 @@ impl Path {
 pub struct Settings {
     /// Between what.
     pub path: Path,
+    /// The interface for lanes by `AF_XDP` between hosts, if it is not that of the default route.
+    pub interface: Option<String>,
     /// On which lanes.
     pub lanes: Vec<Lane>,
     /// Not to be had.
@@ -133,13 +137,14 @@ pub fn measure(
     progress: &Progress,
 ) -> Result<Measured, PrecisionError> {
     let [near, far] = settings.cpus.map_or([None; 2], |cpus| cpus.map(Some));
-    let ask = |local: IpAddr, peer: SocketAddr| {
+    let ask = |local: IpAddr, peer: SocketAddr, ground: Ground| {
         schedule(near, settings.fifo)?;
-        let prober = Prober::new(SocketAddr::new(local, 0), peer, session())?;
+        let prober = Prober::new(SocketAddr::new(local, 0), peer, session(), ground)?;
         turns(prober, settings, stop, progress)
     };
     if let Path::Peer { peer, local } = settings.path {
-        return apart(|| ask(local, peer));
+        let interface = settings.interface.clone();
+        return apart(|| ask(local, peer, Ground::Shared { interface }));
     }
     let pair = match settings.path {
         Path::Namespaces => Some(joined()?),
@@ -149,6 +154,14 @@ pub fn measure(
         Some((_, _, addresses)) => addresses,
         None => [Ipv4Addr::LOCALHOST.into(); 2],
     };
+    let grounds = match &pair {
+        Some((near, far, _)) => {
+            pave(&settings.lanes, near, far)?;
+            [Ground::Own(End::Near), Ground::Own(End::Far)]
+        }
+        None => [Ground::ANY; 2],
+    };
+    let [near_ground, far_ground] = grounds;
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (bound, port) = std::sync::mpsc::channel();
@@ -158,7 +171,8 @@ pub fn measure(
                 far.enter()?;
             }
             schedule(far, settings.fifo)?;
-            let mut responder = Responder::bind(SocketAddr::new(addresses[1], 0))?;
+            let local = SocketAddr::new(addresses[1], 0);
+            let mut responder = Responder::bind(local, far_ground)?;
             // Whoever waits for it may have failed meanwhile.
             let _ = bound.send(responder.local_addr());
             responder.run(done)
@@ -169,7 +183,7 @@ pub fn measure(
                 if let Some((near, _, _)) = pair {
                     near.enter()?;
                 }
-                ask(addresses[0], peer)
+                ask(addresses[0], peer, near_ground)
             });
             asking.join()
         });
@@ -211,20 +225,34 @@ pub fn no_hardware_between_namespaces() -> String {
     }
 }
 
+/// Why there is no AF_XDP between two namespaces; none if there is.
+pub fn no_xdp_between_namespaces() -> Option<String> {
+    let local = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+    let tried = joined().and_then(|(near, _, _)| {
+        let opened = near.inside(|| {
+            XdpTransport::open(&XdpConfig {
+                interface: Some(VETH.to_owned()),
+                ..XdpConfig::new(UdpConfig::new(local))
+            })
+        })?;
+        Ok(opened.map(drop)?)
+    });
+    tried.err().map(|error| error.to_string())
+}
+
 /// Why there are no hardware stamps on an interface.
 pub fn no_hardware_on(interface: &str) -> String {
     match hwts::nic::abilities(interface) {
         Err(error) => format!("cannot ask the driver of {interface}: {error}"),
         Ok(abilities) => match abilities.no_hardware() {
             Some(reason) => format!("{interface}: {reason}"),
-            None => format!(
-                "{interface} has them, but this build's UDP transport does not ask for them"
-            ),
+            None => format!("{interface} has them; this measurement is of the kernel's"),
         },
     }
 }
 
-fn schedule(cpu: Option<usize>, fifo: Option<u8>) -> Result<(), PrecisionError> {
+/// Puts the calling thread where it is to run.
+pub(crate) fn schedule(cpu: Option<usize>, fifo: Option<u8>) -> Result<(), PrecisionError> {
     if let Some(cpu) = cpu {
         hwts::sched::pin_to_cpu(cpu)?;
     }
@@ -333,6 +361,7 @@ mod tests {
         };
         Settings {
             path,
+            interface: None,
             lanes: vec![
                 lane(Stamps::Kernel, Mode::Block),
                 lane(Stamps::User, Mode::BusyPoll),
@@ -387,7 +416,7 @@ mod tests {
 
     #[test]
     fn a_peer_is_measured_against_its_own_median() {
-        let mut responder = Responder::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut responder = Responder::bind("127.0.0.1:0".parse().unwrap(), Ground::ANY).unwrap();
         let peer = responder.local_addr();
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -419,7 +448,7 @@ mod tests {
 
     #[test]
     fn nobody_there_is_an_error_that_says_what_to_run() {
-        let gone = Responder::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let gone = Responder::bind("127.0.0.1:0".parse().unwrap(), Ground::ANY).unwrap();
         let peer = gone.local_addr();
         drop(gone);
         let local = Ipv4Addr::UNSPECIFIED.into();

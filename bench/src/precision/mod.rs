@@ -9,6 +9,7 @@
 //! Stamps are brought to `CLOCK_MONOTONIC_RAW` by [`hwts::clock::StampConverter`], as the daemon
 //! does: that is part of the path.
 
+pub mod ground;
 pub mod judge;
 pub mod lane;
 mod measure;
@@ -20,8 +21,10 @@ mod report;
 pub mod responder;
 pub mod score;
 
+pub(crate) use measure::schedule;
 pub use measure::{
     Measured, Path, Settings, measure, no_hardware_between_namespaces, no_hardware_on,
+    no_xdp_between_namespaces,
 };
 pub use report::table;
 
@@ -60,6 +63,9 @@ pub enum PrecisionError {
     /// A lane's socket fails.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// A lane by `AF_XDP` cannot be opened.
+    #[error("no AF_XDP: {0}")]
+    Xdp(#[from] hwts::xdp::XdpError),
     /// The threads cannot be scheduled as asked.
     #[error(transparent)]
     Sched(#[from] SchedError),
@@ -82,7 +88,7 @@ pub enum PrecisionError {
 }
 
 /// Processor time of this thread, ns.
-fn cpu_time() -> u64 {
+pub(crate) fn cpu_time() -> u64 {
     // The clock exists wherever threads do.
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(0, |t| {
         (t.tv_sec() * 1_000_000_000 + t.tv_nsec()).cast_unsigned()

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use hwts::clock::StampConverter;
 use hwts::transport::{
-    Readiness, Received, StampRequest, TransportError, TxEvent, TxToken, UdpConfig, UdpTransport,
+    AnyTransport, Readiness, Received, StampRequest, Transport as _, TransportError, TxEvent,
+    TxToken, UdpConfig, UdpTransport, XdpConfig, XdpTransport,
 };
 use hwts::{Domain, Source, Stamp};
 
-use super::lane::Lane;
+use super::PrecisionError;
+use super::ground::Ground;
+use super::lane::{Lane, Transport};
 use super::message::{Departure, LENGTH, Mark};
 
 /// How long a stamp of a sent packet may take, ms. On hosts where it comes at all it comes within
@@ -19,7 +22,7 @@ const TX_TIMEOUT_MS: u32 = 10;
 /// A socket that stamps as a lane wants it.
 #[derive(Debug)]
 pub(super) struct Port {
-    transport: UdpTransport,
+    transport: AnyTransport,
     converter: StampConverter,
     wanted: Source,
     last: Option<Sent>,
@@ -39,7 +42,9 @@ impl Port {
         local: SocketAddr,
         lane: Lane,
         busy_poll: u32,
-    ) -> Result<Self, TransportError> {
+        ground: &Ground,
+    ) -> Result<Self, PrecisionError> {
+        let local = SocketAddr::new(ground.here(lane, local.ip()), local.port());
         let config = UdpConfig {
             stamps: lane.request(),
             wait: lane.wait(busy_poll),
@@ -47,12 +52,21 @@ impl Port {
             tx_timeout_ms: TX_TIMEOUT_MS,
             ..UdpConfig::new(local)
         };
+        let transport: AnyTransport = match lane.transport {
+            Transport::Udp => UdpTransport::open(&config)?.into(),
+            Transport::Xdp => XdpTransport::open(&XdpConfig {
+                interface: ground.interface(lane),
+                ..XdpConfig::new(config)
+            })?
+            .into(),
+        };
         Ok(Self {
-            transport: UdpTransport::open(&config)?,
+            transport,
             converter: StampConverter::new(Domain::Realtime),
-            wanted: match lane.request() {
-                StampRequest::User => Source::User,
-                StampRequest::Kernel => Source::Kernel,
+            wanted: match (lane.request(), lane.transport) {
+                (StampRequest::User, _) => Source::User,
+                (StampRequest::Kernel, Transport::Udp) => Source::Kernel,
+                (StampRequest::Kernel, Transport::Xdp) => Source::Xdp,
             },
             last: None,
         })
@@ -92,7 +106,7 @@ impl Port {
         self.transport
             .poll_tx(|event| {
                 let (of, outcome) = match event {
-                    TxEvent::Stamped { token, stamp } => (token, Some(stamp)),
+                    TxEvent::Stamped { token, stamp, .. } => (token, Some(stamp)),
                     TxEvent::Lost { token } => (token, None),
                 };
                 if let Some(sent) = last.as_mut().filter(|sent| sent.token == of) {
@@ -120,7 +134,9 @@ impl Port {
         Some(Mark {
             raw,
             given: stamp.nanos,
-            wanted_source: stamp.source >= self.wanted,
+            // A frame, while its neighbour is still to be found out, goes another way, and better is
+            // not what the lane is about.
+            wanted_source: stamp.source == self.wanted,
         })
     }
 

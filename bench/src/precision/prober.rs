@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hwts::Domain;
 
+use super::ground::Ground;
 use super::lane::{Lane, Mode};
 use super::message::{Departure, Envelope, LENGTH, Mark, Message, Refusal, Tally};
 use super::port::Port;
@@ -103,6 +104,7 @@ pub struct Prober {
     peer: SocketAddr,
     local: SocketAddr,
     session: u64,
+    ground: Ground,
     ports: Vec<(Lane, Port)>,
     number: u32,
 }
@@ -112,7 +114,12 @@ impl Prober {
     ///
     /// # Errors
     /// The address cannot be used.
-    pub fn new(local: SocketAddr, peer: SocketAddr, session: u64) -> Result<Self, PrecisionError> {
+    pub fn new(
+        local: SocketAddr,
+        peer: SocketAddr,
+        session: u64,
+        ground: Ground,
+    ) -> Result<Self, PrecisionError> {
         let failed = |error| PrecisionError::Listen { local, error };
         let control = UdpSocket::bind(local).map_err(failed)?;
         control.connect(peer).map_err(failed)?;
@@ -123,6 +130,7 @@ impl Prober {
             control,
             peer,
             session,
+            ground,
             ports: Vec::new(),
             number: 0,
         })
@@ -142,7 +150,8 @@ impl Prober {
         let at = match self.ports.iter().position(|(of, _)| *of == lane) {
             Some(at) => at,
             None => {
-                let port = Port::open(self.local, lane, pace.busy_poll)?;
+                make_way(&mut self.ports, lane, &self.ground);
+                let port = Port::open(self.local, lane, pace.busy_poll, &self.ground)?;
                 self.ports.push((lane, port));
                 self.ports.len() - 1
             }
@@ -192,7 +201,10 @@ impl Prober {
                 matches!(message, Message::Ready { .. } | Message::Refused(_))
             })?;
             return match answer {
-                Message::Ready { port } => Ok(SocketAddr::new(self.peer.ip(), port)),
+                Message::Ready { port } => Ok(SocketAddr::new(
+                    self.ground.there(lane, self.peer.ip()),
+                    port,
+                )),
                 Message::Refused(Refusal::Busy) if start.elapsed() < BUSY => {
                     std::thread::sleep(PATIENCE);
                     continue;
@@ -280,6 +292,13 @@ impl Prober {
             }
         }
         Err(PrecisionError::Silent(self.peer))
+    }
+}
+
+/// Closes what `lane` cannot be open beside.
+pub(super) fn make_way(ports: &mut Vec<(Lane, Port)>, lane: Lane, ground: &Ground) {
+    if ground.is_shared() && lane.xdp_number().is_some() {
+        ports.retain(|(open, _)| open.xdp_number().is_none());
     }
 }
 

@@ -5,9 +5,11 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::ground::Ground;
 use super::lane::Lane;
 use super::message::{Envelope, LENGTH, Message, Refusal, Tally};
 use super::port::Port;
+use super::prober::make_way;
 use super::{PrecisionError, cpu_time};
 
 /// How often a stop is looked for.
@@ -26,6 +28,7 @@ const MAX_BUSY_POLL: u32 = 10_000;
 pub struct Responder {
     control: UdpSocket,
     local: SocketAddr,
+    ground: Ground,
     current: Option<Session>,
 }
 
@@ -44,13 +47,14 @@ impl Responder {
     ///
     /// # Errors
     /// The address cannot be listened on.
-    pub fn bind(local: SocketAddr) -> Result<Self, PrecisionError> {
+    pub fn bind(local: SocketAddr, ground: Ground) -> Result<Self, PrecisionError> {
         let failed = |error| PrecisionError::Listen { local, error };
         let control = UdpSocket::bind(local).map_err(failed)?;
         control.set_read_timeout(Some(TICK)).map_err(failed)?;
         Ok(Self {
             local: control.local_addr().map_err(failed)?,
             control,
+            ground,
             current: None,
         })
     }
@@ -91,7 +95,7 @@ impl Responder {
             if let (Message::Ready { .. }, Some(lane)) = (message, lane)
                 && let Some(session) = &mut self.current
             {
-                session.slice(lane, stop)?;
+                session.slice(lane, stop, &self.ground)?;
             }
         }
         Ok(())
@@ -131,9 +135,10 @@ impl Responder {
             });
         }
         let local = SocketAddr::new(self.local.ip(), 0);
+        let ground = &self.ground;
         let session = self.current.as_mut()?;
         session.heard = Instant::now();
-        Some(match session.port(local, lane, busy_poll) {
+        Some(match session.port(local, lane, busy_poll, ground) {
             Some(port) => Message::Ready {
                 port: port.local_addr().port(),
             },
@@ -155,11 +160,20 @@ fn is_passing(error: &io::Error) -> bool {
 }
 
 impl Session {
-    fn port(&mut self, local: SocketAddr, lane: Lane, busy_poll: u32) -> Option<&mut Port> {
+    fn port(
+        &mut self,
+        local: SocketAddr,
+        lane: Lane,
+        busy_poll: u32,
+        ground: &Ground,
+    ) -> Option<&mut Port> {
         let at = match self.ports.iter().position(|(of, _)| *of == lane) {
             Some(at) => at,
             None if self.ports.len() < MAX_LANES => {
-                let port = Port::open(local, lane, busy_poll).ok()?;
+                make_way(&mut self.ports, lane, ground);
+                let port = Port::open(local, lane, busy_poll, ground);
+                let port = port.map_err(|error| eprintln!("cannot open {lane}: {error}"));
+                let port = port.ok()?;
                 self.ports.push((lane, port));
                 self.ports.len() - 1
             }
@@ -169,8 +183,13 @@ impl Session {
     }
 
     /// Answers probes on one lane until it is told that the slice is over, or hears nothing.
-    fn slice(&mut self, lane: Lane, stop: &AtomicBool) -> Result<(), PrecisionError> {
-        let (id, ip) = (self.id, self.from.ip());
+    fn slice(
+        &mut self,
+        lane: Lane,
+        stop: &AtomicBool,
+        ground: &Ground,
+    ) -> Result<(), PrecisionError> {
+        let (id, ip) = (self.id, ground.there(lane, self.from.ip()));
         let Some((_, port)) = self.ports.iter_mut().find(|(of, _)| *of == lane) else {
             return Ok(());
         };

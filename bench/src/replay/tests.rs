@@ -36,7 +36,7 @@ fn start(
         network: "replay".to_owned(),
         node: NodeConfig::default(),
         strategies,
-        transport,
+        transport: transport.into(),
         clockface: Clockface::measuring(),
         saved: State::default(),
         lie: Lie::default(),

@@ -1,14 +1,20 @@
 //! Datagrams with the instants at which they left and arrived.
 
+mod any;
+mod cards;
 mod cmsg;
 mod error;
 mod inflight;
 mod socket;
 mod tx;
 mod udp;
+mod xdp;
 
+pub use any::{AnyTransport, Transport};
+pub use cards::{Card, CardFallback, CardNote, CardWish};
 pub use error::{FallbackReason, TransportError};
 pub use udp::UdpTransport;
+pub use xdp::{Suitable, XdpConfig, XdpTransport, suitable};
 
 use std::net::SocketAddr;
 
@@ -99,6 +105,8 @@ pub enum TxEvent {
         token: TxToken,
         /// When it left.
         stamp: Stamp,
+        /// The kernel's stamp of it beside the card's.
+        beside: Option<Stamp>,
     },
     /// Nobody will ever know when it left.
     Lost {
@@ -116,6 +124,8 @@ pub struct Received<'a> {
     pub from: SocketAddr,
     /// When it arrived.
     pub stamp: Stamp,
+    /// The kernel's stamp of it beside the card's.
+    pub beside: Option<Stamp>,
 }
 
 /// Why a wait ended. All false: the timeout passed or a signal arrived.
@@ -136,12 +146,24 @@ pub struct Counters {
     pub sent: u64,
     /// Datagrams received.
     pub received: u64,
+    /// Received datagrams with a stamp of a card.
+    pub rx_hardware: u64,
     /// Received datagrams with a stamp of the kernel.
     pub rx_kernel: u64,
+    /// Received datagrams with a stamp of our program at the driver.
+    pub rx_xdp: u64,
     /// Received datagrams with a stamp of this process.
     pub rx_user: u64,
+    /// Sent datagrams with a stamp of a card.
+    pub tx_hardware: u64,
+    /// Sent datagrams that a card was to stamp and did not; they have the kernel's stamp.
+    pub tx_hardware_missed: u64,
+    /// Sent datagrams that a card was not asked to stamp, since it was still to stamp others.
+    pub tx_hardware_busy: u64,
     /// Sent datagrams with a stamp of the kernel.
     pub tx_kernel: u64,
+    /// Sent datagrams stamped on their way past the kernel's network stack.
+    pub tx_xdp: u64,
     /// Sent datagrams with a stamp of this process.
     pub tx_user: u64,
     /// Sent datagrams whose stamp never came.
@@ -154,4 +176,24 @@ pub struct Counters {
     pub network_errors: u64,
     /// Times the count of packets was brought in step with the kernel's again.
     pub resyncs: u64,
+}
+
+impl Counters {
+    fn count_rx(&mut self, source: Source) {
+        *match source {
+            Source::User => &mut self.rx_user,
+            Source::Xdp => &mut self.rx_xdp,
+            Source::Kernel => &mut self.rx_kernel,
+            Source::Hardware => &mut self.rx_hardware,
+        } += 1;
+    }
+
+    fn count_tx(&mut self, source: Source) {
+        *match source {
+            Source::User => &mut self.tx_user,
+            Source::Xdp => &mut self.tx_xdp,
+            Source::Kernel => &mut self.tx_kernel,
+            Source::Hardware => &mut self.tx_hardware,
+        } += 1;
+    }
 }

@@ -7,6 +7,7 @@ use hwts::Domain;
 
 use super::{ClockPlan, Demo, DemoOptions, NodeInfo, NodeSample, Output, Sample, Stamps, Totals};
 use crate::cli::output::{CliError, Context, Exit, Format};
+use crate::config::PacketPath;
 use crate::node::{Lie, Strategies};
 use crate::service::clockface::Flaws;
 use crate::service::signals::StopSignals;
@@ -24,7 +25,8 @@ pub(in crate::cli) fn run(options: DemoOptions, context: &Context) -> Result<Exi
     let signals = StopSignals::new().map_err(|e| failed(&e))?;
     let clocks = demo.options().clocks();
     let strategies = demo.options().strategies.over(Strategies::default());
-    let plan = |clock| planned(clock, strategies);
+    let path = demo.options().transport;
+    let plan = |clock| planned(clock, strategies, path);
     let plans: Vec<Plan> = clocks.iter().map(plan).collect();
     let started = Instant::now();
     let swarm = swarm::Swarm::start(&plans).map_err(|e| failed(&e))?;
@@ -112,7 +114,7 @@ impl super::Swarm for Live<'_> {
     }
 }
 
-fn planned(clock: &ClockPlan, strategies: Strategies) -> Plan {
+fn planned(clock: &ClockPlan, strategies: Strategies, path: PacketPath) -> Plan {
     Plan {
         flaws: Flaws {
             offset: clock.offset,
@@ -125,5 +127,6 @@ fn planned(clock: &ClockPlan, strategies: Strategies) -> Plan {
             drift: Rate::from_ppm(lie.drift_ppm),
         }),
         strategies,
+        path,
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::DemoError;
 use crate::cli::strategies::StrategyOptions;
-use crate::config::{DurationText, ParseDurationError};
+use crate::config::{DurationText, PacketPath, ParseDurationError};
 use crate::time::Span;
 
 /// Options of `parisync demo`.
@@ -45,6 +45,9 @@ pub struct DemoOptions {
     /// How the nodes make time of what they measure.
     #[command(flatten)]
     pub strategies: StrategyOptions,
+    /// How datagrams travel; the nodes live on the loopback interface, where AF_XDP cannot be had
+    #[arg(long, value_enum, value_name = "PATH", default_value_t = PacketPath::Udp)]
+    pub transport: PacketPath,
     /// Write a report with plots into this directory: index.html, summary.json, samples.csv
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,

@@ -54,6 +54,7 @@ pub(super) fn options() -> DemoOptions {
         liar_offset: Span::from_millis(10),
         liar_drift: 0.0,
         strategies: StrategyOptions::default(),
+        transport: crate::config::PacketPath::Udp,
         report: None,
     }
 }

@@ -1,6 +1,7 @@
 //! One file for each thing that happens to networks.
 
 mod attack;
+mod bypass;
 mod churn;
 mod discovery;
 mod partition;

@@ -50,6 +50,8 @@ pub(crate) struct Spec {
     pub(crate) seed: u64,
     pub(crate) lie: Option<Lie>,
     pub(crate) single_thread: bool,
+    /// Packets go past the kernel's network stack.
+    pub(crate) xdp: bool,
     /// Run as nobody, without any capability, on the machine's own oscillator, and asked to
     /// discipline the system clock, which it then must not be able to do.
     pub(crate) unprivileged: bool,
@@ -68,6 +70,7 @@ impl Spec {
             seed: number as u64 + 1,
             lie: None,
             single_thread: false,
+            xdp: false,
             unprivileged: false,
         }
     }
@@ -110,6 +113,9 @@ impl Spec {
                 "[virtual]\noffset = \"{}us\"\ndrift_ppm = {:?}\nwander_ppb = 1.0\nseed = {}\n",
                 self.offset_us, self.drift_ppm, self.seed
             );
+        }
+        if self.xdp {
+            toml += "[transport]\npath = \"xdp\"\nxdp_interface = \"eth0\"\n";
         }
         if let Some(Lie {
             offset_us,
@@ -316,6 +322,10 @@ fn every_configuration_is_one_that_the_daemon_reads() {
         plain(Discovery::Dht(known.clone())),
         Spec {
             single_thread: true,
+            ..plain(Discovery::Static(known.clone()))
+        },
+        Spec {
+            xdp: true,
             ..plain(Discovery::Static(known.clone()))
         },
         Spec {
