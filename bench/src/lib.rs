@@ -20,6 +20,7 @@
 //! - [`limit`]: how small the error can be in a scenario, whoever estimates
 //! - [`scenario`]: networks and what happens to them, in files that people can read and add to
 //! - [`sim`]: networks of real nodes in simulated time, with exact truth
+//! - [`topology`]: link structures at message level: hops, churn, repair, draws, eclipse
 //! - [`units`]: spans of time and frequencies as people write them
 
 #![forbid(unsafe_code)]
@@ -45,4 +46,5 @@ pub mod sim;
 pub mod stats;
 #[cfg(test)]
 mod testing;
+pub mod topology;
 pub mod units;

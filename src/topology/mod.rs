@@ -1,7 +1,13 @@
-//! Which peers become neighbours.
+//! Which peers become neighbours: link structures, and the draw of neighbours through them.
+//!
+//! - [`overlay`]: the protocol machine that all link structures share
+//! - [`kademlia`]: the structures
+//! - [`Candidates`]: the peers a node knows, from wherever
 
 mod candidates;
 mod id;
+pub mod kademlia;
+pub mod overlay;
 
 pub use candidates::{Candidates, subnet};
 pub use id::{NodeId, ParseNodeIdError};
