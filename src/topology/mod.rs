@@ -1,13 +1,16 @@
 //! Which peers become neighbours: link structures, and the draw of neighbours through them.
 //!
 //! - [`overlay`]: the protocol machine that all link structures share
-//! - [`kademlia`]: the structures
+//! - [`kademlia`], [`chord`], [`pastry`], [`can`]: the structures
 //! - [`Candidates`]: the peers a node knows, from wherever
 
+pub mod can;
 mod candidates;
+pub mod chord;
 mod id;
 pub mod kademlia;
 pub mod overlay;
+pub mod pastry;
 
 pub use candidates::{Candidates, subnet};
 pub use id::{NodeId, ParseNodeIdError};

@@ -270,7 +270,7 @@ impl Network {
         };
         if node.machine.is_member() {
             node.joining = None;
-        } else if node.joining.is_some_and(|at| at <= now) && self.living.len() > 1 {
+        } else if node.joining.is_none_or(|at| at <= now) && self.living.len() > 1 {
             node.joining = Some(now + TRY_AGAIN);
             // Through whoever was there first, if it is in: as real nodes know an address.
             let other = self.living[self.rng.below(self.living.len())];
@@ -313,6 +313,9 @@ impl Network {
 pub fn usual(structure: Structure) -> fn(Key) -> AnyStructure<Host> {
     match structure {
         Structure::Kademlia => |key| AnyStructure::new(Structure::Kademlia, key),
+        Structure::Chord => |key| AnyStructure::new(Structure::Chord, key),
+        Structure::Pastry => |key| AnyStructure::new(Structure::Pastry, key),
+        Structure::Can => |key| AnyStructure::new(Structure::Can, key),
     }
 }
 

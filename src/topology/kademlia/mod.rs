@@ -85,7 +85,7 @@ impl<A: Place> LinkStructure<A> for Kademlia<A> {
         &mut self,
         _now: RawTime,
         _from: Contact<A>,
-        _query: &Query<A>,
+        _query: &Query,
         _actions: &mut Actions<A>,
     ) -> Answer<A> {
         // Kademlia asks nothing but what every structure answers.
@@ -96,7 +96,7 @@ impl<A: Place> LinkStructure<A> for Kademlia<A> {
         &mut self,
         _now: RawTime,
         _from: Contact<A>,
-        _query: &Query<A>,
+        _query: &Query,
         _answer: &Answer<A>,
         _actions: &mut Actions<A>,
     ) {
@@ -107,7 +107,7 @@ impl<A: Place> LinkStructure<A> for Kademlia<A> {
         _now: RawTime,
         purpose: u8,
         _target: Key,
-        found: &[Contact<A>],
+        found: &[Referral<A>],
         actions: &mut Actions<A>,
     ) {
         if purpose == JOIN && !found.is_empty() {

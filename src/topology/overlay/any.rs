@@ -5,24 +5,36 @@ use serde::{Deserialize, Serialize};
 use super::{Actions, Answer, Contact, Key, LinkStructure, Place, Query, Referral};
 use crate::rng::Rng;
 use crate::time::RawTime;
+use crate::topology::can::Can;
+use crate::topology::chord::Chord;
 use crate::topology::kademlia::Kademlia;
+use crate::topology::pastry::Pastry;
 
 /// A link structure's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Structure {
-    /// Kademlia.
+    /// Exclusive-or distances and buckets.
     Kademlia,
+    /// A ring with fingers.
+    Chord,
+    /// Digits and leaf sets.
+    Pastry,
+    /// Zones of a torus.
+    Can,
 }
 
 impl Structure {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Kademlia];
+    pub const ALL: [Self; 4] = [Self::Kademlia, Self::Chord, Self::Pastry, Self::Can];
 
     /// Its name in configurations.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Kademlia => "kademlia",
+            Self::Chord => "chord",
+            Self::Pastry => "pastry",
+            Self::Can => "can",
         }
     }
 }
@@ -32,6 +44,12 @@ impl Structure {
 pub enum AnyStructure<A> {
     /// Kademlia.
     Kademlia(Kademlia<A>),
+    /// Chord.
+    Chord(Chord<A>),
+    /// Pastry.
+    Pastry(Pastry<A>),
+    /// CAN.
+    Can(Can<A>),
 }
 
 impl<A: Place> AnyStructure<A> {
@@ -39,6 +57,9 @@ impl<A: Place> AnyStructure<A> {
     pub const fn new(which: Structure, own: Key) -> Self {
         match which {
             Structure::Kademlia => Self::Kademlia(Kademlia::new(own, Kademlia::<A>::BUCKET)),
+            Structure::Chord => Self::Chord(Chord::new(own)),
+            Structure::Pastry => Self::Pastry(Pastry::new(own)),
+            Structure::Can => Self::Can(Can::new(own, Can::<A>::DIMENSIONS)),
         }
     }
 }
@@ -47,6 +68,9 @@ macro_rules! each {
     ($any:expr, $structure:ident => $what:expr) => {
         match $any {
             AnyStructure::Kademlia($structure) => $what,
+            AnyStructure::Chord($structure) => $what,
+            AnyStructure::Pastry($structure) => $what,
+            AnyStructure::Can($structure) => $what,
         }
     };
 }
@@ -84,7 +108,7 @@ impl<A: Place> LinkStructure<A> for AnyStructure<A> {
         &mut self,
         now: RawTime,
         from: Contact<A>,
-        query: &Query<A>,
+        query: &Query,
         actions: &mut Actions<A>,
     ) -> Answer<A> {
         each!(self, s => s.answer(now, from, query, actions))
@@ -94,7 +118,7 @@ impl<A: Place> LinkStructure<A> for AnyStructure<A> {
         &mut self,
         now: RawTime,
         from: Contact<A>,
-        query: &Query<A>,
+        query: &Query,
         answer: &Answer<A>,
         actions: &mut Actions<A>,
     ) {
@@ -106,7 +130,7 @@ impl<A: Place> LinkStructure<A> for AnyStructure<A> {
         now: RawTime,
         purpose: u8,
         target: Key,
-        found: &[Contact<A>],
+        found: &[Referral<A>],
         actions: &mut Actions<A>,
     ) {
         each!(self, s => s.looked_up(now, purpose, target, found, actions));

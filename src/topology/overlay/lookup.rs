@@ -340,11 +340,11 @@ impl<A: Place> Lookup<A> {
     }
 
     /// Those that answered, the one in charge first.
-    pub(super) fn answered_nearest<L: LinkStructure<A>>(&self, links: &L) -> Vec<Contact<A>> {
+    pub(super) fn answered_nearest<L: LinkStructure<A>>(&self, links: &L) -> Vec<Referral<A>> {
         let there = |index: &usize| self.candidates[*index].state == State::Answered;
         let nearest = self.nearest(links).into_iter().filter(there);
         nearest
-            .map(|index| self.candidates[index].referral.contact)
+            .map(|index| self.candidates[index].referral)
             .collect()
     }
 

@@ -18,14 +18,14 @@ pub struct Message<A> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body<A> {
     /// Wants an answer.
-    Query(Query<A>),
+    Query(Query),
     /// Is one.
     Answer(Answer<A>),
 }
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Query<A> {
+pub enum Query {
     /// Are you there?
     Ping,
     /// Who is nearer to this key?
@@ -41,13 +41,8 @@ pub enum Query<A> {
     Join,
     /// CAN: these are my zones, and they touch yours.
     Zones(Vec<Key>),
-    /// CAN: this zone has become mine, since its owner is gone.
-    Takeover {
-        /// The zone's code.
-        zone: Key,
-        /// Who is gone.
-        from: Contact<A>,
-    },
+    /// CAN: this zone is to be yours, since its other half is.
+    Give(Key),
 }
 
 /// What is answered.
@@ -71,7 +66,7 @@ pub enum Answer<A> {
     },
     /// To [`Query::Row`] and [`Query::Leaves`], at most [`MAX_REFERRALS`].
     Contacts(Vec<Contact<A>>),
-    /// To [`Query::Join`], [`Query::Zones`] and [`Query::Takeover`].
+    /// To [`Query::Join`], [`Query::Zones`] and [`Query::Give`].
     Zones {
         /// CAN: the zone that is the asker's from now on; only to a join.
         granted: Option<Key>,

@@ -250,7 +250,7 @@ impl<A: Place, L: LinkStructure<A>> Overlay<A, L> {
         self.events.pop_front()
     }
 
-    fn answer(&mut self, now: RawTime, from: Contact<A>, number: u64, query: &Query<A>) {
+    fn answer(&mut self, now: RawTime, from: Contact<A>, number: u64, query: &Query) {
         let answer = match query {
             Query::Ping => Answer::Pong,
             Query::Find(target) => {
@@ -466,7 +466,7 @@ impl<A: Place, L: LinkStructure<A>> Overlay<A, L> {
         }
     }
 
-    fn ask(&mut self, now: RawTime, to: Contact<A>, query: Query<A>, purpose: Purpose) -> bool {
+    fn ask(&mut self, now: RawTime, to: Contact<A>, query: Query, purpose: Purpose) -> bool {
         if self.requests.is_full() || to.key == self.own {
             return false;
         }

@@ -19,7 +19,7 @@ pub(super) enum Purpose {
 pub(super) struct Pending<A> {
     pub(super) number: u64,
     pub(super) to: Contact<A>,
-    pub(super) query: Query<A>,
+    pub(super) query: Query,
     pub(super) purpose: Purpose,
     pub(super) sent: RawTime,
     pub(super) due: RawTime,
@@ -37,7 +37,7 @@ pub(super) struct Requests<A> {
 #[derive(Debug)]
 pub(super) enum Overdue<A> {
     /// Send it once more.
-    Repeat(u64, Contact<A>, Query<A>, Purpose),
+    Repeat(u64, Contact<A>, Query, Purpose),
     /// Nobody is there.
     Failed(Contact<A>),
 }

@@ -43,7 +43,7 @@ pub trait LinkStructure<A: Place> {
         &mut self,
         now: RawTime,
         from: Contact<A>,
-        query: &Query<A>,
+        query: &Query,
         actions: &mut Actions<A>,
     ) -> Answer<A>;
 
@@ -52,19 +52,19 @@ pub trait LinkStructure<A: Place> {
         &mut self,
         now: RawTime,
         from: Contact<A>,
-        query: &Query<A>,
+        query: &Query,
         answer: &Answer<A>,
         actions: &mut Actions<A>,
     );
 
     /// A lookup that this structure asked for has ended. `found` are the nodes nearest to the
-    /// target that answered, the one in charge first.
+    /// target that answered, with where they said they sit, the one in charge first.
     fn looked_up(
         &mut self,
         now: RawTime,
         purpose: u8,
         target: Key,
-        found: &[Contact<A>],
+        found: &[Referral<A>],
         actions: &mut Actions<A>,
     );
 
@@ -96,7 +96,7 @@ pub struct Actions<A> {
 
 #[derive(Debug)]
 pub(super) enum Action<A> {
-    Ask(Contact<A>, Query<A>),
+    Ask(Contact<A>, Query),
     Lookup {
         purpose: u8,
         target: Key,
@@ -112,7 +112,7 @@ impl<A> Actions<A> {
 
     /// Ask `contact`; the answer comes to [`LinkStructure::answered`], or the contact to
     /// [`LinkStructure::failed`].
-    pub fn ask(&mut self, contact: Contact<A>, query: Query<A>) {
+    pub fn ask(&mut self, contact: Contact<A>, query: Query) {
         self.wanted.push(Action::Ask(contact, query));
     }
 
