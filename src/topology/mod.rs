@@ -2,11 +2,13 @@
 //!
 //! - [`overlay`]: the protocol machine that all link structures share
 //! - [`kademlia`], [`chord`], [`pastry`], [`can`]: the structures
+//! - [`draw`]: neighbours drawn near-uniformly from the whole network, through any of them
 //! - [`Candidates`]: the peers a node knows, from wherever
 
 pub mod can;
 mod candidates;
 pub mod chord;
+pub mod draw;
 mod id;
 pub mod kademlia;
 pub mod overlay;

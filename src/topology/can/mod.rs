@@ -334,6 +334,15 @@ impl<A: Place> LinkStructure<A> for Can<A> {
         Zone::from_code(seat).map_or(u64::MAX, |zone| zone.distance(target, self.d()))
     }
 
+    fn extent(&self, _target: Key, last: Key) -> u64 {
+        // The volume of the one zone, which is known.
+        Zone::from_code(last).map_or(u64::MAX, |zone| (1 << 63) >> zone.depth())
+    }
+
+    fn spread(&self) -> u8 {
+        1
+    }
+
     fn seat(&self, target: Key) -> Key {
         let nearest = self
             .zones

@@ -84,6 +84,14 @@ impl<A: Place> LinkStructure<A> for AnyStructure<A> {
         each!(self, s => s.ownership(target, seat))
     }
 
+    fn extent(&self, target: Key, last: Key) -> u64 {
+        each!(self, s => s.extent(target, last))
+    }
+
+    fn spread(&self) -> u8 {
+        each!(self, s => LinkStructure::<A>::spread(s))
+    }
+
     fn seat(&self, target: Key) -> Key {
         each!(self, s => s.seat(target))
     }

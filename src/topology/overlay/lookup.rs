@@ -43,9 +43,9 @@ pub struct Outcome<A> {
     pub found: Option<Found<A>>,
     /// This node is nearer to the key than whoever was found.
     pub own: bool,
-    /// Distance from the key to the farthest of the `spread` nearest nodes, in the structure's
-    /// measure of ownership: about `spread · 2⁶⁴ / n` where nothing is hidden.
-    pub reach: u64,
+    /// Of how much of the key space the `spread` nearest nodes are in charge: about
+    /// `spread · 2⁶⁴ / n` where nothing is hidden.
+    pub extent: u64,
     /// Requests sent, repetitions aside.
     pub asked: u16,
     /// Of those, how many were not answered.
@@ -365,14 +365,16 @@ impl<A: Place> Lookup<A> {
             .iter()
             .take(usize::from(self.kind.spread))
             .next_back();
-        let reach = last.map_or(u64::MAX, |i| far(self.candidates[*i].referral.seat));
+        let extent = last.map_or(u64::MAX, |i| {
+            links.extent(self.target, self.candidates[*i].referral.seat)
+        });
         let own = far(links.seat(self.target));
         Outcome {
             lookup: self.number,
             target: self.target,
             own: links.is_member() && found.is_none_or(|f| own < far(f.seat)),
             found,
-            reach,
+            extent,
             asked: self.asked,
             failed: self.failed,
             took: now - self.started,

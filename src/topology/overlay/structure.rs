@@ -22,6 +22,17 @@ pub trait LinkStructure<A: Place> {
         self.progress(target, seat)
     }
 
+    /// Of how much of the key space the nodes nearest to `target` are in charge, of which the last
+    /// sits at `last`: the more, the likelier is one of them the outcome of a random lookup.
+    fn extent(&self, target: Key, last: Key) -> u64 {
+        self.ownership(target, last)
+    }
+
+    /// Among how many of the nearest a draw chooses, to even out how much each is in charge of.
+    fn spread(&self) -> u8 {
+        8
+    }
+
     /// Where this node sits, as far as `target` is concerned.
     fn seat(&self, target: Key) -> Key;
 
