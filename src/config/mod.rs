@@ -21,7 +21,7 @@ pub use paths::{SYSTEM_SOCKET, SYSTEM_STATE};
 pub use schema::{SECTIONS, SectionKeys, nearest};
 pub use settings::{
     ConsensusConfig, DEFAULT_DHT_PORT, DhtConfig, DisciplineConfig, ExchangeConfig, OscillatorSpec,
-    Stamps, StepPolicy, Target, TransportConfig, VirtualOscillator, Wait,
+    Stamps, StepPolicy, Target, Topology, TransportConfig, VirtualOscillator, Wait,
 };
 
 use std::fs::File;
@@ -46,6 +46,8 @@ pub struct Config {
     pub peers: Vec<PeerAddress>,
     /// Nodes through which the distributed hash table is joined, by their DHT port.
     pub bootstrap: Vec<PeerAddress>,
+    /// The link structure of the distributed hash table; the same on all nodes of a network.
+    pub topology: Topology,
     /// Whether peers are looked for on the local network.
     pub lan: bool,
     /// The distributed hash table.
@@ -92,6 +94,7 @@ impl Default for Config {
             listen: (Ipv6Addr::UNSPECIFIED, DEFAULT_TIME_PORT).into(),
             peers: Vec::new(),
             bootstrap: Vec::new(),
+            topology: Topology::Libp2p,
             lan: true,
             dht: DhtConfig::default(),
             discipline: DisciplineConfig::default(),

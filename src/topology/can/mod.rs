@@ -11,6 +11,8 @@
 
 mod zone;
 
+use std::cmp::Reverse;
+
 use super::overlay::{
     Actions, Answer, Contact, Key, LinkStructure, MAX_REFERRALS, MAX_ZONES, Place, Query, Referral,
     Rng,
@@ -53,6 +55,8 @@ pub struct Can<A> {
     zones: Vec<Zone>,
     neighbours: Vec<Neighbour<A>>,
     orphans: Vec<Orphan>,
+    /// A zone nobody was found for once.
+    hole: Option<Zone>,
     steps: u32,
 }
 
@@ -75,6 +79,7 @@ impl<A: Place> Can<A> {
             zones: Vec::new(),
             neighbours: Vec::new(),
             orphans: Vec::new(),
+            hole: None,
             steps: 0,
         }
     }
@@ -138,20 +143,21 @@ impl<A: Place> Can<A> {
 
     /// Another node claims a zone. Where it overlaps ours: the one with the smaller zone is right,
     /// since it knows of a split of which the other has not heard; with the same zone, the one
-    /// with the smaller key.
+    /// whose key lies in it, which nobody can choose, then the one with the smaller key.
     fn settle(&mut self, now: RawTime, claimant: Key, claim: Zone) -> bool {
         let Some(index) = self.zones.iter().position(|own| own.overlaps(claim)) else {
             return false;
         };
         let mut own = self.zones[index];
+        let (theirs, ours) = (claim.contains(claimant), claim.contains(self.own));
         if own == claim {
-            if claimant < self.own {
+            if (ours, Reverse(self.own)) < (theirs, Reverse(claimant)) {
                 self.zones.swap_remove(index);
                 return true;
             }
             return false;
         }
-        if claim.covers(own) {
+        if claim.covers(own) || (ours && !theirs) {
             return false;
         }
         // Give the claim away and keep what is left of ours.
@@ -511,11 +517,15 @@ impl<A: Place> LinkStructure<A> for Can<A> {
             CHECK => self.tell([nearest.contact], actions),
             _ if owner.is_some() => self.tell([nearest.contact], actions),
             ORPHAN => self.take_over(Zone::from_code(target), actions),
-            // A hole: all around it have gone at once.
+            // A hole, if it is one the second time as well: all around it have gone at once.
             _ => {
                 let depth = self.zones.iter().map(|zone| zone.depth()).max();
                 let hole = depth.map(|depth| Zone::around(target, depth));
-                self.take_over(hole, actions);
+                if self.hole.take() == hole {
+                    self.take_over(hole, actions);
+                } else {
+                    self.hole = hole;
+                }
             }
         }
     }
@@ -550,7 +560,15 @@ impl<A: Place> LinkStructure<A> for Can<A> {
         }
         self.mind_orphans(now, actions);
         self.give_away(actions);
-        // A face in turn: somebody must be behind every point of it.
+        if let Some(hole) = self.hole {
+            let point = hole.code();
+            if self.is_own(point) || self.neighbours.iter().any(|n| n.zone.contains(point)) {
+                self.hole = None;
+            } else {
+                return self.look_beyond(point, actions);
+            }
+        }
+        // Somebody must be behind every point of every face.
         let zone = self.zones[rng.below(self.zones.len())];
         let point = zone.beyond(rng.below(2 * self.d()), rng.next(), self.d());
         self.look_beyond(point, actions);

@@ -333,7 +333,7 @@ mod tests {
         let mut actions = Actions::new();
         chord.failed(NOW, contact(1), &mut actions);
         assert_eq!(keys(&chord.successors), [2, 3]);
-        assert_eq!(actions.wanted.len(), 1, "the new successor is told");
+        assert_eq!(actions.len(), 1, "the new successor is told");
     }
 
     #[test]

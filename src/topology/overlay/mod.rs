@@ -80,6 +80,8 @@ pub enum Event<A> {
     Joined,
     /// A contact does not answer any more.
     Gone(Contact<A>),
+    /// A contact that was checked answered.
+    There(Contact<A>),
 }
 
 /// Totals since start.
@@ -186,7 +188,12 @@ impl<A: Place, L: LinkStructure<A>> Overlay<A, L> {
 
     /// Somebody else found that `contact` has gone.
     pub fn peer_gone(&mut self, now: RawTime, contact: Contact<A>) {
-        self.given_up(now, contact);
+        self.given_up(now, contact, false);
+    }
+
+    /// See whether `contact` is there: [`Event::Gone`] if not, [`Event::There`] if so.
+    pub fn check(&mut self, now: RawTime, contact: Contact<A>) {
+        self.ask(now, contact, Query::Ping, Purpose::Check);
     }
 
     /// `from` says `message`. Its key has been checked, and it can be reached where it says.
@@ -214,9 +221,9 @@ impl<A: Place, L: LinkStructure<A>> Overlay<A, L> {
                         self.advance(now, lookup);
                     }
                 }
-                Overdue::Failed(contact) => {
+                Overdue::Failed(contact, purpose) => {
                     self.traffic.unanswered += 1;
-                    self.given_up(now, contact);
+                    self.given_up(now, contact, purpose == Purpose::Check);
                 }
             }
         }
@@ -290,6 +297,8 @@ impl<A: Place, L: LinkStructure<A>> Overlay<A, L> {
                 self.lookups[index].answered(links, &from, rtt, *seat, nearer, own);
                 self.advance(now, number);
             }
+        } else if request.purpose == Purpose::Check {
+            self.tell(Event::There(from));
         } else if request.purpose == Purpose::Structure {
             self.act(now, |links, actions| {
                 links.answered(now, from, &request.query, answer, actions);
@@ -347,7 +356,7 @@ impl<A: Place, L: LinkStructure<A>> Overlay<A, L> {
         self.near.sort_by_key(|(_, rtt)| *rtt);
     }
 
-    fn given_up(&mut self, now: RawTime, contact: Contact<A>) {
+    fn given_up(&mut self, now: RawTime, contact: Contact<A>, checked: bool) {
         self.requests.give_up(&contact);
         self.near.retain(|(near, _)| near.key != contact.key);
         if !self.failed.contains(&contact.key) {
@@ -361,6 +370,8 @@ impl<A: Place, L: LinkStructure<A>> Overlay<A, L> {
             // Where one has gone others may have: look after the table more often for a while.
             self.pause = (self.pause / 2).max(self.waits.hasty);
             self.next_upkeep = self.next_upkeep.min(now + self.pause);
+        }
+        if known || checked {
             self.tell(Event::Gone(contact));
         }
         self.act(now, |links, actions| links.failed(now, contact, actions));

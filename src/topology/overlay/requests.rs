@@ -6,8 +6,10 @@ use crate::time::{RawTime, Span};
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To see whether somebody is there.
+    /// To see whether somebody is there of whom we heard.
     Probe,
+    /// The owner of the machine wants to know whether somebody is there.
+    Check,
     /// The structure asked.
     Structure,
     /// A step of the lookup with this number.
@@ -39,7 +41,7 @@ pub(super) enum Overdue<A> {
     /// Send it once more.
     Repeat(u64, Contact<A>, Query, Purpose),
     /// Nobody is there.
-    Failed(Contact<A>),
+    Failed(Contact<A>, Purpose),
 }
 
 impl<A: Place> Requests<A> {
@@ -89,7 +91,8 @@ impl<A: Place> Requests<A> {
         let index = self.pending.iter().position(|p| p.due <= now)?;
         let late = &mut self.pending[index];
         if late.repeated {
-            return Some(Overdue::Failed(self.pending.swap_remove(index).to));
+            let failed = self.pending.swap_remove(index);
+            return Some(Overdue::Failed(failed.to, failed.purpose));
         }
         late.repeated = true;
         late.due = now + patience;

@@ -117,8 +117,14 @@ pub(super) enum Action<A> {
 }
 
 impl<A> Actions<A> {
-    pub(super) const fn new() -> Self {
+    pub(in crate::topology) const fn new() -> Self {
         Self { wanted: Vec::new() }
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(in crate::topology) const fn len(&self) -> usize {
+        self.wanted.len()
     }
 
     /// Ask `contact`; the answer comes to [`LinkStructure::answered`], or the contact to
