@@ -8,6 +8,7 @@ mod observe;
 mod precision;
 mod replay;
 mod report;
+mod topology;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -72,6 +73,8 @@ enum Command {
     /// Live through what `parisync run --record` wrote: is it the same to the last bit, and what
     /// would other estimators have made of it?
     Replay(replay::Args),
+    /// Link structures at message level: hops, churn, repair, draws of neighbours, eclipse
+    Topology(topology::Options),
 }
 
 /// Why a subcommand did not do what it was asked; printed as one line.
@@ -175,6 +178,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Precision(options) => precision::run(&options, cli.output),
         Command::Report(args) => report::run(&args, cli.output),
         Command::Replay(args) => replay::run(&args, cli.output),
+        Command::Topology(options) => topology::run(&options, cli.output),
     };
     let exit = match result {
         Ok(()) => Exit::Done,

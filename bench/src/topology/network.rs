@@ -1,9 +1,10 @@
 //! A network of link structures at message level: every message is an event, none is free.
 
 use parisync::time::{RawTime, Span};
+use parisync::topology::draw::{Neighbourhood, NeighbourhoodConfig, Role, Sampler};
 use parisync::topology::overlay::{
-    AnyStructure, Contact, Event, Key, LinkStructure, LookupKind, Message, Outcome, Overlay, Place,
-    Rng, Structure, Traffic, Waits,
+    Answer, AnyStructure, Body, Contact, Event, Key, LinkStructure, LookupKind, MAX_REFERRALS,
+    Message, Outcome, Overlay, Place, Query, Referral, Rng, Structure, Traffic, Waits,
 };
 
 use crate::sim::queue::Queue;
@@ -59,6 +60,8 @@ pub struct Network {
     events: u64,
     done: Vec<(u32, Outcome<Host>)>,
     past: Traffic,
+    /// Nodes that lie about who is where, all in league.
+    colluders: Vec<Contact<Host>>,
 }
 
 impl Network {
@@ -77,6 +80,7 @@ impl Network {
             events: 0,
             done: Vec::new(),
             past: Traffic::default(),
+            colluders: Vec::new(),
         }
     }
 
@@ -185,6 +189,9 @@ impl Network {
             self.now = RawTime::from_nanos(at);
             self.events += 1;
             match what {
+                What::Deliver(to, from, message) if self.is_bad(to) => {
+                    self.mislead(to, from, *message);
+                }
                 What::Deliver(to, from, message) => {
                     self.with(to, |machine, now| machine.receive(now, from, *message));
                 }
@@ -253,6 +260,107 @@ impl Network {
             add(&mut total, node.machine.traffic());
         }
         total
+    }
+
+    /// From now on these living nodes lie: whoever is looked up is one of them.
+    pub fn corrupt(&mut self, numbers: &[u32]) {
+        let node = |number: &u32| self.nodes.get(*number as usize)?.as_ref();
+        self.colluders = numbers.iter().filter_map(node).map(|n| n.contact).collect();
+        self.colluders.sort_unstable_by_key(|c| c.at.number);
+    }
+
+    /// Whether a node lies.
+    pub fn is_bad(&self, number: u32) -> bool {
+        let number = |c: &Contact<Host>| c.at.number.cmp(&number);
+        self.colluders.binary_search_by(number).is_ok()
+    }
+
+    /// What a liar answers: to a lookup the nearest of its kind and nobody else, in CAN with a
+    /// zone that fits; to everything else what an honest node would.
+    fn mislead(&mut self, number: u32, from: Contact<Host>, message: Message<Host>) {
+        let Body::Query(Query::Find(target)) = message.body else {
+            self.with(number, |machine, now| machine.receive(now, from, message));
+            return;
+        };
+        let Some(Some(node)) = self.nodes.get(number as usize) else {
+            return;
+        };
+        let links = node.machine.links();
+        let is_can = matches!(links, AnyStructure::Can(_));
+        // Everybody may call any zone its own; keys it cannot choose.
+        let fake = Key(target.0 & !0xffff_ffff | 0x8000_0000);
+        let seat = |key: Key| if is_can { fake } else { key };
+        let mut best: Vec<_> = self
+            .colluders
+            .iter()
+            .map(|c| (links.ownership(target, c.key), *c))
+            .collect();
+        best.sort_unstable_by_key(|(far, c)| (*far, c.key));
+        let nearer = best
+            .into_iter()
+            .take(MAX_REFERRALS)
+            .map(|(_, contact)| Referral {
+                contact,
+                seat: seat(contact.key),
+            });
+        let answer = Answer::Found {
+            seat: seat(node.contact.key),
+            nearer: nearer.collect(),
+        };
+        let (liar, number) = (node.contact, message.number);
+        let body = Body::Answer(answer);
+        let at = self.now + delay(liar.key, from.key);
+        let message = Box::new(Message { number, body });
+        let what = What::Deliver(from.at.number, liar, message);
+        self.queue.push(at.as_nanos(), what);
+    }
+
+    /// Lets each of `who` draw its neighbours until they are complete or `limit` is over; who
+    /// they are, and how many lookups it took.
+    pub fn draw(
+        &mut self,
+        who: &[u32],
+        config: NeighbourhoodConfig,
+        paths: u8,
+        limit: Span,
+    ) -> (Vec<Vec<Contact<Host>>>, u64) {
+        let mut hoods: Vec<_> = who
+            .iter()
+            .map(|number| {
+                let secret = std::array::from_fn(|_| self.rng.next() as u8);
+                let sampler = Sampler::new(secret, paths);
+                (*number, Neighbourhood::new(config, sampler, self.now))
+            })
+            .collect();
+        let (mut lookups, until) = (0, self.now + limit);
+        let wanted = config.slow + config.fresh;
+        while self.now < until {
+            let mut complete = true;
+            for (number, hood) in &mut hoods {
+                if hood.members().len() < wanted {
+                    complete = false;
+                    self.with(*number, |machine, now| hood.advance(now, machine));
+                }
+            }
+            if complete {
+                break;
+            }
+            self.run(Span::from_millis(250));
+            for (number, outcome) in self.take_done() {
+                lookups += 1;
+                if let Some((_, hood)) = hoods.iter_mut().find(|(n, _)| *n == number) {
+                    hood.ended(self.now, &outcome);
+                }
+            }
+        }
+        let members = |hood: &Neighbourhood<Host>| {
+            let drawn = hood.members().iter().filter(|m| m.role != Role::Near);
+            drawn.map(|m| m.contact).collect()
+        };
+        (
+            hoods.iter().map(|(_, hood)| members(hood)).collect(),
+            lookups,
+        )
     }
 
     fn with(&mut self, number: u32, what: impl FnOnce(&mut Machine, RawTime)) {

@@ -219,8 +219,9 @@ mod tests {
             prop_assert!(zone.contains(Key(key)));
             prop_assert_eq!(zone.distance(Key(key), dimensions), 0);
             let beyond = zone.beyond(face, random, dimensions);
-            let split = u64::from(depth) > (face / 2 % dimensions) as u64;
-            if split {
+            // Split along that dimension, and not finer than keys can tell.
+            let split = depth as usize > face / 2 % dimensions;
+            if split && depth as usize / dimensions < (64 / dimensions).min(32) - 1 {
                 prop_assert!(!zone.contains(beyond));
                 // As near as keys can tell: 64 bits are shared by all dimensions.
                 let least = 1u64 << (32 - (64 / dimensions).min(32));

@@ -140,9 +140,13 @@ impl<A: Place> Neighbourhood<A> {
 
     /// A lookup has ended. The member that it brought, if any.
     pub fn ended(&mut self, now: RawTime, outcome: &Outcome<A>) -> Option<Member<A>> {
-        let Drawn::Taken(found) = self.sampler.ended(outcome) else {
-            return None;
-        };
+        match self.sampler.ended(outcome) {
+            Drawn::Taken(found) => self.take(now, found),
+            Drawn::Refused | Drawn::Foreign => None,
+        }
+    }
+
+    fn take(&mut self, now: RawTime, found: Found<A>) -> Option<Member<A>> {
         if self.is_drawn(&found.contact) || self.is_crowded(&found) {
             return None;
         }
@@ -228,5 +232,81 @@ impl<A: Place> Neighbourhood<A> {
         if let Some((index, _)) = oldest {
             self.members.swap_remove(index);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::overlay::testing::{At, in_block};
+
+    const START: RawTime = RawTime::from_nanos(0);
+
+    fn found(key: u64, block: u64) -> Found<At> {
+        let contact = in_block(key, block);
+        Found {
+            contact,
+            seat: contact.key,
+            hops: 1,
+            rtt: Span::from_millis(1),
+            named: 1,
+        }
+    }
+
+    /// Full since `START`, with the keys and blocks 0 to 15.
+    fn full() -> Neighbourhood<At> {
+        let sampler = Sampler::new([1; 32], 3);
+        let mut hood = Neighbourhood::new(NeighbourhoodConfig::default(), sampler, START);
+        for n in 0..16 {
+            assert!(hood.take(START, found(n, n)).is_some());
+        }
+        hood
+    }
+
+    fn old(hood: &Neighbourhood<At>) -> usize {
+        hood.members()
+            .iter()
+            .filter(|m| m.contact.key.0 < 16)
+            .count()
+    }
+
+    #[test]
+    fn a_block_has_one_member_unless_there_are_few_blocks() {
+        let sampler = Sampler::new([1; 32], 3);
+        let mut hood = Neighbourhood::new(NeighbourhoodConfig::default(), sampler, START);
+        assert!(hood.take(START, found(1, 7)).is_some());
+        let refused = (2..).take_while(|n| hood.take(START, found(*n, 7)).is_none());
+        assert_eq!(refused.count(), PATIENCE as usize);
+        assert!(hood.take(START, found(1, 8)).is_none(), "it is one already");
+    }
+
+    #[test]
+    fn the_fresh_part_changes_each_round_and_the_slow_part_one_by_one() {
+        let mut hood = full();
+        let late = START + Span::from_secs(61);
+        let taken = (100..).take_while(|n| hood.take(late, found(*n, *n)).is_some());
+        assert_eq!(taken.count(), 8, "the fresh ones");
+        let later = START + Span::from_secs(1201);
+        let mut slow = 0;
+        for n in 200..300 {
+            if let Some(member) = hood.take(later, found(n, n)) {
+                slow += usize::from(member.role == Role::Slow);
+            }
+        }
+        assert_eq!(slow, 1);
+        assert_eq!(old(&hood), 7);
+    }
+
+    #[test]
+    fn whoever_starts_over_is_rid_of_all_that_were_there() {
+        let mut hood = full();
+        hood.start_over(START, 48);
+        assert!(hood.is_recovering());
+        for n in 100..148 {
+            assert_eq!(hood.members().len(), 16, "nobody goes before another comes");
+            hood.take(START, found(n, n));
+        }
+        assert_eq!(old(&hood), 0);
+        assert!(!hood.is_recovering());
     }
 }
