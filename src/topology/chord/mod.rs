@@ -142,9 +142,9 @@ impl<A: Place> LinkStructure<A> for Chord<A> {
 
     fn wants(&self, referral: &Referral<A>) -> bool {
         let contact = &referral.contact;
-        let near = self.is_successor(contact) && !self.knows_near(contact);
+        let near = self.is_successor(contact) || self.is_predecessor(contact);
         let finger = || !self.has_finger(self.octave(contact)) && self.admits(contact);
-        contact.key != self.own && (near || self.is_predecessor(contact) || finger())
+        contact.key != self.own && !self.knows_near(contact) && (near || finger())
     }
 
     fn alive(&mut self, _now: RawTime, contact: Contact<A>) {

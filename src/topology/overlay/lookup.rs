@@ -166,12 +166,18 @@ impl<A: Place> Lookup<A> {
             return;
         }
         if self.candidates.len() >= MOST {
+            // On a ring the one in charge lies behind the key, where no way leads on.
+            let far = |seat| {
+                let way = links.progress(self.target, seat);
+                way.min(links.ownership(self.target, seat))
+            };
             let spare = self.candidates.iter().enumerate();
             let worst = spare
                 .filter(|(_, c)| c.state == State::New)
-                .max_by_key(|(_, c)| c.rank);
+                .map(|(index, c)| (far(c.referral.seat), index))
+                .max();
             match worst {
-                Some((index, worst)) if worst.rank > rank => {
+                Some((worst, index)) if worst > far(new.seat) => {
                     self.candidates.swap_remove(index);
                 }
                 _ => return,
