@@ -6,7 +6,7 @@ use parisync::topology::overlay::Structure;
 
 use super::BenchError;
 use crate::output::{Format, show};
-use crate::topology::measure;
+use crate::topology::measure::{self, Row};
 
 /// What to measure of which structures.
 #[derive(Debug, clap::Args)]
@@ -83,138 +83,48 @@ pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
         sizes.flat_map(|n| names.iter().map(move |name| (name.structure(), n)))
     };
     match options.what {
-        What::Hops => {
-            let rows: Vec<_> = each().map(|(s, n)| measure::hops(s, n, seed)).collect();
-            let head = "structure nodes hops published right requests links upkeep/min";
-            show(format, &rows, |rows| {
-                table(
-                    head,
-                    rows.iter().map(|r| {
-                        vec![
-                            r.structure.to_owned(),
-                            r.nodes.to_string(),
-                            format!("{:.2}", r.hops),
-                            format!("{:.2}", r.formula),
-                            percent(r.right),
-                            format!("{:.1}", r.requests),
-                            format!("{:.0}", r.links),
-                            format!("{:.1}", r.upkeep),
-                        ]
-                    }),
-                )
-            })?;
+        What::Hops => tell(format, each().map(|(s, n)| measure::hops(s, n, seed))),
+        What::Draw => tell(format, each().map(|(s, n)| measure::evenness(s, n, seed))),
+        What::Repair => {
+            let rows = each().flat_map(|(s, n)| measure::repaired(s, n, seed));
+            tell(format, rows)
         }
         What::Churn => {
-            let rows: Vec<_> = each()
-                .flat_map(|(s, n)| {
-                    options
-                        .churn
-                        .iter()
-                        .map(move |c| measure::churned(s, n, *c, seed))
-                })
-                .collect();
-            let head = "structure nodes churn/min right nobody members messages/min";
-            show(format, &rows, |rows| {
-                table(
-                    head,
-                    rows.iter().map(|r| {
-                        vec![
-                            r.structure.to_owned(),
-                            r.nodes.to_string(),
-                            percent(r.churn),
-                            percent(r.right),
-                            percent(r.nobody),
-                            percent(r.members),
-                            format!("{:.0}", r.messages),
-                        ]
-                    }),
-                )
-            })?;
-        }
-        What::Repair => {
-            let rows: Vec<_> = each()
-                .flat_map(|(s, n)| measure::repaired(s, n, seed))
-                .collect();
-            let head = "structure nodes after_s right dead whole";
-            show(format, &rows, |rows| {
-                table(
-                    head,
-                    rows.iter().map(|r| {
-                        vec![
-                            r.structure.to_owned(),
-                            r.nodes.to_string(),
-                            r.after_s.to_string(),
-                            percent(r.right),
-                            percent(r.dead),
-                            percent(r.whole),
-                        ]
-                    }),
-                )
-            })?;
-        }
-        What::Draw => {
-            let rows: Vec<_> = each().map(|(s, n)| measure::evenness(s, n, seed)).collect();
-            let head = "structure nodes effective owner lookups/draw";
-            show(format, &rows, |rows| {
-                table(
-                    head,
-                    rows.iter().map(|r| {
-                        vec![
-                            r.structure.to_owned(),
-                            r.nodes.to_string(),
-                            percent(r.effective),
-                            percent(r.owner),
-                            format!("{:.2}", r.lookups),
-                        ]
-                    }),
-                )
-            })?;
+            let churn = |(s, n)| {
+                let shares = options.churn.iter();
+                shares.map(move |churn| measure::churned(s, n, *churn, seed))
+            };
+            tell(format, each().flat_map(churn))
         }
         What::Eclipse => {
-            let mut rows = Vec::new();
-            for (structure, nodes) in each() {
-                for ids in &options.ids {
-                    for blocks in &options.blocks {
-                        for placed in &options.placed {
-                            let (ids, blocks, placed) = (*ids, *blocks, *placed);
-                            rows.push(measure::eclipse(
-                                structure, nodes, ids, blocks, placed, seed,
-                            ));
-                        }
+            let mut attacks = Vec::new();
+            for ids in &options.ids {
+                for blocks in &options.blocks {
+                    for placed in &options.placed {
+                        attacks.push((*ids, *blocks, *placed));
                     }
                 }
             }
-            let head = "structure nodes ids blocks placed drawn worst nearest complete";
-            show(format, &rows, |rows| {
-                table(
-                    head,
-                    rows.iter().map(|r| {
-                        vec![
-                            r.structure.to_owned(),
-                            r.nodes.to_string(),
-                            percent(r.ids),
-                            r.blocks.to_string(),
-                            r.placed.to_string(),
-                            percent(r.drawn),
-                            percent(r.worst),
-                            percent(r.nearest),
-                            format!("{:.1}", r.complete),
-                        ]
-                    }),
-                )
-            })?;
+            let eclipse = |(s, n)| {
+                let attacks = attacks.iter();
+                attacks.map(move |(ids, blocks, placed)| {
+                    measure::eclipse(s, n, *ids, *blocks, *placed, seed)
+                })
+            };
+            tell(format, each().flat_map(eclipse))
         }
     }
+}
+
+fn tell<R: Row>(format: Format, rows: impl Iterator<Item = R>) -> Result<(), BenchError> {
+    let rows: Vec<R> = rows.collect();
+    show(format, &rows, |rows| {
+        let head: Vec<_> = R::HEAD.iter().map(|&name| name.to_owned()).collect();
+        let right: Vec<_> = (1..head.len()).collect();
+        let cells: Vec<_> = std::iter::once(head)
+            .chain(rows.iter().map(Row::cells))
+            .collect();
+        columns(&cells, &right)
+    })?;
     Ok(())
-}
-
-fn table(head: &str, rows: impl Iterator<Item = Vec<String>>) -> String {
-    let head: Vec<_> = head.split(' ').map(str::to_owned).collect();
-    let right: Vec<_> = (1..head.len()).collect();
-    let cells: Vec<_> = std::iter::once(head).chain(rows).collect();
-    columns(&cells, &right)
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1}%", 100.0 * share)
 }

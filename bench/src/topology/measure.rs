@@ -117,6 +117,68 @@ pub struct Eclipse {
     pub complete: f64,
 }
 
+/// A row of a table for people.
+pub trait Row: Serialize {
+    /// Names of the columns.
+    const HEAD: &'static [&'static str];
+
+    /// The row's cells, as many.
+    fn cells(&self) -> Vec<String>;
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}%", 100.0 * share)
+}
+
+macro_rules! row {
+    ($type:ty, $row:ident: $($name:literal = $cell:expr),+ $(,)?) => {
+        impl Row for $type {
+            const HEAD: &'static [&'static str] = &["structure", "nodes", $($name),+];
+
+            fn cells(&self) -> Vec<String> {
+                let $row = self;
+                vec![$row.structure.to_owned(), $row.nodes.to_string(), $($cell),+]
+            }
+        }
+    };
+}
+
+row!(Hops, r:
+    "hops" = format!("{:.2}", r.hops),
+    "published" = format!("{:.2}", r.formula),
+    "right" = percent(r.right),
+    "requests" = format!("{:.1}", r.requests),
+    "links" = format!("{:.0}", r.links),
+    "upkeep/min" = format!("{:.1}", r.upkeep),
+);
+row!(Churned, r:
+    "churn/min" = percent(r.churn),
+    "right" = percent(r.right),
+    "nobody" = percent(r.nobody),
+    "members" = percent(r.members),
+    "messages/min" = format!("{:.0}", r.messages),
+);
+row!(Repaired, r:
+    "after s" = r.after_s.to_string(),
+    "right" = percent(r.right),
+    "dead" = percent(r.dead),
+    "whole" = percent(r.whole),
+);
+row!(Evenness, r:
+    "effective" = percent(r.effective),
+    "owner" = percent(r.owner),
+    "lookups/draw" = format!("{:.2}", r.lookups),
+);
+row!(Eclipse, r:
+    "ids" = percent(r.ids),
+    "blocks" = r.blocks.to_string(),
+    "placed" = r.placed.to_string(),
+    "drawn" = percent(r.drawn),
+    "worst" = percent(r.worst),
+    "nearest" = percent(r.nearest),
+    "complete" = format!("{:.1}", r.complete),
+);
+
 fn grown(structure: Structure, nodes: usize, seed: u64) -> Network {
     let mut network = Network::of(structure, seed);
     network.grow(nodes, JOINING);
@@ -452,11 +514,15 @@ pub fn eclipse(
     };
     let mut nearest = 0.0;
     for victim in &victims {
-        let Some(own) = network.machine(*victim).map(|m| m.key()) else {
+        let Some(machine) = network.machine(*victim) else {
             continue;
         };
+        let far = |c: &Contact<Host>| match machine.links() {
+            AnyStructure::Can(_) => c.key.around(machine.key()),
+            structure => structure.ownership(machine.key(), c.key),
+        };
         let mut links = links_of(&network, *victim);
-        links.sort_unstable_by_key(|c| c.key.around(own));
+        links.sort_unstable_by_key(far);
         links.truncate(wanted);
         nearest += share(&links) / victims.len() as f64;
     }
