@@ -24,6 +24,8 @@ use crate::topology::overlay::{
 const SENT: usize = 160;
 /// How long a bootstrap address has to answer.
 const HELLO: Duration = Duration::from_secs(2);
+/// How long after that an answer still counts.
+const LATE: Duration = Duration::from_secs(15);
 /// Pause between attempts to get a place through a contact that answered.
 const JOIN_EVERY: Duration = Duration::from_secs(3);
 /// Draws after joining.
@@ -56,6 +58,8 @@ struct Sent {
     due: Instant,
     /// It has been sent again with a cookie.
     again: bool,
+    /// It was not answered in time.
+    late: bool,
 }
 
 /// What is told of itself now and then.
@@ -261,7 +265,7 @@ impl Core {
             return;
         };
         sent.again = true;
-        sent.due = now + HELLO;
+        sent.due = sent.due.max(now + HELLO);
         let query = sent.query.clone();
         self.gate.keep(from, cookie);
         self.send_query(from, number, query);
@@ -312,12 +316,20 @@ impl Core {
                 hello: Some((index, expected)),
                 due: now + HELLO,
                 again: false,
+                late: false,
             });
             self.send_query(addr, number, Query::Ping);
         }
         while let Some(place) = self.sent.iter().position(|sent| sent.due <= now) {
-            if let Some((index, _)) = self.sent.remove(place).and_then(|late| late.hello) {
-                self.contacts.failed(now, index);
+            let late = &mut self.sent[place];
+            match late.hello {
+                // A busy host's answer is welcome later, too.
+                Some((index, _)) if !late.late => {
+                    late.late = true;
+                    late.due = now + LATE;
+                    self.contacts.failed(now, index);
+                }
+                _ => drop(self.sent.remove(place)),
             }
         }
         if self.overlay.next_timeout() <= raw {
@@ -408,6 +420,7 @@ impl Core {
                         hello: None,
                         due: now + HELLO,
                         again: false,
+                        late: false,
                     });
                     self.send_query(to.at.addr, message.number, query);
                 }
