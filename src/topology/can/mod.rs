@@ -64,12 +64,13 @@ impl<A: Place> Can<A> {
     /// Dimensions unless others are chosen: 11 steps a lookup among a million nodes.
     pub const DIMENSIONS: usize = 8;
 
-    /// The node with this key, without a zone. At most 8 `dimensions`.
+    /// The node with this key, without a zone. 2 to 8 `dimensions`: with one, the smallest zones
+    /// would be shorter than coordinates can tell.
     pub const fn new(own: Key, dimensions: usize) -> Self {
         let dimensions = if dimensions > MOST_DIMENSIONS {
             MOST_DIMENSIONS
-        } else if dimensions == 0 {
-            1
+        } else if dimensions < 2 {
+            2
         } else {
             dimensions
         };

@@ -213,7 +213,7 @@ mod tests {
     proptest! {
         #[test]
         fn points_lie_where_they_should(
-            key: u64, depth in 0u32..40, face in 0usize..12, random: u64, dimensions in 1usize..=6,
+            key: u64, depth in 0u32..=62, face in 0usize..12, random: u64, dimensions in 2usize..=6,
         ) {
             let zone = Zone::around(Key(key), depth);
             prop_assert!(zone.contains(Key(key)));
@@ -233,7 +233,7 @@ mod tests {
 
         #[test]
         fn of_zones_that_touch_one_is_nearer_to_a_point_outside(
-            key: u64, depth in 6u32..30, target: u64, dimensions in 1usize..=4,
+            key: u64, depth in 6u32..30, target: u64, dimensions in 2usize..=4,
         ) {
             // What greedy routing rests on.
             let zone = Zone::around(Key(key), depth);
