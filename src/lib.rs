@@ -30,6 +30,7 @@ pub mod link;
 pub mod node;
 pub mod present;
 pub mod record;
+mod rng;
 pub mod security;
 pub mod service;
 #[cfg(test)]

@@ -21,6 +21,7 @@
 //! - [`scenario`]: networks and what happens to them, in files that people can read and add to
 //! - [`sim`]: networks of real nodes in simulated time, with exact truth
 //! - [`throughput`]: how many exchanges one processor answers
+//! - [`topology`]: link structures at message level: hops, churn, repair, draws, eclipse
 //! - [`units`]: spans of time and frequencies as people write them
 
 #![forbid(unsafe_code)]
@@ -47,4 +48,5 @@ pub mod stats;
 #[cfg(test)]
 mod testing;
 pub mod throughput;
+pub mod topology;
 pub mod units;

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use super::output::{CliError, Context, Exit};
 use super::strategies::StrategyOptions;
-use crate::config::{Config, ConfigError, DEFAULT_DHT_PORT, DurationText, PacketPath, Target};
+use crate::config::{
+    Config, ConfigError, DEFAULT_DHT_PORT, DurationText, PacketPath, Target, Topology,
+};
 use crate::engine::{ParsePeerAddressError, PeerAddress};
 use crate::service;
 
@@ -39,6 +41,9 @@ pub(super) struct Args {
         conflicts_with_all = ["no_dht", "single_thread"]
     )]
     bootstrap: Vec<PeerAddress>,
+    /// Link structure of the distributed hash table; the same on all nodes of a network
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with_all = ["no_dht", "single_thread"])]
+    topology: Option<Topology>,
     /// Name of the network
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
@@ -100,6 +105,7 @@ fn configure(args: Args, socket: Option<PathBuf>) -> Result<Config, ConfigError>
     if args.xdp_interface.is_some() {
         config.transport.xdp_interface = args.xdp_interface;
     }
+    set(&mut config.topology, args.topology);
     set(&mut config.dht.listen, args.dht_listen);
     add(&mut config.peers, args.peers);
     add(&mut config.bootstrap, args.bootstrap);

@@ -22,7 +22,7 @@ pub use paths::{SYSTEM_SOCKET, SYSTEM_STATE};
 pub use schema::{SECTIONS, SectionKeys, nearest};
 pub use settings::{
     ConsensusConfig, DEFAULT_DHT_PORT, DhtConfig, DisciplineConfig, ExchangeConfig,
-    InterfaceConfig, OscillatorSpec, PacketPath, Stamps, StepPolicy, TransportConfig,
+    InterfaceConfig, OscillatorSpec, PacketPath, Stamps, StepPolicy, Topology, TransportConfig,
     VirtualOscillator, Wait,
 };
 pub use target::{Target, UnknownTarget};
@@ -49,6 +49,8 @@ pub struct Config {
     pub peers: Vec<PeerAddress>,
     /// Nodes through which the distributed hash table is joined, by their DHT port.
     pub bootstrap: Vec<PeerAddress>,
+    /// The link structure of the distributed hash table; the same on all nodes of a network.
+    pub topology: Topology,
     /// Whether peers are looked for on the local network.
     pub lan: bool,
     /// The distributed hash table.
@@ -95,6 +97,7 @@ impl Default for Config {
             listen: (Ipv6Addr::UNSPECIFIED, DEFAULT_TIME_PORT).into(),
             peers: Vec::new(),
             bootstrap: Vec::new(),
+            topology: Topology::Libp2p,
             lan: true,
             dht: DhtConfig::default(),
             discipline: DisciplineConfig::default(),

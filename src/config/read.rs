@@ -149,6 +149,7 @@ fn top_level(top: &Section<'_>, config: &mut Config) -> Result<(), ConfigError> 
     top.set("bootstrap", &mut config.bootstrap, |f| {
         peers(f, DEFAULT_DHT_PORT)
     })?;
+    top.set("topology", &mut config.topology, Field::parsed)?;
     top.set("lan", &mut config.lan, Field::boolean)?;
     if let Some(field) = top.field("state_dir") {
         let dir = path(&field, check::absolute)?;
@@ -241,8 +242,9 @@ fn explicit_conflicts(top: &Section<'_>, config: &Config) -> Result<(), ConfigEr
             Some(field) => refuse(field),
             None => Ok(()),
         },
-        _ => match top.field("bootstrap") {
-            Some(field) if !config.bootstrap.is_empty() => refuse(field),
+        _ => match (top.field("bootstrap"), top.field("topology")) {
+            (Some(field), _) if !config.bootstrap.is_empty() => refuse(field),
+            (_, Some(field)) => refuse(field),
             _ => Ok(()),
         },
     }

@@ -12,6 +12,7 @@ pub const SECTIONS: &[SectionKeys] = &[
             "listen",
             "peers",
             "bootstrap",
+            "topology",
             "lan",
             "state_dir",
             "control",

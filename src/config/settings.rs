@@ -9,6 +9,7 @@ use super::target::Target;
 use crate::discipline;
 use crate::node::NodeConfig;
 use crate::time::{Rate, Span};
+use crate::topology::overlay::Structure;
 
 /// The UDP port of the distributed hash table where none is named.
 pub const DEFAULT_DHT_PORT: u16 = 4712;
@@ -22,6 +23,35 @@ choice! {
         Udp = "udp",
         /// By AF_XDP, past the kernel's network stack, or not at all.
         Xdp = "xdp",
+    }
+}
+
+choice! {
+    /// The link structure through which nodes find each other.
+    pub enum Topology {
+        /// libp2p's Kademlia over QUIC; needs the `dht` feature of the build.
+        Libp2p = "libp2p",
+        /// Kademlia of our own.
+        Kademlia = "kademlia",
+        /// Chord.
+        Chord = "chord",
+        /// Pastry.
+        Pastry = "pastry",
+        /// CAN.
+        Can = "can",
+    }
+}
+
+impl Topology {
+    /// The structure of our own of this name; [`None`] for libp2p's.
+    pub const fn structure(self) -> Option<Structure> {
+        match self {
+            Self::Libp2p => None,
+            Self::Kademlia => Some(Structure::Kademlia),
+            Self::Chord => Some(Structure::Chord),
+            Self::Pastry => Some(Structure::Pastry),
+            Self::Can => Some(Structure::Can),
+        }
     }
 }
 
@@ -54,9 +84,10 @@ choice! {
 /// The distributed hash table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DhtConfig {
-    /// Whether peers are looked for through it; needs the `dht` feature of the build.
+    /// Whether peers are looked for through it; with libp2p's structure it needs
+    /// the `dht` feature of the build.
     pub enabled: bool,
-    /// Where its UDP (QUIC) socket listens.
+    /// Where its UDP socket listens.
     pub listen: SocketAddr,
 }
 

@@ -42,6 +42,7 @@ fn everything_can_be_said() {
         listen = "0.0.0.0:5000"
         peers = ["a:1", "{key}@[::1]:2"]
         bootstrap = ["b:3"]
+        topology = "chord"
         lan = false
         state_dir = "/s"
         control = false
@@ -102,6 +103,7 @@ fn everything_can_be_said() {
             format!("{key}@[::1]:2").parse().unwrap(),
         ],
         bootstrap: vec!["b:3".parse().unwrap()],
+        topology: Topology::Chord,
         lan: false,
         state_dir: "/s".into(),
         control_socket: "/c".into(),

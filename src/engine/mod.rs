@@ -7,13 +7,17 @@
 //! - [`StaticPeers`]: a fixed list
 //! - [`LanDiscovery`]: multicast announcements on the local networks, no bootstrap
 //! - `Dht`: libp2p Kademlia over QUIC (cargo feature `dht`)
+//! - [`OverlayEngine`]: Kademlia, Chord, Pastry or CAN of our own over UDP
 //! - [`Sources`]: several of them as one
 
 mod address;
+mod block;
+mod contacts;
 #[cfg(feature = "dht")]
 pub mod dht;
 pub mod lan;
 mod outbox;
+pub mod overlay;
 mod random;
 mod resolve;
 mod sources;
@@ -23,6 +27,7 @@ pub use address::{DEFAULT_TIME_PORT, Host, ParsePeerAddressError, PeerAddress};
 #[cfg(feature = "dht")]
 pub use dht::{Dht, DhtConfig, DhtTuning};
 pub use lan::{LanConfig, LanDiscovery};
+pub use overlay::{OverlayConfig, OverlayEngine};
 pub use sources::Sources;
 pub use static_peers::StaticPeers;
 

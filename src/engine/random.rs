@@ -10,6 +10,11 @@ pub(super) fn below(limit: usize) -> usize {
     (OsRng.next_u64() % limit.max(1) as u64) as usize
 }
 
+/// Any number.
+pub(super) fn number() -> u64 {
+    OsRng.next_u64()
+}
+
 /// `span` times a factor between 0.75 and 1.25, so that hosts started together drift apart.
 pub(super) fn spread(span: Duration) -> Duration {
     span.mul_f64(0.75 + 0.5 * unit())

@@ -18,7 +18,6 @@ mod ledger;
 mod lie;
 mod neighbours;
 mod promise;
-mod rng;
 mod round;
 mod slot;
 mod stability;
@@ -38,8 +37,8 @@ use crate::time::{RawTime, Span, VirtualLine};
 use crate::topology::{Candidates, NodeId};
 use crate::wire::{ClockState, Message, Promise, StampSource};
 
+use crate::rng::Rng;
 use clock::Clockwork;
-use rng::Rng;
 use slot::Slot;
 use stability::Stability;
 

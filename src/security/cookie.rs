@@ -6,55 +6,51 @@ use blake2::digest::{KeyInit, Mac};
 use std::net::SocketAddr;
 
 use crate::time::{RawTime, Span};
-use crate::wire::{COOKIE_LEN, NOISE_INIT_LEN};
+use crate::wire::COOKIE_LEN;
 
-/// How long a cookie is good for: between one and two of these.
-const EPOCH: Span = Span::from_secs(60);
-
-/// Makes and checks cookies: a keyed hash of the source, the first handshake message and the
-/// minute, so that a cookie is good for one sender, one handshake and a short while.
-pub(super) struct Cookies {
+/// Makes and checks cookies: a keyed hash of the source, what it asks for and the epoch, so that a
+/// cookie is good for one sender, one thing and a while.
+pub(crate) struct Cookies {
     key: [u8; 32],
     start: RawTime,
+    /// How long a cookie is good for: between one and two of these.
+    epoch: Span,
 }
 
 impl Cookies {
-    pub(super) const fn new(key: [u8; 32], start: RawTime) -> Self {
-        Self { key, start }
+    pub(crate) const fn new(key: [u8; 32], start: RawTime, epoch: Span) -> Self {
+        Self { key, start, epoch }
     }
 
-    /// The cookie to ask of `from` for this handshake.
-    pub(super) fn bake(
-        &self,
-        now: RawTime,
-        from: SocketAddr,
-        noise: &[u8; NOISE_INIT_LEN],
-    ) -> [u8; COOKIE_LEN] {
-        self.mac(self.epoch(now), from, noise)
+    /// The cookie to ask of `from` for `what`: a handshake, or everything a node may ask.
+    pub(crate) fn bake(&self, now: RawTime, from: SocketAddr, what: &[u8]) -> [u8; COOKIE_LEN] {
+        self.mac(self.epoch(now), from, what)
             .finalize()
             .into_bytes()
             .into()
     }
 
-    /// Whether `cookie` was baked for this sender and handshake, and of late.
-    pub(super) fn check(
+    /// Whether `cookie` was baked for this sender and this, and of late.
+    pub(crate) fn check(
         &self,
         now: RawTime,
         from: SocketAddr,
-        noise: &[u8; NOISE_INIT_LEN],
+        what: &[u8],
         cookie: &[u8; COOKIE_LEN],
     ) -> bool {
         let epoch = self.epoch(now);
         [epoch, epoch.wrapping_sub(1)]
             .into_iter()
-            .any(|epoch| self.mac(epoch, from, noise).verify(cookie.into()).is_ok())
+            .any(|epoch| self.mac(epoch, from, what).verify(cookie.into()).is_ok())
     }
 
     fn epoch(&self, now: RawTime) -> i64 {
-        (now - self.start).as_nanos().div_euclid(EPOCH.as_nanos())
+        (now - self.start)
+            .as_nanos()
+            .div_euclid(self.epoch.as_nanos())
     }
 
-    fn mac(&self, epoch: i64, from: SocketAddr, noise: &[u8; NOISE_INIT_LEN]) -> Blake2sMac<U16> {
+    fn mac(&self, epoch: i64, from: SocketAddr, what: &[u8]) -> Blake2sMac<U16> {
         let ip = match from {
             SocketAddr::V4(v4) => v4.ip().to_ipv6_mapped().octets(),
             SocketAddr::V6(v6) => v6.ip().octets(),
@@ -63,7 +59,7 @@ impl Cookies {
         mac.update(&epoch.to_le_bytes());
         mac.update(&ip);
         mac.update(&from.port().to_le_bytes());
-        mac.update(noise);
+        mac.update(what);
         mac
     }
 }
@@ -72,12 +68,14 @@ impl Cookies {
 mod tests {
     use super::*;
 
+    const MINUTE: Span = Span::from_secs(60);
+
     #[test]
     fn a_cookie_is_good_for_one_sender_one_handshake_and_a_while() {
         let at = |s| RawTime::from_nanos(0) + Span::from_secs(s);
-        let jar = Cookies::new([7; 32], at(0));
+        let jar = Cookies::new([7; 32], at(0), MINUTE);
         let from: SocketAddr = "192.0.2.1:5000".parse().unwrap();
-        let noise = [3; NOISE_INIT_LEN];
+        let noise = [3; 96];
         let cookie = jar.bake(at(50), from, &noise);
 
         assert!(jar.check(at(50), from, &noise, &cookie));
@@ -85,8 +83,8 @@ mod tests {
         assert!(!jar.check(at(200), from, &noise, &cookie));
         assert!(!jar.check(at(50), "192.0.2.1:5001".parse().unwrap(), &noise, &cookie));
         assert!(!jar.check(at(50), "192.0.2.2:5000".parse().unwrap(), &noise, &cookie));
-        assert!(!jar.check(at(50), from, &[4; NOISE_INIT_LEN], &cookie));
-        assert!(!Cookies::new([8; 32], at(0)).check(at(50), from, &noise, &cookie));
+        assert!(!jar.check(at(50), from, &[4; 96], &cookie));
+        assert!(!Cookies::new([8; 32], at(0), MINUTE).check(at(50), from, &noise, &cookie));
         assert!(!jar.check(at(50), from, &noise, &[0; COOKIE_LEN]));
     }
 }

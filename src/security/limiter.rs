@@ -32,7 +32,7 @@ impl Allowance {
 ///
 /// Where the table is full, the source that has asked least of late is forgotten: it loses
 /// nothing, as its bucket was the fullest.
-pub(super) struct Limiter {
+pub(crate) struct Limiter {
     allowance: Allowance,
     buckets: Box<[Bucket]>,
     hasher: RandomState,
@@ -48,7 +48,7 @@ const WAYS: usize = 4;
 
 impl Limiter {
     /// A limiter that tells about `sources` sources apart.
-    pub(super) fn new(allowance: Allowance, sources: usize, now: RawTime) -> Self {
+    pub(crate) fn new(allowance: Allowance, sources: usize, now: RawTime) -> Self {
         let sets = sources.div_ceil(WAYS).max(1);
         let empty = Bucket {
             source: 0,
@@ -62,7 +62,7 @@ impl Limiter {
     }
 
     /// Takes a token of `ip`; false if there is none.
-    pub(super) fn allow(&mut self, now: RawTime, ip: IpAddr) -> bool {
+    pub(crate) fn allow(&mut self, now: RawTime, ip: IpAddr) -> bool {
         let source = self.hasher.hash_one(prefix(ip));
         let sets = self.buckets.len() / WAYS;
         let first = (source % sets as u64) as usize * WAYS;
@@ -88,19 +88,19 @@ impl Limiter {
     }
 
     /// How many sources it can tell apart.
-    pub(super) fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.buckets.len()
     }
 }
 
 /// One bucket for everybody together.
-pub(super) struct Budget {
+pub(crate) struct Budget {
     allowance: Allowance,
     level: RawTime,
 }
 
 impl Budget {
-    pub(super) const fn new(allowance: Allowance, now: RawTime) -> Self {
+    pub(crate) const fn new(allowance: Allowance, now: RawTime) -> Self {
         Self {
             allowance,
             level: now,
@@ -108,7 +108,7 @@ impl Budget {
     }
 
     /// Takes a token; false if there is none.
-    pub(super) fn allow(&mut self, now: RawTime) -> bool {
+    pub(crate) fn allow(&mut self, now: RawTime) -> bool {
         match self.allowance.take(self.level, now) {
             Some(level) => {
                 self.level = level;

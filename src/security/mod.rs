@@ -12,8 +12,10 @@ mod noise;
 mod replay;
 mod sessions;
 
+pub(crate) use cookie::Cookies;
 pub use identity::{Identity, IdentityError};
 pub use limiter::Allowance;
+pub(crate) use limiter::{Budget, Limiter};
 pub use limits::Limits;
 pub use sessions::{
     FailReason, Incoming, PlainBuf, Refusal, SealError, SessionEvent, Sessions, Usage,

@@ -70,7 +70,7 @@ pub enum ServiceError {
     Privileges(#[from] privileges::PrivilegeError),
     /// This build has no such engine.
     #[error(
-        "`bootstrap` is set, but this build has no distributed hash table; build it with the `dht` feature, or list `peers`"
+        "`bootstrap` is set, but this build has no libp2p; build it with the `dht` feature, choose another `topology`, or list `peers`"
     )]
     NoDht,
     /// Threads, descriptors, signals.

@@ -11,7 +11,9 @@ use super::clockface::{Clockface, Flaws};
 use super::state::StateFile;
 use super::{cards, transport};
 use crate::config::{Config, Target};
-use crate::engine::{LanConfig, LanDiscovery, PeerSource, Sources, StaticPeers};
+use crate::engine::{
+    LanConfig, LanDiscovery, OverlayConfig, OverlayEngine, PeerSource, Sources, StaticPeers,
+};
 use crate::link::OscillatorSpec;
 use crate::node::NodeConfig;
 use crate::security::Identity;
@@ -122,7 +124,21 @@ pub(super) fn sources(
         }
     }
     if config.dht.enabled {
-        sources.extend(dht(config, secret, time_port)?);
+        match config.topology.structure() {
+            Some(structure) => {
+                let engine = OverlayEngine::start(OverlayConfig {
+                    structure,
+                    secret,
+                    network: config.network.clone(),
+                    listen: config.dht.listen,
+                    time_port,
+                    bootstrap: config.bootstrap.clone(),
+                })?;
+                tracing::info!("{} on {}", structure.name(), engine.local_addr());
+                sources.push(Box::new(engine));
+            }
+            None => sources.extend(dht(config, secret, time_port)?),
+        }
     }
     Ok(Sources::new(sources))
 }

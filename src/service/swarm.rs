@@ -15,13 +15,14 @@ use super::clockface::{Clockface, Flaws};
 use super::daemon::{Daemon, Desk, Scheduling};
 use super::state::State;
 use super::transport::along;
-use crate::config::PacketPath;
+use crate::config::{PacketPath, Topology};
 use crate::discipline::Settings;
-use crate::engine::{PeerAddress, PeerSource, Sources};
+use crate::engine::{OverlayConfig, OverlayEngine, PeerAddress, PeerSource, Sources};
 use crate::node::{Lie, NodeConfig, Strategies};
 use crate::security::Identity;
 use crate::time::{Span, VirtualTime};
 use crate::topology::NodeId;
+use crate::topology::overlay::Structure;
 use crate::wire::{ClockState, MAX_DATAGRAM};
 
 /// How one node is made.
@@ -102,12 +103,12 @@ impl Seat {
 }
 
 impl Swarm {
-    /// Starts one node for each of `plans`. They find each other through their DHT, which the
-    /// first of them opens; a build without it gives each the list of all.
+    /// Starts one node for each of `plans`. They find each other through this structure, which
+    /// the first of them begins; a build without libp2p gives each the list of all instead of it.
     ///
     /// # Errors
     /// No sockets, threads or random bytes to be had.
-    pub fn start(plans: &[Plan]) -> Result<Self, ServiceError> {
+    pub fn start(plans: &[Plan], topology: Topology) -> Result<Self, ServiceError> {
         let mut swarm = Self {
             members: Vec::with_capacity(plans.len()),
             daemons: Vec::with_capacity(plans.len()),
@@ -116,7 +117,7 @@ impl Swarm {
             .iter()
             .map(|plan| Seat::take(plan.path))
             .collect::<Result<_, _>>()?;
-        let mut directory = Directory::new(&seats);
+        let mut directory = Directory::new(topology, &seats);
         for (plan, seat) in plans.iter().zip(seats) {
             swarm.add(plan, seat, &mut directory)?;
         }
@@ -204,20 +205,54 @@ impl Member {
 pub const ATTEND: Duration = Duration::from_millis(100);
 
 /// How the nodes find each other.
-#[cfg(feature = "dht")]
 struct Directory {
-    /// Where the DHT is joined; empty before its first node is there.
+    structure: Option<Structure>,
+    /// Where the structure is joined; empty before its first node is there.
     bootstrap: Vec<PeerAddress>,
+    /// The list of all nodes, for a build without libp2p.
+    #[cfg(not(feature = "dht"))]
+    all: Vec<PeerAddress>,
 }
 
-#[cfg(feature = "dht")]
 impl Directory {
-    const fn new(_: &[Seat]) -> Self {
-        let bootstrap = Vec::new();
-        Self { bootstrap }
+    #[cfg_attr(
+        feature = "dht",
+        expect(unused_variables, reason = "they find each other")
+    )]
+    fn new(topology: Topology, seats: &[Seat]) -> Self {
+        Self {
+            structure: topology.structure(),
+            bootstrap: Vec::new(),
+            #[cfg(not(feature = "dht"))]
+            all: seats.iter().map(Seat::address).collect(),
+        }
     }
 
     fn engine(&mut self, seat: &Seat) -> Result<Box<dyn PeerSource>, ServiceError> {
+        let Some(structure) = self.structure else {
+            return self.default_engine(seat);
+        };
+        let engine = OverlayEngine::start(OverlayConfig {
+            structure,
+            secret: seat.identity.ed25519_secret_bytes(),
+            network: NETWORK.to_owned(),
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            time_port: seat.transport.local_addr().port(),
+            bootstrap: self.bootstrap.clone(),
+        })?;
+        self.open(engine.local_addr());
+        Ok(Box::new(engine))
+    }
+
+    /// Others join through the first node's address.
+    fn open(&mut self, addr: SocketAddr) {
+        if self.bootstrap.is_empty() {
+            self.bootstrap.push(PeerAddress::from(addr));
+        }
+    }
+
+    #[cfg(feature = "dht")]
+    fn default_engine(&mut self, seat: &Seat) -> Result<Box<dyn PeerSource>, ServiceError> {
         use crate::engine::{Dht, DhtConfig, DhtTuning};
         let dht = Dht::start(DhtConfig {
             secret: seat.identity.ed25519_secret_bytes(),
@@ -227,25 +262,13 @@ impl Directory {
             bootstrap: self.bootstrap.clone(),
             tuning: DhtTuning::default(),
         })?;
-        if self.bootstrap.is_empty() {
-            self.bootstrap.push(PeerAddress::from(dht.local_addr()));
-        }
+        self.open(dht.local_addr());
         Ok(Box::new(dht))
     }
-}
 
-/// The list of all nodes.
-#[cfg(not(feature = "dht"))]
-struct Directory(Vec<PeerAddress>);
-
-#[cfg(not(feature = "dht"))]
-impl Directory {
-    fn new(seats: &[Seat]) -> Self {
-        Self(seats.iter().map(Seat::address).collect())
-    }
-
-    fn engine(&mut self, _: &Seat) -> Result<Box<dyn PeerSource>, ServiceError> {
-        let peers = crate::engine::StaticPeers::start(self.0.clone())?;
+    #[cfg(not(feature = "dht"))]
+    fn default_engine(&self, _: &Seat) -> Result<Box<dyn PeerSource>, ServiceError> {
+        let peers = crate::engine::StaticPeers::start(self.all.clone())?;
         Ok(Box::new(peers))
     }
 }

@@ -1,7 +1,18 @@
-//! Which peers become neighbours.
+//! Which peers become neighbours: link structures, and the draw of neighbours through them.
+//!
+//! - [`overlay`]: the protocol machine that all link structures share
+//! - [`kademlia`], [`chord`], [`pastry`], [`can`]: the structures
+//! - [`draw`]: neighbours drawn near-uniformly from the whole network, through any of them
+//! - [`Candidates`]: the peers a node knows, from wherever
 
+pub mod can;
 mod candidates;
+pub mod chord;
+pub mod draw;
 mod id;
+pub mod kademlia;
+pub mod overlay;
+pub mod pastry;
 
 pub use candidates::{Candidates, subnet};
 pub use id::{NodeId, ParseNodeIdError};

@@ -9,6 +9,7 @@ mod precision;
 mod replay;
 mod report;
 mod throughput;
+mod topology;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -75,6 +76,8 @@ enum Command {
     Replay(replay::Args),
     /// How many authenticated exchanges one processor answers, by UDP and AF_XDP
     Throughput(crate::throughput::Options),
+    /// Link structures at message level: hops, churn, repair, draws of neighbours, eclipse
+    Topology(topology::Options),
 }
 
 /// Why a subcommand did not do what it was asked; printed as one line.
@@ -179,6 +182,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Report(args) => report::run(&args, cli.output),
         Command::Replay(args) => replay::run(&args, cli.output),
         Command::Throughput(options) => throughput::run(&options, cli.output),
+        Command::Topology(options) => topology::run(&options, cli.output),
     };
     let exit = match result {
         Ok(()) => Exit::Done,

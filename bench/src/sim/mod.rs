@@ -19,7 +19,7 @@ mod network;
 mod observer;
 mod oscillator;
 mod path;
-mod queue;
+pub(crate) mod queue;
 mod random;
 mod stamp;
 mod world;

@@ -28,20 +28,20 @@ impl<T> Ord for Entry<T> {
 }
 
 /// Events by true time, ns.
-pub(super) struct Queue<T> {
+pub(crate) struct Queue<T> {
     heap: BinaryHeap<Reverse<Entry<T>>>,
     order: u64,
 }
 
 impl<T> Queue<T> {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             heap: BinaryHeap::new(),
             order: 0,
         }
     }
 
-    pub(super) fn push(&mut self, at: i64, what: T) {
+    pub(crate) fn push(&mut self, at: i64, what: T) {
         self.order += 1;
         self.heap.push(Reverse(Entry {
             at,
@@ -51,7 +51,7 @@ impl<T> Queue<T> {
     }
 
     /// The next event, if it is due by `until`.
-    pub(super) fn pop(&mut self, until: i64) -> Option<(i64, T)> {
+    pub(crate) fn pop(&mut self, until: i64) -> Option<(i64, T)> {
         let Reverse(next) = self.heap.peek()?;
         if next.at > until {
             return None;

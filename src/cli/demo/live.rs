@@ -29,7 +29,7 @@ pub(in crate::cli) fn run(options: DemoOptions, context: &Context) -> Result<Exi
     let plan = |clock| planned(clock, strategies, path);
     let plans: Vec<Plan> = clocks.iter().map(plan).collect();
     let started = Instant::now();
-    let swarm = swarm::Swarm::start(&plans).map_err(|e| failed(&e))?;
+    let swarm = swarm::Swarm::start(&plans, demo.options().topology).map_err(|e| failed(&e))?;
     let stop = AtomicBool::new(false);
     let mut live = Live {
         swarm,

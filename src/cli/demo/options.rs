@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::DemoError;
 use crate::cli::strategies::StrategyOptions;
-use crate::config::{DurationText, PacketPath, ParseDurationError};
+use crate::config::{DurationText, PacketPath, ParseDurationError, Topology};
 use crate::time::Span;
 
 /// Options of `parisync demo`.
@@ -42,6 +42,9 @@ pub struct DemoOptions {
         allow_hyphen_values = true
     )]
     pub liar_drift: f64,
+    /// Link structure through which the nodes find each other
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Topology::Libp2p)]
+    pub topology: Topology,
     /// How the nodes make time of what they measure.
     #[command(flatten)]
     pub strategies: StrategyOptions,

@@ -53,6 +53,7 @@ pub(super) fn options() -> DemoOptions {
         liars: 0,
         liar_offset: Span::from_millis(10),
         liar_drift: 0.0,
+        topology: crate::config::Topology::Libp2p,
         strategies: StrategyOptions::default(),
         transport: crate::config::PacketPath::Udp,
         report: None,

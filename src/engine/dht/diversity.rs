@@ -1,40 +1,14 @@
 //! Who may enter the routing table: few of each subnet, so that one operator with many addresses
 //! of one block cannot fill the buckets around a victim (libp2p's table has no such limit).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+
+use crate::engine::block::block;
 
 /// Peers of one subnet in one bucket at most, and in the whole table. go-ethereum's figures
 /// (`bucketIPLimit`, `tableIPLimit`).
 const IN_BUCKET: usize = 2;
 const IN_TABLE: usize = 10;
-
-/// A block that is usually one operator's: IPv4 /24, IPv6 /48.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Subnet {
-    V4([u8; 3]),
-    V6([u16; 3]),
-}
-
-/// The subnet that counts against the limits; `None` for addresses that only local hosts can have
-/// (loopback, private, link-local, unique local, shared): a lab sits in one subnet by nature.
-fn subnet(ip: IpAddr) -> Option<Subnet> {
-    match ip {
-        IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            let shared = a == 100 && (64..128).contains(&b);
-            let local = v4.is_loopback() || v4.is_private() || v4.is_link_local() || shared;
-            (!local).then_some(Subnet::V4([a, b, c]))
-        }
-        IpAddr::V6(v6) => {
-            if let Some(v4) = v6.to_ipv4_mapped() {
-                return subnet(v4.into());
-            }
-            let [a, b, c, ..] = v6.segments();
-            let local = v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local();
-            (!local).then_some(Subnet::V6([a, b, c]))
-        }
-    }
-}
 
 /// Whether a peer at `addr` may join the peers at `bucket` in its bucket and at `table` in the
 /// whole table (those of the bucket among them).
@@ -43,10 +17,10 @@ pub(super) fn admits(
     bucket: impl Iterator<Item = SocketAddr>,
     table: impl Iterator<Item = SocketAddr>,
 ) -> bool {
-    let Some(own) = subnet(addr.ip()) else {
+    let Some(own) = block(addr.ip()) else {
         return true;
     };
-    let same = |other: &SocketAddr| subnet(other.ip()) == Some(own);
+    let same = |other: &SocketAddr| block(other.ip()) == Some(own);
     bucket.filter(same).count() < IN_BUCKET && table.filter(same).count() < IN_TABLE
 }
 

@@ -17,12 +17,12 @@ use tokio::time::{sleep_until, timeout_at};
 use super::behaviour::{self, Behaviour, BehaviourEvent};
 use super::book::Book;
 use super::cadence::{Cadence, Target};
-use super::contacts::{Contacts, Who};
 use super::live::Live;
 use super::routing::{self, Routing};
 use super::sampling::Sampling;
 use super::{DhtConfig, DhtTuning, Snapshot, agent, id, listen};
 use crate::engine::EngineError;
+use crate::engine::contacts::{Contacts, Who};
 use crate::engine::outbox::Outbox;
 
 /// Limit on saying good-bye to all peers.
@@ -54,7 +54,7 @@ pub(super) struct Driver {
     shared: Arc<Mutex<Snapshot>>,
     book: Book,
     live: Live,
-    contacts: Contacts,
+    contacts: Contacts<PeerId>,
     cadence: Cadence,
     dials: HashMap<ConnectionId, Purpose>,
     lookups: HashMap<QueryId, Target>,

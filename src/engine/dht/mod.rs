@@ -10,7 +10,6 @@ mod agent;
 mod behaviour;
 mod book;
 mod cadence;
-mod contacts;
 mod diversity;
 mod driver;
 mod id;

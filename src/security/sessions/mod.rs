@@ -27,6 +27,9 @@ use table::{Attempt, Entry, Peers, Phase, Slots};
 /// Datagrams of handshakes that may wait to be sent; what finds no room is repeated later anyway.
 const OUTBOX: usize = 256;
 
+/// A cookie is good for a handshake for between one and two of these.
+const COOKIE_EPOCH: Span = Span::from_secs(60);
+
 /// Events that may wait to be taken; the oldest are lost beyond that.
 const EVENTS: usize = 1024;
 
@@ -98,7 +101,7 @@ impl Sessions {
             network,
             limits,
             rng,
-            cookies: Cookies::new(secret, now),
+            cookies: Cookies::new(secret, now, COOKIE_EPOCH),
             answers: Limiter::new(limits.answers_per_source, limits.max_sources, now),
             handshakes: Limiter::new(limits.handshakes_per_source, limits.max_sources, now),
             handshakes_in_all: Budget::new(limits.handshakes_in_all, now),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use parisync::config::Topology;
 use parisync::topology::FoundBy;
 
 use super::{NEAR_NS, SETTLES, hosts};
 use crate::support::lab::{Side, scenario};
-use crate::support::node::{Discovery, Spec};
+use crate::support::node::{DHT_PORT, Discovery, Spec};
 use crate::support::swarm::{Swarm, judge};
 use crate::support::{Outcome, ensure};
 
@@ -37,11 +38,8 @@ fn settles(name: &str, mut swarm: Swarm, limit: Duration, found_by: FoundBy) -> 
     Ok(())
 }
 
-#[cfg(feature = "dht")]
-#[test]
-fn eight_nodes_find_each_other_through_the_dht_from_one_bootstrap_address() -> Outcome {
-    use crate::support::node::DHT_PORT;
-    let name = "dht discovery";
+/// Eight nodes that know one address of a structure and nothing else.
+fn eight_nodes(name: &str, topology: Option<Topology>) -> Outcome {
     scenario(name, |lab| {
         let hosts = hosts(lab, Side::Left, 8)?;
         let bootstrap = (hosts[0].address, DHT_PORT).into();
@@ -51,15 +49,40 @@ fn eight_nodes_find_each_other_through_the_dht_from_one_bootstrap_address() -> O
             } else {
                 vec![bootstrap]
             };
-            Spec::new(host, number, Discovery::Dht(known))
+            Spec {
+                topology,
+                ..Spec::new(host, number, Discovery::Dht(known))
+            }
         });
-        settles(
-            name,
-            Swarm::start(lab, specs)?,
-            Duration::from_secs(20),
-            FoundBy::Dht,
-        )
+        let swarm = Swarm::start(lab, specs)?;
+        settles(name, swarm, Duration::from_secs(20), FoundBy::Dht)
     })
+}
+
+#[cfg(feature = "dht")]
+#[test]
+fn eight_nodes_find_each_other_through_the_dht_from_one_bootstrap_address() -> Outcome {
+    eight_nodes("dht discovery", None)
+}
+
+#[test]
+fn eight_nodes_find_each_other_through_kademlia_from_one_bootstrap_address() -> Outcome {
+    eight_nodes("kademlia discovery", Some(Topology::Kademlia))
+}
+
+#[test]
+fn eight_nodes_find_each_other_through_chord_from_one_bootstrap_address() -> Outcome {
+    eight_nodes("chord discovery", Some(Topology::Chord))
+}
+
+#[test]
+fn eight_nodes_find_each_other_through_pastry_from_one_bootstrap_address() -> Outcome {
+    eight_nodes("pastry discovery", Some(Topology::Pastry))
+}
+
+#[test]
+fn eight_nodes_find_each_other_through_can_from_one_bootstrap_address() -> Outcome {
+    eight_nodes("can discovery", Some(Topology::Can))
 }
 
 #[test]

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use parisync::config::Topology;
+
 use super::control::Control;
 use super::lab::{Host, Lab};
 use super::{Context, Failure, Outcome};
@@ -52,6 +54,8 @@ pub(crate) struct Spec {
     pub(crate) single_thread: bool,
     /// Packets go past the kernel's network stack.
     pub(crate) xdp: bool,
+    /// The link structure of its DHT, if not the default.
+    pub(crate) topology: Option<Topology>,
     /// Run as nobody, without any capability, on the machine's own oscillator, and asked to
     /// discipline the system clock, which it then must not be able to do.
     pub(crate) unprivileged: bool,
@@ -71,6 +75,7 @@ impl Spec {
             lie: None,
             single_thread: false,
             xdp: false,
+            topology: None,
             unprivileged: false,
         }
     }
@@ -87,7 +92,11 @@ impl Spec {
             Discovery::Dht(bootstrap) => (&no_one, bootstrap),
             Discovery::Lan => (&no_one, &no_one),
         };
-        let mut toml = format!(
+        let topology = self
+            .topology
+            .map(|name| format!("topology = {:?}\n", name.word()));
+        let mut toml = topology.unwrap_or_default();
+        toml += &format!(
             "network = {NETWORK:?}\n\
              listen = \"{time_address}\"\n\
              peers = {peers:?}\n\
@@ -320,6 +329,10 @@ fn every_configuration_is_one_that_the_daemon_reads() {
     let specs = [
         plain(Discovery::Lan),
         plain(Discovery::Dht(known.clone())),
+        Spec {
+            topology: Some(Topology::Chord),
+            ..plain(Discovery::Dht(known.clone()))
+        },
         Spec {
             single_thread: true,
             ..plain(Discovery::Static(known.clone()))

@@ -4,8 +4,6 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use libp2p::PeerId;
-
 use crate::engine::random;
 
 /// Newly started nodes spread their first contact over this.
@@ -19,11 +17,11 @@ const AGAIN: Duration = Duration::from_secs(150);
 const OWN: Duration = Duration::from_secs(1800);
 
 /// All bootstrap addresses.
-pub(super) struct Contacts(Vec<Contact>);
+pub(super) struct Contacts<P>(Vec<Contact<P>>);
 
-struct Contact {
+struct Contact<P> {
     addr: Option<SocketAddr>,
-    who: Who,
+    who: Who<P>,
     due: Instant,
     failures: u32,
     busy: bool,
@@ -31,18 +29,18 @@ struct Contact {
 
 /// Who is to be met at a contact's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Who {
+pub(super) enum Who<P> {
     /// This peer and no other.
-    Expected(PeerId),
+    Expected(P),
     /// Whoever answers; this one did the last time.
-    Answered(PeerId),
+    Answered(P),
     /// Whoever answers.
     Unknown,
 }
 
-impl Contacts {
-    pub(super) fn new(now: Instant, expected: impl Iterator<Item = Option<PeerId>>) -> Self {
-        let contact = |expect: Option<PeerId>| {
+impl<P: Copy> Contacts<P> {
+    pub(super) fn new(now: Instant, expected: impl Iterator<Item = Option<P>>) -> Self {
+        let contact = |expect: Option<P>| {
             let who = expect.map_or(Who::Unknown, Who::Expected);
             let due = now + random::up_to(STAGGER);
             Contact {
@@ -68,8 +66,8 @@ impl Contacts {
     }
 
     /// The contacts to try now, by index; each must end in one of the next four.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<(usize, SocketAddr, Who)> {
-        let due = |(index, contact): (usize, &mut Contact)| {
+    pub(super) fn due(&mut self, now: Instant) -> Vec<(usize, SocketAddr, Who<P>)> {
+        let due = |(index, contact): (usize, &mut Contact<P>)| {
             let addr = contact
                 .addr
                 .filter(|_| !contact.busy && contact.due <= now)?;
@@ -89,7 +87,7 @@ impl Contacts {
     }
 
     /// `peer` answered at the contact at `index`.
-    pub(super) fn reached(&mut self, now: Instant, index: usize, peer: PeerId) {
+    pub(super) fn reached(&mut self, now: Instant, index: usize, peer: P) {
         if let Some(contact) = self.0.get_mut(index)
             && !matches!(contact.who, Who::Expected(_))
         {
@@ -140,7 +138,7 @@ impl Contacts {
 mod tests {
     use super::*;
 
-    fn contacts(now: Instant) -> Contacts {
+    fn contacts(now: Instant) -> Contacts<u8> {
         let mut contacts = Contacts::new(now, [None, None].into_iter());
         contacts.resolved(now, 0, ([127, 0, 0, 1], 1).into());
         contacts
@@ -172,7 +170,7 @@ mod tests {
     fn a_new_address_is_tried_at_once() {
         let now = Instant::now();
         let mut contacts = contacts(now);
-        let peer = PeerId::random();
+        let peer = 7;
         contacts.reached(now, 0, peer);
         let addr = ([127, 0, 0, 1], 2).into();
         contacts.resolved(now, 0, addr);

@@ -1,0 +1,9 @@
+//! Link structures at message level: how they do against what was published of them.
+//!
+//! - [`Network`]: nodes, messages with delays and losses, churn, liars
+//! - [`measure`]: hops, upkeep, lookups under churn, repair, draws, eclipse
+
+pub mod measure;
+mod network;
+
+pub use network::{Host, Machine, Network, usual};
