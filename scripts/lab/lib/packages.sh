@@ -3,9 +3,11 @@
 # installed chronyd would start and touch this machine's clock.
 
 # Newer than what Debian 12 has, for what the test NIC needs of a kernel.
+# shellcheck disable=SC2034 # used by vm
 vm_packages=(linux-image-amd64/backports linux-headers-amd64/backports
     qemu-system-x86 busybox-static kmod ethtool linuxptp chrony
     gcc make libc6-dev dash coreutils sed grep findutils mawk)
+# shellcheck disable=SC2034 # used by uml/compare
 uml_packages=(user-mode-linux uml-utilities chrony)
 
 # The name of this Debian release, such as bookworm.
