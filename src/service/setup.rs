@@ -1,6 +1,6 @@
 //! From a configuration to the blueprint of a node and its sources of peers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hwts::Domain;
 use hwts::clock::{Permission, SystemClock};
@@ -9,6 +9,7 @@ use hwts::transport::{StampRequest, UdpConfig, UdpTransport, WaitMode};
 use super::ServiceError;
 use super::assemble::Blueprint;
 use super::clockface::{Clockface, Flaws};
+use super::rivals::rivals;
 use super::state::StateFile;
 use crate::config::{Config, Stamps, Target, Wait};
 use crate::engine::{LanConfig, LanDiscovery, PeerSource, Sources, StaticPeers};
@@ -38,7 +39,7 @@ pub(super) fn blueprint(
         node: node_config(config),
         strategies: config.strategies,
         transport,
-        clockface: clockface(config),
+        clockface: clockface(config)?,
         saved,
         lie: config.testing,
         record,
@@ -92,30 +93,44 @@ fn open_transport(config: &Config) -> Result<UdpTransport, ServiceError> {
     Ok(transport)
 }
 
-fn clockface(config: &Config) -> Clockface {
-    match (config.discipline.target, config.discipline.settings()) {
-        (Target::System, Some(settings)) => {
-            // The discipline finds out by itself, goes on measuring, and says so in the status;
-            // this says it before anything else happens.
-            if SystemClock::permission() != Permission::Granted {
-                tracing::warn!(
-                    "no CAP_SYS_TIME: the system clock is measured, not steered; run as root, \
+fn clockface(config: &Config) -> Result<Clockface, ServiceError> {
+    Ok(
+        match (config.discipline.target, config.discipline.settings()) {
+            (Target::System, Some(settings)) => {
+                // The discipline finds out by itself, goes on measuring, and says so in the status;
+                // this says it before anything else happens.
+                if SystemClock::permission() != Permission::Granted {
+                    tracing::warn!(
+                        "no CAP_SYS_TIME: the system clock is measured, not steered; run as root, \
                      give the capability, or use --discipline none"
-                );
+                    );
+                } else if !config.discipline.beside_others {
+                    refuse_rivals(Path::new("/proc"))?;
+                }
+                Clockface::system(settings)
             }
-            Clockface::system(settings)
-        }
-        (Target::Virtual, Some(settings)) => {
-            let bad = &config.virtual_oscillator;
-            let flaws = Flaws {
-                offset: bad.offset,
-                drift: bad.drift,
-                wander: bad.wander.as_fraction(),
-                seed: bad.seed,
-            };
-            Clockface::flawed(&flaws, settings)
-        }
-        (Target::None, _) | (_, None) => Clockface::measuring(),
+            (Target::Virtual, Some(settings)) => {
+                let bad = &config.virtual_oscillator;
+                let flaws = Flaws {
+                    offset: bad.offset,
+                    drift: bad.drift,
+                    wander: bad.wander.as_fraction(),
+                    seed: bad.seed,
+                };
+                Clockface::flawed(&flaws, settings)
+            }
+            (Target::None, _) | (_, None) => Clockface::measuring(),
+        },
+    )
+}
+
+/// An error if another program steers the system clock.
+fn refuse_rivals(proc: &Path) -> Result<(), ServiceError> {
+    // Without /proc nobody is seen; the discipline still notices what others do.
+    let running = rivals(proc).unwrap_or_default();
+    match running.into_iter().find(|rival| rival.certain) {
+        Some(rival) => Err(ServiceError::Rival { rival }),
+        None => Ok(()),
     }
 }
 

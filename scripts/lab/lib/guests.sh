@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2016
 # Starts and ends guests: a network namespace with two bridges, and one emulator a guest.
 #
 #   eth0   10.88.0.N   commands from the host

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2016
 # Builds what guests boot: our kernel modules, our tools, and an initial file system in memory.
 
 # Programs that guests have besides busybox, all from packages.

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2016
 # Fetches Debian packages and unpacks them into a tree of their own. Nothing is installed: an
 # installed chronyd would start and touch this machine's clock.
 
