@@ -7,6 +7,16 @@
 
 guest_memory=320
 
+# Programs out of packages run with the libraries of packages, whatever this machine has.
+read_loader() {
+    loader=("$root/lib64/ld-linux-x86-64.so.2" --library-path "$root/usr/lib/x86_64-linux-gnu")
+}
+
+in_tree() {
+    read_loader
+    "${loader[@]}" "$root/$1" "${@:2}"
+}
+
 in_namespace() {
     nsenter --net="/run/netns/$namespace" "$@"
 }
@@ -42,7 +52,8 @@ start_network() {
 
 # One guest; $2: what its system clock's oscillator is off, ppb; $3: options of its test NIC.
 start_guest() {
-    local guest=$1 clock_ppb=$2 nic=$3 bridge tap net=() library
+    local guest=$1 clock_ppb=$2 nic=$3 bridge tap net=()
+    read_loader
     for bridge in commands lab; do
         tap="$bridge$guest"
         in_namespace ip tuntap add "$tap" mode tap
@@ -51,11 +62,8 @@ start_guest() {
             -device "virtio-net-pci,netdev=$bridge,mac=52:54:00:$([[ $bridge == lab ]] && echo 4f || echo 58):00:$(printf %02x "$guest"),romfile=")
     done
     mkdir -p "$run/share/$guest"
-    library="$root/usr/lib/x86_64-linux-gnu"
-    # The emulator out of its package, with that package's libraries.
-    QEMU_MODULE_DIR="$library/qemu" nsenter --net="/run/netns/$namespace" \
-        setsid "$root/lib64/ld-linux-x86-64.so.2" --library-path "$library" \
-        "$root/usr/bin/qemu-system-x86_64" -L "$root/usr/share/qemu" -L "$root/usr/share/seabios" \
+    QEMU_MODULE_DIR="$root/usr/lib/x86_64-linux-gnu/qemu" nsenter --net="/run/netns/$namespace" \
+        setsid "${loader[@]}" "$root/usr/bin/qemu-system-x86_64" -L "$root/usr/share/qemu" -L "$root/usr/share/seabios" \
         -accel tcg,thread=single -machine q35,hpet=on -cpu qemu64,+ssse3,+sse4.1,+sse4.2,+rdtscp,+aes,+pclmulqdq \
         -m "$guest_memory" -smp 1 -nodefaults -no-reboot -display none \
         -kernel "$cache/vmlinuz" -initrd "$cache/initrd" \

@@ -2,8 +2,8 @@
 # Runs scenarios: each in guests of its own, bounded in time, with a verdict that a script can read.
 #
 # A scenario is a file in scenarios/ that begins with a line saying what it shows, sets what it needs
-# of the lab (`guests`, `clocks_ppb`, `phcs_ppb`, `nic`, `limit` in seconds), and has a function
-# `scenario` that uses what is below.
+# of the lab (`guests`, `clocks_ppb`, `phcs_ppb`, `nic`, `bench=1` for parisync-bench in the guests,
+# `limit` in seconds), and has a function `scenario` that uses what is below.
 
 list_scenarios() {
     local file
@@ -56,10 +56,10 @@ keep_evidence() {
 # One scenario, in a process of its own that is ended when its time is over.
 one_scenario() {
     local name=$1 failures="$run/failures"
-    local guests=3 clocks_ppb=0 phcs_ppb=0 nic=""
+    local guests=3 clocks_ppb=0 phcs_ppb=0 nic="" bench=0
     # shellcheck source=/dev/null
     . "$here/scenarios/$name"
-    [[ -n ${LAB_PARISYNC:-} && -n ${LAB_BENCH:-} ]] || build_programs
+    build_programs "$bench"
     LAB_CLOCKS_PPB=$clocks_ppb LAB_PHCS_PPB=$phcs_ppb LAB_NIC=$nic up "$guests"
     : >"$failures"
     (
@@ -72,18 +72,27 @@ one_scenario() {
     ) &
     watchdog=$!
     trap 'kill "$watchdog" 2>/dev/null' EXIT
-    put all "$LAB_PARISYNC" "$LAB_BENCH"
+    put all "${programs[@]}"
     scenario
     [[ ! -s $failures ]]
 }
 
-# Release builds, lean: guests find each other by a list.
+# The programs that guests get, $1: the bench, too. Lean: guests find each other by a list.
 build_programs() {
-    say "building parisync and parisync-bench"
-    (cd "$tree" && cargo build --quiet --release --no-default-features -p parisync -p parisync-bench) ||
-        die "the programs cannot be built"
-    LAB_PARISYNC=${LAB_PARISYNC:-${CARGO_TARGET_DIR:-$tree/target}/release/parisync}
-    LAB_BENCH=${LAB_BENCH:-${CARGO_TARGET_DIR:-$tree/target}/release/parisync-bench}
+    local release="${CARGO_TARGET_DIR:-$tree/target}/release"
+    programs=()
+    program "${LAB_PARISYNC:-}" parisync
+    ((!$1)) || program "${LAB_BENCH:-}" parisync-bench
+}
+
+program() {
+    local given=$1 name=$2
+    if [[ -z $given ]]; then
+        say "building $name"
+        (cd "$tree" && cargo build --quiet --release --no-default-features -p "$name") ||
+            die "$name cannot be built"
+    fi
+    programs+=("${given:-$release/$name}")
 }
 
 # --- for scenarios ---
@@ -132,7 +141,7 @@ start_daemon() {
     for other in $(guests); do
         ((other == guest)) || peers+="${peers:+, }\"10.79.0.$other:4711\""
     done
-    printf 'listen = "0.0.0.0:4711"\npeers = [%s]\nlan = false\n%s\n' "$peers" "$extra" \
+    printf 'listen = "0.0.0.0:4711"\npeers = [%s]\nlan = false\ndht.enabled = false\n%s\n' "$peers" "$extra" \
         >"$run/share/$guest/parisync.toml"
     # The log is kept by the host, so that it outlives the guest.
     in_guest "$guest" "parisync run -c /share/$guest/parisync.toml >>/share/$guest/parisync.log 2>&1 &
