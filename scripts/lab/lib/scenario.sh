@@ -141,10 +141,10 @@ start_daemon() {
     for other in $(guests); do
         ((other == guest)) || peers+="${peers:+, }\"10.79.0.$other:4711\""
     done
-    printf 'listen = "0.0.0.0:4711"\npeers = [%s]\nlan = false\ndht.enabled = false\n%s\n' "$peers" "$extra" \
+    printf 'listen = "0.0.0.0:4711"\npeers = [%s]\nlan = false\n%s\n' "$peers" "$extra" \
         >"$run/share/$guest/parisync.toml"
     # The log is kept by the host, so that it outlives the guest.
-    in_guest "$guest" "parisync run -c /share/$guest/parisync.toml >>/share/$guest/parisync.log 2>&1 &
+    in_guest "$guest" "parisync run --no-dht -c /share/$guest/parisync.toml >>/share/$guest/parisync.log 2>&1 &
         echo \$! >/run/parisync.pid"
 }
 
