@@ -4,14 +4,16 @@
 //! |---|---|
 //! | know when a datagram left and arrived | [`transport::UdpTransport`]: `SO_TIMESTAMPING`, IPv4 and IPv6 |
 //! | bring such a stamp to a clock nobody steers | [`clock::StampConverter`] |
+//! | bring stamps of the kernel and of several cards to it | [`clock::Timebase`] |
 //! | steer the system clock | [`clock::SystemClock`] |
-//! | read a network card's clock | [`clock::Phc`] |
+//! | read a network card's clock, steer it, bring its stamps to the raw clock | [`clock::Phc`], [`clock::PhcClock`], [`clock::PhcConverter`] |
 //! | steer a clock of your own, without privilege | [`clock::VirtualClock`] |
 //! | test against clocks with known errors | [`clock::Oscillator`] |
 //! | hand samples and clock states to other threads | [`sync::Newest`], [`sync::seqlock`], [`Wake`] |
 //! | pin a thread, give it real-time priority | [`sched`] |
 //! | learn what this host can do | [`probe`] |
-//! | learn what a network interface can stamp | [`nic`] |
+//! | learn what a network interface can stamp, and have it do so | [`nic`] |
+//! | know interfaces and routes, and hear of changes | [`netlink`] |
 //!
 //! Time is `i64` nanoseconds on a named clock; a stamp always says which clock it was read from
 //! ([`Domain`]) and where ([`Source`]), since that decides what it is worth. Rates are fractions:
@@ -36,7 +38,7 @@
 //! let mut left = None;
 //! while left.is_none() {
 //!     sender.poll_tx(|event| match event {
-//!         TxEvent::Stamped { token: of, stamp } if of == token => left = Some(stamp),
+//!         TxEvent::Stamped { token: of, stamp, .. } if of == token => left = Some(stamp),
 //!         other => panic!("the stamp was lost: {other:?}"),
 //!     })?;
 //! }
@@ -76,6 +78,7 @@ compile_error!("hwts needs 64-bit Linux");
 #[cfg(feature = "alloc-counter")]
 pub mod alloc;
 pub mod clock;
+pub mod netlink;
 pub mod nic;
 pub mod probe;
 pub mod sched;

@@ -13,16 +13,20 @@ pub enum Domain {
     Tai,
     /// `CLOCK_MONOTONIC_RAW`: the free-running counter, arbitrary epoch; nobody steers it.
     MonotonicRaw,
+    /// The clock of a network card, `/dev/ptpN`: counts as its owner has it count, TAI by custom.
+    Phc(u32),
 }
 
 impl Domain {
-    /// Reads this clock now, in nanoseconds.
+    /// Reads this clock now, in nanoseconds. A card's clock cannot be read without its device
+    /// ([`Phc`](crate::clock::Phc)): 0, which stands for no time.
     #[inline]
     pub fn now(self) -> i64 {
         sys::clock_gettime(match self {
             Self::Realtime => libc::CLOCK_REALTIME,
             Self::Tai => libc::CLOCK_TAI,
             Self::MonotonicRaw => libc::CLOCK_MONOTONIC_RAW,
+            Self::Phc(_) => return 0,
         })
     }
 }
@@ -33,6 +37,7 @@ impl fmt::Display for Domain {
             Self::Realtime => "CLOCK_REALTIME",
             Self::Tai => "CLOCK_TAI",
             Self::MonotonicRaw => "CLOCK_MONOTONIC_RAW",
+            Self::Phc(n) => return write!(f, "/dev/ptp{n}"),
         })
     }
 }
@@ -44,6 +49,8 @@ pub enum Source {
     User,
     /// By the kernel, when the packet was handed to or taken from the device driver.
     Kernel,
+    /// By the network card, when the packet was on the wire.
+    Hardware,
 }
 
 impl fmt::Display for Source {
@@ -51,6 +58,7 @@ impl fmt::Display for Source {
         f.pad(match self {
             Self::User => "user",
             Self::Kernel => "kernel",
+            Self::Hardware => "hardware",
         })
     }
 }

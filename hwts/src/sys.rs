@@ -203,19 +203,101 @@ pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
     Ok(value)
 }
 
-/// Sends one datagram without blocking.
-pub(crate) fn send_to(fd: BorrowedFd<'_>, bytes: &[u8], to: &SockAddr) -> io::Result<usize> {
-    // SAFETY: pointers and lengths come from a live slice and a live address.
-    check_len(unsafe {
-        libc::sendto(
+/// A netlink socket of the routing family that hears of `groups`.
+pub(crate) fn netlink_socket(groups: u32) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: no pointers; the result is checked before it is owned.
+    let fd = check(unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) })?;
+    // SAFETY: `fd` was just made and nobody else owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: sockaddr_nl is plain integers, for which all-zero bytes are valid.
+    let mut address: libc::sockaddr_nl = unsafe { MaybeUninit::zeroed().assume_init() };
+    address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
+    address.nl_groups = groups;
+    // SAFETY: `address` is a live sockaddr_nl and the length says so.
+    check(unsafe {
+        libc::bind(
             fd.as_raw_fd(),
-            bytes.as_ptr().cast(),
-            bytes.len(),
-            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
-            to.as_ptr(),
-            to.len,
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_nl>() as libc::socklen_t,
+        )
+    })?;
+    Ok(fd)
+}
+
+/// Sends to whom a socket belongs: the kernel, for netlink.
+pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: pointer and length come from a live slice.
+    check_len(unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0) })
+}
+
+/// Receives one datagram without blocking.
+pub(crate) fn receive(fd: BorrowedFd<'_>, room: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: pointer and length come from a live slice.
+    check_len(unsafe {
+        libc::recv(
+            fd.as_raw_fd(),
+            room.as_mut_ptr().cast(),
+            room.len(),
+            libc::MSG_DONTWAIT,
         )
     })
+}
+
+/// Sends one datagram without blocking; with `stamps`, only these `SOF_TIMESTAMPING_TX_…` are asked
+/// for, whatever the socket is set to.
+pub(crate) fn send_to(
+    fd: BorrowedFd<'_>,
+    bytes: &[u8],
+    to: &SockAddr,
+    stamps: Option<u32>,
+) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    let Some(stamps) = stamps else {
+        // SAFETY: pointers and lengths come from a live slice and a live address.
+        return check_len(unsafe {
+            libc::sendto(
+                fd.as_raw_fd(),
+                bytes.as_ptr().cast(),
+                bytes.len(),
+                flags,
+                to.as_ptr(),
+                to.len,
+            )
+        });
+    };
+    let mut control = StampsWanted {
+        // SAFETY: cmsghdr is integers (and padding with some C libraries), for which all-zero bytes
+        // are valid.
+        header: unsafe { MaybeUninit::zeroed().assume_init() },
+        stamps,
+    };
+    let control_len = size_of::<libc::cmsghdr>() + size_of::<u32>();
+    control.header.cmsg_len = control_len as _;
+    control.header.cmsg_level = libc::SOL_SOCKET;
+    control.header.cmsg_type = libc::SO_TIMESTAMPING;
+    let mut iov = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: msghdr is integers and pointers, for which all-zero bytes are valid.
+    let mut msg: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    msg.msg_name = to.as_ptr().cast_mut().cast();
+    msg.msg_namelen = to.len;
+    msg.msg_iov = &raw mut iov;
+    msg.msg_iovlen = 1;
+    msg.msg_control = (&raw mut control).cast();
+    msg.msg_controllen = size_of::<StampsWanted>() as _;
+    // SAFETY: every pointer in `msg` is to a live buffer of the length that stands beside it;
+    // sending writes to none of them.
+    check_len(unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const msg, flags) })
+}
+
+/// A control message with the stamps wanted of one packet, as `CMSG_SPACE` lays it out.
+#[repr(C, align(8))]
+struct StampsWanted {
+    header: libc::cmsghdr,
+    stamps: u32,
 }
 
 /// Room for control messages, aligned as the kernel lays them out.

@@ -71,7 +71,7 @@ fn exchange(from: &mut UdpTransport, to: &mut UdpTransport, count: u32) -> Excha
             sent += 1;
         }
         from.poll_tx(|event| match event {
-            TxEvent::Stamped { token, stamp } => {
+            TxEvent::Stamped { token, stamp, .. } => {
                 assert!(out.tx.insert(token, stamp).is_none(), "two stamps for one");
             }
             TxEvent::Lost { token } => panic!("lost the stamp of {token:?}"),
@@ -181,7 +181,10 @@ fn ids_stay_in_step_through_failed_sends() {
             assert!(Instant::now() < deadline);
             a.poll_tx(|e| event = Some(e)).unwrap();
         }
-        let Some(TxEvent::Stamped { token: of, stamp }) = event else {
+        let Some(TxEvent::Stamped {
+            token: of, stamp, ..
+        }) = event
+        else {
             panic!("{event:?}");
         };
         assert_eq!((of, stamp.source), (token, Source::Kernel));

@@ -3,6 +3,7 @@
 pub mod demo;
 mod diag;
 mod metrics;
+mod nic;
 mod now;
 mod output;
 mod peers;
@@ -68,6 +69,8 @@ enum Command {
     Validate(validate::Args),
     /// Say what timestamps, privileges, clocks and other daemons this host has
     Diag,
+    /// Say what network interfaces can stamp, what would be used of it, and what is missing
+    Nic(nic::Args),
     /// Print the network's time, the earliest and latest it can be
     Now,
     /// Print what the daemon knows as metrics, in the text format of Prometheus
@@ -90,10 +93,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Waitsync(args) => waitsync::run(&args, &context),
         Command::Validate(args) => validate::run(&args, &context),
         Command::Diag => diag::run(&context),
+        Command::Nic(args) => nic::run(&args, &context),
         Command::Now => now::run(&context),
         Command::Metrics => metrics::run(&context),
     })
 }
+
+#[cfg(test)]
+pub(crate) use tests::tracking as example_tracking;
 
 #[cfg(test)]
 mod tests {
@@ -103,7 +110,7 @@ mod tests {
     use crate::wire::ClockState;
 
     /// A healthy node.
-    pub(super) fn tracking() -> Tracking {
+    pub(crate) fn tracking() -> Tracking {
         Tracking {
             id: NodeId::from_bytes([7; 32]),
             state: ClockState::Synchronized,
@@ -133,6 +140,7 @@ mod tests {
             clock_offset_ns: Some(20.0),
             clock_rate_ppm: Some(-3.25),
             sources: vec!["static: 3 peers".to_owned()],
+            interfaces: vec!["eth0: hardware stamps by /dev/ptp0".to_owned()],
             warnings: Vec::new(),
             counters: Counters::default(),
         }

@@ -15,8 +15,8 @@ pub(super) struct Args {
     /// Configuration file; without one the defaults hold
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What to steer
-    #[arg(long, value_enum, value_name = "TARGET")]
+    /// What to steer: system, virtual, none, phc:INTERFACE or phc:/dev/ptpN
+    #[arg(long, value_name = "TARGET")]
     discipline: Option<Target>,
     /// Where the time socket listens
     #[arg(long, value_name = "ADDR:PORT")]

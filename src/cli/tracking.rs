@@ -78,6 +78,9 @@ fn human(t: &Tracking) -> String {
     for source in &t.sources {
         row("Peers from", source.clone());
     }
+    for interface in &t.interfaces {
+        row("Interface", interface.clone());
+    }
     let steering = match (t.clock_offset_ns, t.clock_rate_ppm) {
         (None, None) => String::new(),
         (offset, rate) => {

@@ -88,6 +88,20 @@ impl<'a> Section<'a> {
         Section::open(self.source, field.key, table).map(Some)
     }
 
+    /// The sections of the list `key` within this one, `[[…]]` in the file.
+    pub(super) fn sections(&self, key: &'static str) -> Result<Vec<Section<'a>>, ConfigError> {
+        let Some(field) = self.field(key) else {
+            return Ok(Vec::new());
+        };
+        let elements = field.elements()?.into_iter();
+        elements
+            .map(|element| match element.value {
+                DeValue::Table(table) => Section::open(self.source, element.key, table),
+                _ => Err(element.wrong_type("a section")),
+            })
+            .collect()
+    }
+
     /// The value of `key`, if it is there.
     pub(super) fn field(&self, key: &'static str) -> Option<Field<'a>> {
         debug_assert!(
@@ -101,6 +115,16 @@ impl<'a> Section<'a> {
             span: value.span(),
             value: value.get_ref(),
         })
+    }
+
+    /// An error about `key`, which has to be there.
+    pub(super) fn missing(&self, key: &'static str) -> ConfigError {
+        let first = self.table.keys().map(|key| key.span().start).min();
+        ConfigError::BadValue {
+            place: self.source.place(first.unwrap_or(0)),
+            key: dotted(&self.name, key),
+            problem: "is missing".to_owned(),
+        }
     }
 
     /// Puts the value of `key`, read by `read`, into `target`; leaves the default if it is absent.

@@ -13,6 +13,7 @@ mod paths;
 mod read;
 mod schema;
 mod settings;
+mod target;
 
 pub use choice::UnknownWord;
 pub use duration::{DurationText, ParseDurationError};
@@ -20,9 +21,10 @@ pub use error::{ConfigError, Place};
 pub use paths::{SYSTEM_SOCKET, SYSTEM_STATE};
 pub use schema::{SECTIONS, SectionKeys, nearest};
 pub use settings::{
-    ConsensusConfig, DEFAULT_DHT_PORT, DhtConfig, DisciplineConfig, ExchangeConfig, OscillatorSpec,
-    Stamps, StepPolicy, Target, TransportConfig, VirtualOscillator, Wait,
+    ConsensusConfig, DEFAULT_DHT_PORT, DhtConfig, DisciplineConfig, ExchangeConfig,
+    InterfaceConfig, OscillatorSpec, Stamps, StepPolicy, TransportConfig, VirtualOscillator, Wait,
 };
+pub use target::{Target, UnknownTarget};
 
 use std::fs::File;
 use std::io::Read;

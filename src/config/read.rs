@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::check;
 use super::document::{Field, Section, Source};
-use super::{Config, ConfigError, DEFAULT_DHT_PORT, DurationText, Target};
+use super::{Config, ConfigError, DEFAULT_DHT_PORT, DurationText, InterfaceConfig, Target};
 use crate::discipline::StepPolicy as DisciplinePolicy;
 use crate::engine::{DEFAULT_TIME_PORT, PeerAddress};
 use crate::time::{Rate, Span};
@@ -71,6 +71,17 @@ pub(super) fn read(source: Source<'_>) -> Result<Config, ConfigError> {
             small(f, 1..=99).map(Some)
         })?;
     }
+    for section in transport_interfaces(&top)? {
+        let interface = interface(&section)?;
+        let interfaces = &mut config.transport.interfaces;
+        if interfaces.iter().any(|i| i.name == interface.name) {
+            return Err(match section.field("name") {
+                Some(name) => name.bad(format!("names {} twice; remove one", interface.name)),
+                None => section.missing("name"),
+            });
+        }
+        interfaces.push(interface);
+    }
     if let Some(section) = top.section("testing")? {
         let lie = &mut config.testing;
         section.set("lie_offset", &mut lie.offset, signed_span)?;
@@ -82,6 +93,37 @@ pub(super) fn read(source: Source<'_>) -> Result<Config, ConfigError> {
         None => error,
     })?;
     Ok(config)
+}
+
+fn transport_interfaces<'a>(top: &Section<'a>) -> Result<Vec<Section<'a>>, ConfigError> {
+    match top.section("transport")? {
+        Some(transport) => transport.sections("interface"),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn interface(section: &Section<'_>) -> Result<InterfaceConfig, ConfigError> {
+    let Some(name) = section.field("name") else {
+        return Err(section.missing("name"));
+    };
+    // IFNAMSIZ with its final zero.
+    let text = name.text()?;
+    if text.is_empty() || text.len() > 15 || text.contains(|c: char| c == '/' || c.is_whitespace())
+    {
+        return Err(name.bad("must be the name of a network interface"));
+    }
+    let mut interface = InterfaceConfig::new(text.to_owned());
+    section.set("hardware", &mut interface.hardware, Field::boolean)?;
+    for (key, value) in [
+        ("tx_compensation", &mut interface.tx_compensation),
+        ("rx_compensation", &mut interface.rx_compensation),
+    ] {
+        section.set(key, value, signed_span)?;
+    }
+    section.set("in_flight", &mut interface.in_flight, |f| {
+        small(f, 1..=64).map(Some)
+    })?;
+    Ok(interface)
 }
 
 fn top_level(top: &Section<'_>, config: &mut Config) -> Result<(), ConfigError> {

@@ -53,7 +53,24 @@ pub const SECTIONS: &[SectionKeys] = &[
     ("strategies", &["estimator", "combine"]),
     (
         "transport",
-        &["stamps", "wait", "busy_poll", "cpu", "fifo_priority"],
+        &[
+            "stamps",
+            "wait",
+            "busy_poll",
+            "cpu",
+            "fifo_priority",
+            "interface",
+        ],
+    ),
+    (
+        "transport.interface",
+        &[
+            "name",
+            "hardware",
+            "tx_compensation",
+            "rx_compensation",
+            "in_flight",
+        ],
     ),
     ("testing", &["lie_offset", "lie_drift_ppm"]),
 ];

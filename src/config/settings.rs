@@ -5,6 +5,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use serde::Serialize;
 
 use super::choice::choice;
+use super::target::Target;
 use crate::discipline;
 use crate::node::NodeConfig;
 use crate::time::{Rate, Span};
@@ -13,20 +14,12 @@ use crate::time::{Rate, Span};
 pub const DEFAULT_DHT_PORT: u16 = 4712;
 
 choice! {
-    /// What is steered so that it follows the virtual clock.
-    pub enum Target {
-        /// This host's system clock, `CLOCK_REALTIME`.
-        System = "system",
-        /// A clock in the process over a virtual oscillator: experiments and tests.
-        Virtual = "virtual",
-        /// Nothing; measure and serve only.
-        None = "none",
-    }
-}
-
-choice! {
-    /// Where packets are stamped; the kernel falls back to user space by itself.
+    /// Where packets are stamped.
     pub enum Stamps {
+        /// By network cards where they can and may, in the kernel elsewhere.
+        Auto = "auto",
+        /// By network cards; it is an error if none can.
+        Hardware = "hardware",
         /// In the kernel's network stack.
         Kernel = "kernel",
         /// In user space, around the system call.
@@ -123,9 +116,10 @@ impl Default for DisciplineConfig {
 impl DisciplineConfig {
     /// The settings of the discipline for this target; [`None`] if nothing is steered.
     pub fn settings(&self) -> Option<discipline::Settings> {
-        let defaults = match self.target {
+        let defaults = match &self.target {
             Target::System => discipline::Settings::system(),
             Target::Virtual => discipline::Settings::virtual_clock(),
+            Target::Card(_) => discipline::Settings::card_clock(),
             Target::None => return None,
         };
         Some(discipline::Settings {
@@ -219,11 +213,41 @@ impl Default for ConsensusConfig {
     }
 }
 
+/// What is special about one interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterfaceConfig {
+    /// Its name.
+    pub name: String,
+    /// Whether the stamps of its card are used.
+    pub hardware: bool,
+    /// Added to its card's transmit stamps.
+    pub tx_compensation: Span,
+    /// Taken off its card's receive stamps.
+    pub rx_compensation: Span,
+    /// Transmit stamps asked of its card at once at most; [`None`]: found out.
+    pub in_flight: Option<u8>,
+}
+
+impl InterfaceConfig {
+    /// An interface with nothing special about it.
+    pub fn new(name: String) -> Self {
+        Self {
+            name,
+            hardware: true,
+            tx_compensation: Span::ZERO,
+            rx_compensation: Span::ZERO,
+            in_flight: None,
+        }
+    }
+}
+
 /// How packets are stamped and waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransportConfig {
     /// Where packets are stamped.
     pub stamps: Stamps,
+    /// What is special about single interfaces.
+    pub interfaces: Vec<InterfaceConfig>,
     /// How the socket thread waits.
     pub wait: Wait,
     /// How long the kernel polls the card before it sleeps, with [`Wait::BusyPoll`].
@@ -237,7 +261,8 @@ pub struct TransportConfig {
 impl Default for TransportConfig {
     fn default() -> Self {
         Self {
-            stamps: Stamps::Kernel,
+            stamps: Stamps::Auto,
+            interfaces: Vec::new(),
             wait: Wait::Block,
             busy_poll: Span::from_micros(50),
             cpu: None,

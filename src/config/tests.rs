@@ -81,6 +81,12 @@ fn everything_can_be_said() {
         busy_poll = "20us"
         cpu = 0
         fifo_priority = 50
+        [[transport.interface]]
+        name = "eth1"
+        hardware = false
+        tx_compensation = "20ns"
+        rx_compensation = "-30ns"
+        in_flight = 1
         [testing]
         lie_offset = "-10ms"
         lie_drift_ppm = 200
@@ -142,6 +148,13 @@ fn everything_can_be_said() {
         },
         transport: TransportConfig {
             stamps: Stamps::User,
+            interfaces: vec![InterfaceConfig {
+                hardware: false,
+                tx_compensation: Span::from_nanos(20),
+                rx_compensation: Span::from_nanos(-30),
+                in_flight: Some(1),
+                ..InterfaceConfig::new("eth1".to_owned())
+            }],
             wait: Wait::BusyPoll,
             busy_poll: Span::from_micros(20),
             cpu: Some(0),
@@ -164,14 +177,15 @@ fn everything_can_be_said() {
 
 #[test]
 fn the_defaults_fit_the_discipline() {
-    for target in [Target::System, Target::Virtual] {
+    use crate::discipline::Settings;
+    for (target, expected) in [
+        (Target::System, Settings::system()),
+        (Target::Virtual, Settings::virtual_clock()),
+        (Target::Card("eth0".to_owned()), Settings::card_clock()),
+    ] {
         let config = DisciplineConfig {
             target,
             ..DisciplineConfig::default()
-        };
-        let expected = match target {
-            Target::System => crate::discipline::Settings::system(),
-            _ => crate::discipline::Settings::virtual_clock(),
         };
         assert_eq!(config.settings(), Some(expected));
     }
@@ -265,7 +279,8 @@ fn values_are_refused_with_place_and_reason() {
         ),
         (
             "[discipline]\ntarget = \"phc\"",
-            "f.toml:2:10: `discipline.target` is \"phc\": use one of system, virtual, none",
+            "f.toml:2:10: `discipline.target` is \"phc\": use one of system, virtual, none, \
+             phc:INTERFACE, phc:/dev/ptpN",
         ),
         (
             "[strategies]\nestimator = \"kalmann\"",
@@ -277,6 +292,14 @@ fn values_are_refused_with_place_and_reason() {
             "f.toml:2:11: `strategies.combine` is \"mean\": use one of mean-coupling, midpoint, cnv, \
              trimmed-mean, w-msr, median, gradient, skewless, tiers, loop-consistent, robust-mean, \
              default",
+        ),
+        (
+            "[[transport.interface]]\nhardware = true",
+            "f.toml:2:1: `transport.interface.name` is missing",
+        ),
+        (
+            "[transport]\ninterface = [{ name = \"eth0\" }, { name = \"eth0\" }]",
+            "f.toml:2:42: `transport.interface.name` names eth0 twice; remove one",
         ),
         (
             "listen = \"4711\"",
@@ -372,8 +395,9 @@ fn the_example_shows_every_key_with_its_default() {
     let mut uncommented = String::new();
     for line in example.lines() {
         let bare = line.strip_prefix('#').unwrap_or(line);
-        if let Some(name) = line.strip_prefix('[') {
-            section = name.trim_end_matches(']').to_owned();
+        let header = bare.starts_with("[[") || line.starts_with('[');
+        if header {
+            section = bare.trim_matches(['[', ']']).to_owned();
         }
         let key = bare.split(" = ").next().unwrap_or_default();
         let word = |c: char| c.is_ascii_lowercase() || c == '_';
@@ -381,7 +405,7 @@ fn the_example_shows_every_key_with_its_default() {
         if is_setting {
             shown.push(schema::dotted(&section, key));
         }
-        uncommented += if is_setting { bare } else { line };
+        uncommented += if is_setting || header { bare } else { line };
         uncommented += "\n";
     }
     for (section, keys) in SECTIONS {
@@ -404,6 +428,10 @@ fn the_example_shows_every_key_with_its_default() {
         transport: TransportConfig {
             cpu: Some(1),
             fifo_priority: Some(50),
+            interfaces: vec![InterfaceConfig {
+                in_flight: Some(4),
+                ..InterfaceConfig::new("eth0".to_owned())
+            }],
             ..TransportConfig::default()
         },
         discipline: DisciplineConfig {

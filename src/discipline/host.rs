@@ -1,7 +1,9 @@
 //! The clocks of this host as the discipline wants them.
 
 use hwts::Domain;
-use hwts::clock::{Clock, ClockError, RawClock, SyncStatus, SystemClock, VirtualClock};
+use hwts::clock::{
+    Clock, ClockError, PhcClock, PhcError, RawClock, Refusal, SyncStatus, SystemClock, VirtualClock,
+};
 use nix::time::{ClockId, clock_gettime};
 
 use super::clock::{
@@ -23,6 +25,7 @@ pub struct HostClock(Kind);
 enum Kind {
     System(SystemClock),
     Virtual(Box<VirtualClock>),
+    Card(Box<PhcClock>),
 }
 
 impl HostClock {
@@ -37,10 +40,35 @@ impl HostClock {
         Self(Kind::Virtual(Box::new(clock)))
     }
 
+    /// The clock of a network card. Steer it with [`Settings::card_clock`](super::Settings::card_clock).
+    pub fn card(clock: PhcClock) -> Self {
+        Self(Kind::Card(Box::new(clock)))
+    }
+
+    /// Whether it is the clock of a network card.
+    pub const fn is_card(&self) -> bool {
+        matches!(self.0, Kind::Card(_))
+    }
+
     /// Reads it against `raw`, which must be the raw clock that the node is on (and, for a virtual
     /// clock, the one under it).
-    pub fn read(&self, raw: &RawClock) -> CrossRead {
-        let (at, clock, error) = match &self.0 {
+    ///
+    /// # Errors
+    /// The card is gone. It is opened anew at the next call, so that it may come back.
+    pub fn read(&mut self, raw: &RawClock) -> Result<CrossRead, SteerError> {
+        let (at, clock, error) = match &mut self.0 {
+            Kind::Card(clock) => {
+                let read = match clock.reading() {
+                    Ok(read) => read,
+                    Err(error) => {
+                        if let Ok(anew) = PhcClock::open(clock.phc().path()) {
+                            **clock = anew;
+                        }
+                        return Err(unreadable(&error));
+                    }
+                };
+                (raw.at(read.a), read.b, read.error)
+            }
             Kind::System(_) => {
                 let read =
                     hwts::clock::CrossRead::take(Domain::MonotonicRaw, Domain::Realtime, TRIES);
@@ -51,17 +79,18 @@ impl HostClock {
                 (now, clock.at(now), 0)
             }
         };
-        CrossRead {
+        Ok(CrossRead {
             raw: RawTime::from_nanos(at),
             clock: ClockTime::from_nanos(clock),
             error: Span::from_nanos(error),
-        }
+        })
     }
 
     fn clock(&self) -> &dyn Clock {
         match &self.0 {
             Kind::System(clock) => clock,
             Kind::Virtual(clock) => clock.as_ref(),
+            Kind::Card(clock) => clock.as_ref(),
         }
     }
 
@@ -69,6 +98,7 @@ impl HostClock {
         match &mut self.0 {
             Kind::System(clock) => clock,
             Kind::Virtual(clock) => clock.as_mut(),
+            Kind::Card(clock) => clock.as_mut(),
         }
     }
 }
@@ -81,7 +111,7 @@ impl SteeredClock for HostClock {
             hidden_quantum: Rate::ZERO,
             jitter: match self.0 {
                 Kind::System(_) => KERNEL_JITTER,
-                Kind::Virtual(_) => Span::ZERO,
+                Kind::Virtual(_) | Kind::Card(_) => Span::ZERO,
             },
         }
     }
@@ -132,9 +162,18 @@ impl From<ClockError> for SteerError {
             ClockError::NotPermitted { .. } => Self::NotPermitted(text),
             ClockError::OutOfRange(_) => Self::OutOfRange(text),
             ClockError::Unsupported { .. } => Self::Unsupported(text),
+            ClockError::Card { refusal, .. } => match refusal {
+                Refusal::ReadOnly => Self::NotPermitted(text),
+                Refusal::Range => Self::OutOfRange(text),
+                Refusal::Busy | Refusal::Gone => Self::Os(text),
+            },
             ClockError::Os { .. } => Self::Os(text),
         }
     }
+}
+
+fn unreadable(error: &PhcError) -> SteerError {
+    SteerError::Os(error.to_string())
 }
 
 /// TAI − UTC as this host's kernel has it, if that is more than [`TAI_MINUS_UTC`]: a leap second since
@@ -197,7 +236,7 @@ mod tests {
         let line = VirtualLine::new(origin, epoch, Rate::from_ppm(-45.0));
         for _ in 0..30 {
             std::thread::sleep(discipline.interval().to_duration());
-            let read = clock.read(&raw);
+            let read = clock.read(&raw).unwrap();
             let target = Target {
                 line,
                 bound: Span::from_micros(3),
@@ -225,8 +264,8 @@ mod tests {
     fn the_system_clock_is_read_without_touching_it() {
         let raw = RawClock::default();
         let mut clock = HostClock::system();
-        let first = clock.read(&raw);
-        let second = clock.read(&raw);
+        let first = clock.read(&raw).unwrap();
+        let second = clock.read(&raw).unwrap();
         assert!(second.raw >= first.raw);
         let drift = (second.clock - first.clock) - (second.raw - first.raw);
         assert!(drift.abs() < Span::from_millis(1), "{drift}");

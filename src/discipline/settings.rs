@@ -115,6 +115,15 @@ impl Settings {
         }
     }
 
+    /// For the clock of a network card, which shows TAI as PTP has it, and runs on an oscillator of
+    /// its own.
+    pub fn card_clock() -> Self {
+        Self {
+            wander: Rate::from_fraction(3e-9),
+            ..Self::virtual_clock()
+        }
+    }
+
     /// Whether these values make sense together.
     ///
     /// # Errors
@@ -178,6 +187,7 @@ mod tests {
     fn defaults_are_valid_and_nonsense_is_named() {
         assert_eq!(Settings::system().check(), Ok(()));
         assert_eq!(Settings::virtual_clock().check(), Ok(()));
+        assert_eq!(Settings::card_clock().check(), Ok(()));
         let nan = Settings {
             gain: f64::NAN,
             ..Settings::system()

@@ -72,7 +72,7 @@ pub struct Tracking {
     pub neighbours: usize,
     /// Neighbours used in the last round.
     pub used: usize,
-    /// What is disciplined: `system`, `virtual` or `none`.
+    /// What is disciplined: `system`, `virtual`, `none`, or `phc:` and a card.
     pub discipline: String,
     /// What is being done with the disciplined clock; null if nothing is disciplined.
     #[serde(default)]
@@ -84,6 +84,9 @@ pub struct Tracking {
     /// Where peers are looked for, one line each with how that goes; empty if nowhere.
     #[serde(default)]
     pub sources: Vec<String>,
+    /// Interfaces with stamping hardware, one line each with what stamps their packets.
+    #[serde(default)]
+    pub interfaces: Vec<String>,
     /// Trouble that people should know of (another daemon steers the clock, no privilege, …).
     pub warnings: Vec<String>,
     /// Counters since start.

@@ -71,6 +71,7 @@ pub(super) fn status(peers: u8, sent: u64) -> Status {
             clock_offset_ns: None,
             clock_rate_ppm: None,
             sources: vec!["lan".to_owned()],
+            interfaces: vec!["eth0: hardware stamps by /dev/ptp0".to_owned()],
             warnings: vec!["no privilege".to_owned()],
             counters: Counters {
                 sent,

@@ -1,11 +1,13 @@
 //! From a description of a node to its parts.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hwts::clock::{RawClock, VirtualReader};
 use hwts::transport::UdpTransport;
 
 use super::board::{Board, BoardReader};
+use super::cards::CardBoard;
 use super::chosen::{Chosen, each};
 use super::clockface::Clockface;
 use super::core::Core;
@@ -71,6 +73,8 @@ pub struct Clocks {
     pub board: BoardReader,
     /// The disciplined clock, if it is one of our own.
     pub disciplined: Option<VirtualReader>,
+    /// How far the raw clock may be off.
+    pub cards: Arc<CardBoard>,
 }
 
 impl Clocks {
@@ -83,6 +87,7 @@ impl Clocks {
         let clock_ns = self.disciplined.as_ref().map(|c| c.at(raw.as_nanos()));
         // The disciplined clock is as good as the virtual one, plus what it is off that.
         let off = clock_ns.map_or(0, |clock| (clock - virtual_ns).saturating_abs());
+        let off = off.saturating_add(self.cards.asymmetry().as_nanos());
         let with_offset = |bound: Span| bound.as_nanos().saturating_add(off);
         ClockReading {
             mono_raw_ns: mono,
@@ -147,15 +152,18 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
         Sessions::new(identity, network, Limits::default(), now).map_err(ServiceError::Sessions)?;
     let core = Core::new(id, node, sessions, blueprint.lie);
     let (board, reader) = Board::new(core.clock());
+    let port = Port::new(blueprint.transport, local);
+    let cards = Arc::clone(port.cards());
     let disciplined = steered.as_ref().and_then(|s| s.reader.clone());
     let steerer = steered
         .map(|steered| {
             let saved = blueprint.saved.clock;
-            Steerer::new(steered, saved, raw.clone(), reader.clone())
+            let cards = Arc::clone(port.cards());
+            Steerer::new(steered, saved, raw.clone(), reader.clone(), cards)
         })
         .transpose()?;
     Ok(Parts {
-        port: Port::new(blueprint.transport, local),
+        port,
         core,
         steerer,
         board,
@@ -163,6 +171,7 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
             raw,
             board: reader,
             disciplined,
+            cards,
         },
         recorder,
     })

@@ -1,7 +1,7 @@
 //! What a node steers, on which raw clock, and from what time it starts.
 
 use hwts::Domain;
-use hwts::clock::{Oscillator, OscillatorSpec, RawClock, VirtualClock};
+use hwts::clock::{Oscillator, OscillatorSpec, PhcClock, RawClock, VirtualClock};
 
 use super::steer::Steered;
 use crate::discipline::{HostClock, Settings, tai_minus_utc};
@@ -49,8 +49,21 @@ impl Clockface {
         };
         Self {
             steered: Some(Steered {
-                name: "system",
+                name: "system".to_owned(),
                 clock: HostClock::system(),
+                settings,
+                reader: None,
+            }),
+            ..Self::measuring()
+        }
+    }
+
+    /// This host's oscillator and the clock of a network card, called `name`.
+    pub fn card(name: String, clock: PhcClock, settings: Settings) -> Self {
+        Self {
+            steered: Some(Steered {
+                name,
+                clock: HostClock::card(clock),
                 settings,
                 reader: None,
             }),
@@ -73,7 +86,7 @@ impl Clockface {
             raw,
             start,
             steered: Some(Steered {
-                name: "virtual",
+                name: "virtual".to_owned(),
                 reader: Some(clock.reader()),
                 clock: HostClock::virtual_clock(clock),
                 settings,

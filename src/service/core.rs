@@ -280,6 +280,7 @@ impl Core {
                 clock_offset_ns: None,
                 clock_rate_ppm: None,
                 sources: Vec::new(),
+                interfaces: Vec::new(),
                 warnings: Vec::new(),
                 counters: Counters {
                     sent: totals.sent,

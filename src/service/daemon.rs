@@ -125,6 +125,7 @@ impl Desk {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         status.tracking.sources.clone_from(&sources);
         steer::describe(self.report.as_ref(), &mut status.tracking);
+        self.clocks.cards.describe(&mut status.tracking);
         Some(status)
     }
 
@@ -164,7 +165,7 @@ impl Daemon {
 
         let core = CoreThread {
             core,
-            local: port.clock().clone(),
+            local: LocalClock::new(port.clock().raw().clone()),
             board,
             inbox: Arc::clone(&inbox),
             outbox: Arc::clone(&outbox),

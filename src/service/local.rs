@@ -1,17 +1,17 @@
 //! The host's raw clock, and packet stamps on its timescale.
 
-use hwts::clock::{RawClock, StampConverter};
-use hwts::{Domain, Source, Stamp};
+use hwts::clock::{PhcError, RawClock, Timebase};
+use hwts::{Source, Stamp};
 
 use crate::node::RawStamp;
 use crate::time::{RawTime, Span};
 use crate::wire::StampSource;
 
-/// Reads the raw clock and brings the kernel's stamps onto it. One for each thread.
-#[derive(Debug, Clone)]
+/// Reads the raw clock and brings stamps of the kernel and of cards onto it. One for each thread.
+#[derive(Debug)]
 pub struct LocalClock {
     raw: RawClock,
-    converter: StampConverter,
+    base: Timebase,
 }
 
 impl LocalClock {
@@ -19,7 +19,7 @@ impl LocalClock {
     pub fn new(raw: RawClock) -> Self {
         Self {
             raw,
-            converter: StampConverter::new(Domain::Realtime),
+            base: Timebase::new(),
         }
     }
 
@@ -35,18 +35,40 @@ impl LocalClock {
 
     /// Compare clocks; call it around every wait for packets.
     pub fn refresh(&mut self) {
-        self.converter.refresh();
+        self.base.refresh();
     }
 
-    /// `stamp` on the raw clock, or `None` if the stamped clock jumped in between.
-    pub fn convert(&mut self, stamp: Stamp) -> Option<RawStamp> {
-        let mono = self.converter.convert(stamp).ok()?;
+    /// The raw clock it is on top of.
+    pub const fn raw(&self) -> &RawClock {
+        &self.raw
+    }
+
+    /// Opens `/dev/ptp` number `phc` ahead of its first stamp, while there is the permission to.
+    pub fn open_card(&mut self, phc: u32) {
+        self.base.open(phc);
+    }
+
+    /// Why a card's clock cannot be read: once each time it fails.
+    pub fn next_fault(&mut self) -> Option<PhcError> {
+        self.base.next_fault()
+    }
+
+    /// How far raw times may be off all together, ns, since they are as a card sees them.
+    pub fn asymmetry(&self) -> i64 {
+        self.base.asymmetry()
+    }
+
+    /// `stamp` on the raw clock, or that of the kernel `beside` it if it is of no use; `None` if
+    /// the stamped clock jumped in between.
+    pub fn convert(&mut self, stamp: Stamp, beside: Option<Stamp>) -> Option<RawStamp> {
+        let (mono, source) = self.base.convert(stamp, beside).ok()?;
         Some(RawStamp {
             at: self.at(mono.raw),
             error: Span::from_nanos(mono.error),
-            source: match stamp.source {
+            source: match source {
                 Source::User => StampSource::User,
                 Source::Kernel => StampSource::Kernel,
+                Source::Hardware => StampSource::Hardware,
             },
         })
     }

@@ -6,6 +6,7 @@
 
 pub mod assemble;
 pub mod board;
+pub mod cards;
 pub mod chosen;
 pub mod clockface;
 pub mod core;
@@ -35,6 +36,17 @@ pub enum ServiceError {
     /// The time socket cannot be opened.
     #[error(transparent)]
     Transport(#[from] hwts::transport::TransportError),
+    /// Hardware stamps were asked for and none can be had.
+    #[error("no hardware stamps: {0}; or use stamps = \"auto\"")]
+    NoHardware(String),
+    /// The card whose clock is to be disciplined cannot be used.
+    #[error("cannot discipline the clock of {card}: {why}")]
+    Card {
+        /// The card as it was named.
+        card: String,
+        /// Why.
+        why: String,
+    },
     /// Sessions cannot be had.
     #[error("cannot make keys: {0}")]
     Sessions(crate::security::FailReason),

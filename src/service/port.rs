@@ -1,11 +1,13 @@
 //! The time socket: bytes and stamps, nothing else.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hwts::Wake;
-use hwts::transport::{TransportError, TxEvent, UdpTransport};
+use hwts::transport::{CardNote, TransportError, TxEvent, UdpTransport};
 
+use super::cards::{CardBoard, CardLines};
 use super::core::Outgoing;
 use super::local::LocalClock;
 use crate::node::{LinkId, RawStamp};
@@ -42,17 +44,49 @@ pub enum Incoming<'a> {
 pub struct Port {
     transport: UdpTransport,
     clock: LocalClock,
+    cards: Arc<CardBoard>,
+    lines: CardLines,
     in_flight: [Option<(u32, (LinkId, u32))>; IN_FLIGHT],
 }
 
 impl Port {
-    /// A port on an open transport.
-    pub const fn new(transport: UdpTransport, clock: LocalClock) -> Self {
-        Self {
+    /// A port on an open transport. Clocks of cards that it uses are opened now, while there is the
+    /// permission to.
+    pub fn new(transport: UdpTransport, clock: LocalClock) -> Self {
+        let mut port = Self {
             transport,
             clock,
+            cards: Arc::default(),
+            lines: CardLines::default(),
             in_flight: [None; IN_FLIGHT],
+        };
+        port.attend();
+        port
+    }
+
+    /// What is known of the cards whose stamps are used.
+    pub const fn cards(&self) -> &Arc<CardBoard> {
+        &self.cards
+    }
+
+    /// Follow what happens to the cards.
+    fn attend(&mut self) {
+        self.transport.attend_cards();
+        let mut changed = false;
+        while let Some(note) = self.transport.next_card_note() {
+            if let CardNote::Stamping { phc, .. } = note {
+                self.clock.open_card(phc);
+            }
+            self.lines.note(&note);
+            changed = true;
         }
+        while let Some(fault) = self.clock.next_fault() {
+            tracing::warn!("kernel stamps instead of a card's: {fault}");
+        }
+        if changed {
+            self.cards.set_lines(self.lines.lines(&self.transport));
+        }
+        self.cards.set_asymmetry(self.clock.asymmetry());
     }
 
     /// The transport within.
@@ -83,13 +117,20 @@ impl Port {
     /// What the socket says.
     pub fn drain(&mut self, mut sink: impl FnMut(Incoming<'_>)) -> Result<(), TransportError> {
         self.clock.refresh();
+        self.attend();
         let Self {
             transport,
             clock,
             in_flight,
+            ..
         } = self;
         transport.poll_tx(|event| {
-            let TxEvent::Stamped { token, stamp } = event else {
+            let TxEvent::Stamped {
+                token,
+                stamp,
+                beside,
+            } = event
+            else {
                 return;
             };
             let entry = &mut in_flight[token.0 as usize % IN_FLIGHT];
@@ -97,13 +138,13 @@ impl Port {
                 && number == token.0
             {
                 *entry = None;
-                if let Some(stamp) = clock.convert(stamp) {
+                if let Some(stamp) = clock.convert(stamp, beside) {
                     sink(Incoming::Sent { packet, stamp });
                 }
             }
         })?;
         transport.receive(BUDGET, |received| {
-            if let Some(stamp) = clock.convert(received.stamp) {
+            if let Some(stamp) = clock.convert(received.stamp, received.beside) {
                 sink(Incoming::Datagram {
                     from: received.from,
                     bytes: received.bytes,

@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use hwts::Domain;
 use hwts::clock::{Permission, SystemClock};
-use hwts::transport::{StampRequest, UdpConfig, UdpTransport, WaitMode};
+use hwts::transport::{CardWish, StampRequest, UdpConfig, UdpTransport, WaitMode};
 
 use super::ServiceError;
 use super::assemble::Blueprint;
+use super::cards;
 use super::clockface::{Clockface, Flaws};
 use super::rivals::rivals;
 use super::state::StateFile;
-use crate::config::{Config, Stamps, Target, Wait};
+use crate::config::{Config, InterfaceConfig, Stamps, Target, Wait};
 use crate::engine::{LanConfig, LanDiscovery, PeerSource, Sources, StaticPeers};
 use crate::link::OscillatorSpec;
 use crate::node::NodeConfig;
@@ -69,9 +70,9 @@ fn seed(identity: &Identity) -> u64 {
 }
 
 fn open_transport(config: &Config) -> Result<UdpTransport, ServiceError> {
-    let transport = UdpTransport::open(&UdpConfig {
+    let mut transport = UdpTransport::open(&UdpConfig {
         stamps: match config.transport.stamps {
-            Stamps::Kernel => StampRequest::Kernel,
+            Stamps::Auto | Stamps::Hardware | Stamps::Kernel => StampRequest::Kernel,
             Stamps::User => StampRequest::User,
         },
         wait: match config.transport.wait {
@@ -90,38 +91,67 @@ fn open_transport(config: &Config) -> Result<UdpTransport, ServiceError> {
     if let Some(reason) = &capabilities.fallback {
         tracing::warn!("worse stamps than asked for: {reason}");
     }
+    if matches!(config.transport.stamps, Stamps::Auto | Stamps::Hardware) {
+        let wishes = config.transport.interfaces.iter().map(wish).collect();
+        let used = transport.use_cards(wishes);
+        if config.transport.stamps == Stamps::Hardware {
+            let port = transport.local_addr().port();
+            match &used {
+                Err(error) => return Err(ServiceError::NoHardware(error.to_string())),
+                Ok(()) if transport.cards().is_empty() => {
+                    return Err(ServiceError::NoHardware(cards::why_none(port)));
+                }
+                Ok(()) => {}
+            }
+        }
+        if let Err(error) = used {
+            tracing::debug!("kernel stamps only: {error}");
+        }
+    }
     Ok(transport)
 }
 
+fn wish(interface: &InterfaceConfig) -> CardWish {
+    CardWish {
+        interface: interface.name.clone(),
+        hardware: interface.hardware,
+        tx_compensation: interface.tx_compensation.as_nanos(),
+        rx_compensation: interface.rx_compensation.as_nanos(),
+        in_flight: interface.in_flight.map(u32::from),
+    }
+}
+
 fn clockface(config: &Config) -> Result<Clockface, ServiceError> {
-    Ok(
-        match (config.discipline.target, config.discipline.settings()) {
-            (Target::System, Some(settings)) => {
-                // The discipline finds out by itself, goes on measuring, and says so in the status;
-                // this says it before anything else happens.
-                if SystemClock::permission() != Permission::Granted {
-                    tracing::warn!(
-                        "no CAP_SYS_TIME: the system clock is measured, not steered; run as root, \
+    let target = &config.discipline.target;
+    Ok(match (target, config.discipline.settings()) {
+        (Target::Card(card), Some(settings)) => {
+            Clockface::card(target.to_string(), cards::open_to_steer(card)?, settings)
+        }
+        (Target::System, Some(settings)) => {
+            // The discipline finds out by itself, goes on measuring, and says so in the status;
+            // this says it before anything else happens.
+            if SystemClock::permission() != Permission::Granted {
+                tracing::warn!(
+                    "no CAP_SYS_TIME: the system clock is measured, not steered; run as root, \
                      give the capability, or use --discipline none"
-                    );
-                } else if !config.discipline.beside_others {
-                    refuse_rivals(Path::new("/proc"))?;
-                }
-                Clockface::system(settings)
+                );
+            } else if !config.discipline.beside_others {
+                refuse_rivals(Path::new("/proc"))?;
             }
-            (Target::Virtual, Some(settings)) => {
-                let bad = &config.virtual_oscillator;
-                let flaws = Flaws {
-                    offset: bad.offset,
-                    drift: bad.drift,
-                    wander: bad.wander.as_fraction(),
-                    seed: bad.seed,
-                };
-                Clockface::flawed(&flaws, settings)
-            }
-            (Target::None, _) | (_, None) => Clockface::measuring(),
-        },
-    )
+            Clockface::system(settings)
+        }
+        (Target::Virtual, Some(settings)) => {
+            let bad = &config.virtual_oscillator;
+            let flaws = Flaws {
+                offset: bad.offset,
+                drift: bad.drift,
+                wander: bad.wander.as_fraction(),
+                seed: bad.seed,
+            };
+            Clockface::flawed(&flaws, settings)
+        }
+        (Target::None, _) | (_, None) => Clockface::measuring(),
+    })
 }
 
 /// An error if another program steers the system clock.

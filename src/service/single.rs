@@ -81,6 +81,7 @@ impl Single {
         status.tracking.counters.stamps_lost = self.parts.port.transport().counters().tx_lost;
         status.tracking.sources = self.peers.lines();
         steer::describe(self.report.as_ref(), &mut status.tracking);
+        self.parts.port.cards().describe(&mut status.tracking);
         status
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hwts::clock::{RawClock, VirtualReader};
 
 use super::board::BoardReader;
+use super::cards::CardBoard;
 use crate::discipline::{
     Discipline, DisciplineStatus, Event, HostClock, Settings, SettingsError, Target, Tick, asleep,
 };
@@ -15,7 +16,7 @@ use crate::time::{Rate, RawTime, Span};
 #[derive(Debug)]
 pub struct Steered {
     /// What it is, in one word.
-    pub name: &'static str,
+    pub name: String,
     /// The clock.
     pub clock: HostClock,
     /// How to steer it.
@@ -27,8 +28,10 @@ pub struct Steered {
 /// What the steering did last.
 #[derive(Debug, Clone)]
 pub struct SteeringReport {
-    name: &'static str,
+    name: String,
     status: DisciplineStatus,
+    /// Why it cannot be read.
+    unreadable: Option<String>,
     /// Last good rate, to be kept for the next start.
     pub steady: Option<Rate>,
 }
@@ -43,12 +46,13 @@ pub struct Steerer {
     clock: HostClock,
     raw: RawClock,
     board: BoardReader,
+    cards: Arc<CardBoard>,
     report: SharedReport,
 }
 
 impl Steerer {
     /// A steerer that makes `steered` follow what is on `board`. `saved` is the rate that was good
-    /// at the end of the last run.
+    /// at the end of the last run; `cards` says how far the raw clock may be off.
     ///
     /// # Errors
     /// [`SettingsError`] if the settings make no sense.
@@ -57,11 +61,13 @@ impl Steerer {
         saved: Option<Rate>,
         raw: RawClock,
         board: BoardReader,
+        cards: Arc<CardBoard>,
     ) -> Result<Self, SettingsError> {
         let discipline = Discipline::new(steered.settings, saved)?;
         let report = SteeringReport {
             name: steered.name,
             status: discipline.status().clone(),
+            unreadable: None,
             steady: None,
         };
         Ok(Self {
@@ -69,6 +75,7 @@ impl Steerer {
             clock: steered.clock,
             raw,
             board,
+            cards,
             report: Arc::new(Mutex::new(report)),
         })
     }
@@ -85,14 +92,28 @@ impl Steerer {
 
     /// Steer once.
     pub fn update(&mut self) {
-        let read = self.clock.read(&self.raw);
+        let read = match self.clock.read(&self.raw) {
+            Ok(read) => read,
+            Err(error) => return self.unreadable(error.to_string()),
+        };
         let view = self.board.read();
+        // The card whose stamps the node goes by does not see how far its readings are off.
+        let unseen = if self.clock.is_card() {
+            Span::ZERO
+        } else {
+            self.cards.asymmetry()
+        };
+        let bound = view.bound_at(read.raw).unwrap_or(Span::MAX);
         let tick = Tick {
             now: RawTime::from_nanos(self.raw.now()),
             read,
             target: Some(Target {
                 line: view.line,
-                bound: view.bound_at(read.raw).unwrap_or(Span::MAX),
+                bound: if bound == Span::MAX {
+                    bound
+                } else {
+                    bound + unseen
+                },
                 estimated_error: view.sigma_at(read.raw).unwrap_or(Span::MAX),
                 state: view.state,
             }),
@@ -117,8 +138,19 @@ impl Steerer {
         self.note();
     }
 
+    fn unreadable(&self, why: String) {
+        let mut report = lock(&self.report);
+        if report.unreadable.is_none() {
+            tracing::warn!("{why}");
+        }
+        report.unreadable = Some(why);
+    }
+
     fn note(&self) {
         let mut report = lock(&self.report);
+        if report.unreadable.take().is_some() {
+            tracing::info!("the disciplined clock can be read again");
+        }
         report.status.clone_from(self.discipline.status());
         report.steady = self.discipline.steady_rate();
     }
@@ -136,9 +168,10 @@ pub fn describe(report: Option<&SharedReport>, tracking: &mut Tracking) {
         return;
     };
     let report = lock(report);
-    tracking.discipline = report.name.to_owned();
+    tracking.discipline.clone_from(&report.name);
     tracking.clock_state = Some(report.status.state);
     tracking.clock_offset_ns = report.status.offset_ns;
     tracking.clock_rate_ppm = report.status.rate_ppm;
     tracking.warnings.extend(report.status.warning());
+    tracking.warnings.extend(report.unreadable.clone());
 }

@@ -217,9 +217,7 @@ pub fn no_hardware_on(interface: &str) -> String {
         Err(error) => format!("cannot ask the driver of {interface}: {error}"),
         Ok(abilities) => match abilities.no_hardware() {
             Some(reason) => format!("{interface}: {reason}"),
-            None => format!(
-                "{interface} has them, but this build's UDP transport does not ask for them"
-            ),
+            None => format!("{interface} has them; this measurement is of the kernel's"),
         },
     }
 }

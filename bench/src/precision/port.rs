@@ -92,7 +92,7 @@ impl Port {
         self.transport
             .poll_tx(|event| {
                 let (of, outcome) = match event {
-                    TxEvent::Stamped { token, stamp } => (token, Some(stamp)),
+                    TxEvent::Stamped { token, stamp, .. } => (token, Some(stamp)),
                     TxEvent::Lost { token } => (token, None),
                 };
                 if let Some(sent) = last.as_mut().filter(|sent| sent.token == of) {

@@ -7,22 +7,30 @@ mod convert;
 mod cross;
 mod oscillator;
 mod phc;
+mod phc_clock;
+mod phc_convert;
 mod raw;
+mod relation;
 mod rise;
 mod system;
+mod timebase;
 mod timex;
 mod virtual_clock;
 
 pub use convert::{ConvertError, Converted, StampConverter};
 pub use cross::CrossRead;
 pub use oscillator::{Oscillator, OscillatorSpec};
-pub use phc::{Phc, PhcError, PhcMethod};
+pub use phc::{Phc, PhcAbilities, PhcError, PhcMethod};
+pub use phc_clock::PhcClock;
+pub use phc_convert::PhcConverter;
 pub use raw::RawClock;
 pub use system::{Permission, SystemClock};
+pub use timebase::Timebase;
 pub use virtual_clock::{VirtualClock, VirtualReader};
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 /// Fractions of a nanosecond and rates are kept in units of 2⁻⁶⁰.
 const FRACTION_BITS: u32 = 60;
@@ -148,6 +156,15 @@ pub enum ClockError {
         /// What was asked for.
         what: &'static str,
     },
+    /// A card's clock refused.
+    Card {
+        /// What was asked for.
+        what: &'static str,
+        /// Its device.
+        path: PathBuf,
+        /// Why.
+        refusal: Refusal,
+    },
     /// Any other refusal of the kernel.
     Os {
         /// What was asked for.
@@ -155,6 +172,33 @@ pub enum ClockError {
         /// What the kernel said.
         error: io::Error,
     },
+}
+
+/// Why a card's clock did not do what it was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// `EBUSY`: virtual clocks stand on it, so it has to run free.
+    Busy,
+    /// `ERANGE`: beyond what its driver takes.
+    Range,
+    /// `ENODEV`: the card or its driver is gone.
+    Gone,
+    /// `EACCES`: it may be read, not written.
+    ReadOnly,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Busy => {
+                "it has to run free while virtual clocks stand on it; steer one of those (the other \
+                 /dev/ptpN of the card), or remove them: echo 0 > /sys/class/ptp/ptpN/n_vclocks"
+            }
+            Self::Range => "the value is beyond the range of its driver",
+            Self::Gone => "the card or its driver is gone",
+            Self::ReadOnly => "this process may not write to it; run as root or by a udev rule",
+        })
+    }
 }
 
 impl fmt::Display for ClockError {
@@ -168,6 +212,11 @@ impl fmt::Display for ClockError {
             ),
             Self::OutOfRange(what) => f.write_str(what),
             Self::Unsupported { what } => write!(f, "this kernel cannot {what}"),
+            Self::Card {
+                what,
+                path,
+                refusal,
+            } => write!(f, "cannot {what}: {} refuses, {refusal}", path.display()),
             Self::Os { what, error } => write!(f, "cannot {what}: {error}"),
         }
     }

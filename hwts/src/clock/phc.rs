@@ -1,19 +1,26 @@
-//! The clock of a network card (a PTP hardware clock, `/dev/ptpN`), read against the system clock.
+//! The clock of a network card (a PTP hardware clock, `/dev/ptpN`), read against the system clock
+//! and against the raw clock.
 //!
-//! Reading only: this neither sets nor steers it. `Documentation/driver-api/ptp.rst` and
+//! Reading only: [`PhcClock`](super::PhcClock) steers it. `Documentation/driver-api/ptp.rst` and
 //! `linux/ptp_clock.h` describe the requests.
 
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use super::CrossRead;
+use super::rise::Rise;
+use crate::stamp::Domain;
 use crate::sys;
 
-/// Readings asked of the kernel at once, of which the narrowest is kept.
+/// Readings asked of the kernel at once, of which the narrowest is kept; and so many where packets
+/// wait for it.
 const SAMPLES: usize = 10;
+const FEW_SAMPLES: usize = 5;
+/// Attempts per cross-read of the raw and the system clock.
+const BRACKET: usize = 3;
 
 /// How a clock was read against the system clock, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,6 +125,33 @@ pub struct Phc {
     path: PathBuf,
     /// The best method not known to be missing.
     method: PhcMethod,
+    /// `PTP_SYS_OFFSET_EXTENDED` compares with the raw clock, too (since Linux 6.12), as far as
+    /// known.
+    raw_clock: bool,
+    abilities: PhcAbilities,
+}
+
+/// What a hardware clock can do besides being read (`PTP_CLOCK_GETCAPS`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PhcAbilities {
+    /// The largest frequency it can be set to, as a fraction times 10⁹; 0: it cannot be steered.
+    pub max_adjustment_ppb: i32,
+    /// Inputs whose edges it stamps.
+    pub external_stamps: i32,
+    /// Outputs that it can have pulse.
+    pub periodic_outputs: i32,
+    /// It can hand a pulse each second to the kernel.
+    pub pps: bool,
+    /// Pins that can be given one of these functions.
+    pub pins: i32,
+    /// It and the system clock can be latched at one instant.
+    pub precise: bool,
+}
+
+impl AsFd for Phc {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }
 
 impl Phc {
@@ -127,7 +161,19 @@ impl Phc {
     /// See [`PhcError`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, PhcError> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(|e| PhcError::from_os(path, e))?;
+        Self::over(
+            path,
+            File::open(path).map_err(|e| PhcError::from_os(path, e))?,
+        )
+    }
+
+    /// The same to be steered: needs permission to write.
+    pub(super) fn open_to_steer(path: &Path) -> Result<Self, PhcError> {
+        let file = File::options().read(true).write(true).open(path);
+        Self::over(path, file.map_err(|e| PhcError::from_os(path, e))?)
+    }
+
+    fn over(path: &Path, file: File) -> Result<Self, PhcError> {
         // SAFETY: ptp_clock_caps is plain integers, for which all-zero bytes are valid.
         let mut capabilities: libc::ptp_clock_caps = unsafe { std::mem::zeroed() };
         // SAFETY: the request fills in one ptp_clock_caps.
@@ -137,7 +183,29 @@ impl Phc {
             file,
             path: path.to_owned(),
             method: PhcMethod::Precise,
+            raw_clock: true,
+            abilities: PhcAbilities {
+                max_adjustment_ppb: capabilities.max_adj,
+                external_stamps: capabilities.n_ext_ts,
+                periodic_outputs: capabilities.n_per_out,
+                pps: capabilities.pps != 0,
+                pins: capabilities.n_pins,
+                precise: capabilities.cross_timestamping != 0,
+            },
         })
+    }
+
+    /// Opens `/dev/ptp` number `index`.
+    ///
+    /// # Errors
+    /// See [`PhcError`].
+    pub fn open_index(index: u32) -> Result<Self, PhcError> {
+        Self::open(format!("/dev/ptp{index}"))
+    }
+
+    /// What it can do.
+    pub const fn abilities(&self) -> &PhcAbilities {
+        &self.abilities
     }
 
     /// The device.
@@ -157,21 +225,54 @@ impl Phc {
     /// # Errors
     /// See [`PhcError`].
     pub fn cross_read(&mut self) -> Result<CrossRead, PhcError> {
+        self.by_best(|phc| match phc.method {
+            PhcMethod::Precise => phc.precise(libc::CLOCK_REALTIME),
+            PhcMethod::Extended => phc.extended(libc::CLOCK_REALTIME, SAMPLES),
+            PhcMethod::Plain => phc.plain(),
+        })
+    }
+
+    /// Reads it together with `CLOCK_MONOTONIC_RAW`: `a` is the raw clock, `b` this one. Where the
+    /// driver compares it with the system clock only, that is bracketed by cross-reads of the
+    /// system and the raw clock.
+    ///
+    /// # Errors
+    /// See [`PhcError`]; [`PhcError::Os`] with `EAGAIN` if the system clock was stepped meanwhile.
+    pub fn raw_read(&mut self) -> Result<CrossRead, PhcError> {
+        if self.method == PhcMethod::Precise {
+            // Falls back to the next method for good if there is none.
+            match self.precise(libc::CLOCK_MONOTONIC_RAW) {
+                Err(e) if is_missing(&e) => self.method = PhcMethod::Extended,
+                read => return read.map_err(|e| PhcError::from_os(&self.path, e)),
+            }
+        }
+        if self.method == PhcMethod::Extended && self.raw_clock {
+            match self.extended(libc::CLOCK_MONOTONIC_RAW, FEW_SAMPLES) {
+                Err(e) if is_missing(&e) => self.raw_clock = false,
+                read => return read.map_err(|e| PhcError::from_os(&self.path, e)),
+            }
+        }
+        let take = || CrossRead::take(Domain::MonotonicRaw, Domain::Realtime, BRACKET);
+        let before = take();
+        let read = self.cross_read()?;
+        bridged(before, read, take()).ok_or_else(|| {
+            PhcError::from_os(&self.path, io::Error::from_raw_os_error(libc::EAGAIN))
+        })
+    }
+
+    fn by_best(
+        &mut self,
+        mut take: impl FnMut(&Self) -> io::Result<CrossRead>,
+    ) -> Result<CrossRead, PhcError> {
         loop {
-            let read = match self.method {
-                PhcMethod::Precise => self.precise(),
-                PhcMethod::Extended => self.extended(),
-                PhcMethod::Plain => self.plain(),
-            };
+            let read = take(self);
             match read {
                 Ok(read) => return Ok(read),
                 Err(error) => {
-                    let missing = matches!(
-                        error.raw_os_error(),
-                        Some(libc::EOPNOTSUPP | libc::ENOTTY | libc::EINVAL | libc::ENOSYS)
-                    );
                     self.method = match self.method {
-                        _ if !missing => return Err(PhcError::from_os(&self.path, error)),
+                        _ if !is_missing(&error) => {
+                            return Err(PhcError::from_os(&self.path, error));
+                        }
                         PhcMethod::Precise => PhcMethod::Extended,
                         PhcMethod::Extended => PhcMethod::Plain,
                         PhcMethod::Plain => return Err(PhcError::Unreadable(self.path.clone())),
@@ -181,22 +282,27 @@ impl Phc {
         }
     }
 
-    fn precise(&self) -> io::Result<CrossRead> {
+    fn precise(&self, against: libc::clockid_t) -> io::Result<CrossRead> {
         // SAFETY: plain integers, for which all-zero bytes are valid.
         let mut both: libc::ptp_sys_offset_precise = unsafe { std::mem::zeroed() };
         // SAFETY: the request fills in one ptp_sys_offset_precise.
         unsafe { ask(&self.file, libc::PTP_SYS_OFFSET_PRECISE, &mut both) }?;
-        let (system, device) = (nanos(&both.sys_realtime), nanos(&both.device));
-        narrowest([(system, device, system)]).ok_or_else(nonsense)
+        let system = match against {
+            libc::CLOCK_MONOTONIC_RAW => nanos(&both.sys_monoraw),
+            _ => nanos(&both.sys_realtime),
+        };
+        narrowest([(system, nanos(&both.device), system)]).ok_or_else(nonsense)
     }
 
-    fn extended(&self) -> io::Result<CrossRead> {
-        // SAFETY: plain integers, for which all-zero bytes are valid; clock 0 is CLOCK_REALTIME.
+    fn extended(&self, against: libc::clockid_t, samples: usize) -> io::Result<CrossRead> {
+        // SAFETY: plain integers, for which all-zero bytes are valid.
         let mut reads: libc::ptp_sys_offset_extended = unsafe { std::mem::zeroed() };
-        reads.n_samples = SAMPLES as libc::c_uint;
+        // Older kernels have a reserved word there, which is 0 for CLOCK_REALTIME as well.
+        reads.clockid = against;
+        reads.n_samples = samples as libc::c_uint;
         // SAFETY: the request reads and fills in one ptp_sys_offset_extended.
         unsafe { ask(&self.file, libc::PTP_SYS_OFFSET_EXTENDED, &mut reads) }?;
-        let triples = reads.ts.iter().take(SAMPLES);
+        let triples = reads.ts.iter().take(samples);
         narrowest(
             triples.map(|[before, device, after]| (nanos(before), nanos(device), nanos(after))),
         )
@@ -213,6 +319,31 @@ impl Phc {
         let turns: Vec<i64> = reads.ts.iter().take(2 * SAMPLES + 1).map(nanos).collect();
         narrowest(turns.windows(3).step_by(2).map(|w| (w[0], w[1], w[2]))).ok_or_else(nonsense)
     }
+}
+
+/// The raw instant of a reading against the system clock that was taken between two cross-reads of
+/// the raw (`a`) and the system clock (`b`). None if the system clock did not rise evenly.
+fn bridged(before: CrossRead, read: CrossRead, after: CrossRead) -> Option<CrossRead> {
+    let rise = Rise::between(before, after);
+    if rise.jumped(None) || !(before.b..=after.b).contains(&read.a) {
+        return None;
+    }
+    let into = (read.a - before.b) as f64 * rise.raw / rise.clock;
+    // The system clock may have changed its rate on the way, by no more than a kernel can.
+    let bend = into.min(rise.raw - into).max(0.0) * 1e-3;
+    Some(CrossRead {
+        a: before.a + into.round() as i64,
+        b: read.b,
+        error: read.error + before.error.max(after.error) + bend.ceil() as i64 + 1,
+    })
+}
+
+/// Whether the driver or the kernel lacks a request, rather than failing at it.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EOPNOTSUPP | libc::ENOTTY | libc::EINVAL | libc::ENOSYS)
+    )
 }
 
 /// # Safety
@@ -298,6 +429,19 @@ mod tests {
         assert_eq!(narrowest(reads), Some(best));
         assert_eq!(narrowest([reads[2]]), None);
         assert_eq!(narrowest([(i64::MIN, 0, i64::MAX)]), None);
+    }
+
+    #[test]
+    fn readings_against_the_system_clock_are_brought_to_the_raw_clock() {
+        let cross = |a, b| CrossRead { a, b, error: 20 };
+        // The system clock runs 100 ppm fast; the card was read in the middle.
+        let (before, after) = (cross(0, 1_000_000), cross(20_000, 1_020_002));
+        let got = bridged(before, cross(1_010_001, 77), after).unwrap();
+        assert_eq!((got.a, got.b), (10_000, 77));
+        assert!((41..60).contains(&got.error), "{got:?}");
+        assert_eq!(bridged(before, cross(1_020_003, 77), after), None);
+        let stepped = cross(20_000, 5_000_000);
+        assert_eq!(bridged(before, cross(1_010_001, 77), stepped), None);
     }
 
     #[test]

@@ -8,6 +8,11 @@ use crate::sys::SO_EE_ORIGIN_TIMESTAMPING;
 const LEVEL: usize = size_of::<usize>();
 const KIND: usize = LEVEL + 4;
 const HEADER: usize = KIND + 4;
+/// Which of the three timespecs of `SCM_TIMESTAMPING` is whose.
+const SOFTWARE: usize = 0;
+const HARDWARE: usize = 2;
+/// `SCM_TIMESTAMPING_PKTINFO`: the card's interface u32, the frame's length u32, 8 bytes reserved.
+const SCM_TIMESTAMPING_PKTINFO: i32 = 58;
 /// Layout of `struct sock_extended_err` (linux/errqueue.h): errno u32, origin u8, type u8,
 /// code u8, pad u8, info u32, data u32.
 const EE_LEN: usize = 16;
@@ -19,6 +24,12 @@ const EE_DATA: usize = 12;
 pub(super) struct Control {
     /// The kernel's software stamp on `CLOCK_REALTIME`, ns.
     pub(super) kernel: Option<i64>,
+    /// The card's stamp on its own clock, ns.
+    pub(super) hardware: Option<i64>,
+    /// The interface of the card that stamped it, where the kernel knows.
+    pub(super) card: Option<u32>,
+    /// The interface that took the packet in.
+    pub(super) interface: Option<u32>,
     /// Which packet a TX stamp belongs to (`SOF_TIMESTAMPING_OPT_ID`).
     pub(super) id: Option<u32>,
     /// The error queue reports something else than a stamp: an ICMP or local error.
@@ -37,7 +48,13 @@ pub(super) fn parse(mut control: &[u8]) -> Control {
             break;
         };
         match (level, kind) {
-            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING) => out.kernel = software_stamp(data),
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING) => {
+                out.kernel = stamp_at(data, SOFTWARE);
+                out.hardware = stamp_at(data, HARDWARE);
+            }
+            (libc::SOL_SOCKET, SCM_TIMESTAMPING_PKTINFO) => out.card = interface_at(data, 0),
+            (libc::SOL_IP, libc::IP_PKTINFO) => out.interface = interface_at(data, 0),
+            (libc::SOL_IPV6, libc::IPV6_PKTINFO) => out.interface = interface_at(data, 16),
             (libc::SOL_IP, libc::IP_RECVERR) | (libc::SOL_IPV6, libc::IPV6_RECVERR) => {
                 extended_error(data, &mut out);
             }
@@ -51,10 +68,17 @@ pub(super) fn parse(mut control: &[u8]) -> Control {
     out
 }
 
-/// The first of the three timespecs of `SCM_TIMESTAMPING`; zero means none.
-fn software_stamp(data: &[u8]) -> Option<i64> {
-    let secs = read_long(data, 0)?;
-    let nanos = read_long(data, size_of::<libc::c_long>())?;
+/// An interface's number; 0 means none.
+fn interface_at(data: &[u8], at: usize) -> Option<u32> {
+    let index = read_i32(data, at)?.cast_unsigned();
+    (index != 0).then_some(index)
+}
+
+/// One of the three timespecs of `SCM_TIMESTAMPING`; zero means none.
+fn stamp_at(data: &[u8], place: usize) -> Option<i64> {
+    let word = size_of::<libc::c_long>();
+    let secs = read_long(data, 2 * place * word)?;
+    let nanos = read_long(data, (2 * place + 1) * word)?;
     if (secs, nanos) == (0, 0) {
         return None;
     }
@@ -123,13 +147,37 @@ mod tests {
         let want = Control {
             kernel: Some(5_000_000_007),
             id: Some(0xdead_beef),
-            network_error: false,
+            ..Control::default()
         };
         let foreign = message(libc::SOL_SOCKET, 12_345, &[1, 2, 3]);
         let a = [foreign.clone(), stamp(5, 7), error(4, 0xdead_beef)].concat();
         let b = [error(4, 0xdead_beef), foreign, stamp(5, 7)].concat();
         assert_eq!(parse(&a), want);
         assert_eq!(parse(&b), want);
+    }
+
+    #[test]
+    fn a_cards_stamp_comes_with_its_interface() {
+        let words = [5_i64, 7, 0, 0, 6, 8];
+        let data: Vec<u8> = words.iter().flat_map(|w| w.to_ne_bytes()).collect();
+        let both = message(libc::SOL_SOCKET, libc::SCM_TIMESTAMPING, &data);
+        let card = [3_u32, 90, 0, 0].map(u32::to_ne_bytes).concat();
+        let card = message(libc::SOL_SOCKET, SCM_TIMESTAMPING_PKTINFO, &card);
+        let mut v6 = vec![0; 16];
+        v6.extend(9_u32.to_ne_bytes());
+        let v6 = message(libc::SOL_IPV6, libc::IPV6_PKTINFO, &v6);
+        let got = parse(&[both, card, v6].concat());
+        let want = Control {
+            kernel: Some(5_000_000_007),
+            hardware: Some(6_000_000_008),
+            card: Some(3),
+            interface: Some(9),
+            ..Control::default()
+        };
+        assert_eq!(got, want);
+        let v4 = [4_u32, 0, 0].map(u32::to_ne_bytes).concat();
+        let v4 = parse(&message(libc::SOL_IP, libc::IP_PKTINFO, &v4));
+        assert_eq!(v4.interface, Some(4));
     }
 
     #[test]

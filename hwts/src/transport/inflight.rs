@@ -1,7 +1,8 @@
 //! Packets whose TX stamp is awaited, in a fixed table.
 
+use super::cards::MOST_CARDS;
 use super::{TxEvent, TxToken};
-use crate::stamp::Stamp;
+use crate::stamp::{Source, Stamp};
 
 /// Packets in flight at most; a power of two. Stamps usually come before the send call returns.
 pub(super) const CAPACITY: u32 = 256;
@@ -10,12 +11,25 @@ pub(super) const CAPACITY: u32 = 256;
 enum Slot {
     /// Nothing is awaited, or it was delivered.
     Done,
-    /// Sent at this raw instant, stamp awaited.
-    Waiting(i64),
-    /// To be delivered.
-    Ready(Stamp),
+    /// Stamp awaited.
+    Waiting(Waiting),
+    /// To be delivered, with the kernel's stamp beside a card's.
+    Ready(Stamp, Option<Stamp>),
     /// To be reported as lost.
     Lost,
+}
+
+/// A packet whose stamp is awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Waiting {
+    /// The raw instant it was sent.
+    at: i64,
+    /// The card that is to stamp it.
+    card: Option<u8>,
+    /// That card was still to stamp others when it was sent.
+    crowded: bool,
+    /// The kernel's stamp, while the card's is awaited.
+    kernel: Option<Stamp>,
 }
 
 /// What to do with a stamp of the kernel.
@@ -36,6 +50,8 @@ pub(super) struct Inflight {
     oldest: u32,
     next: u32,
     waiting: u32,
+    /// Packets that each card is to stamp.
+    awaited: [u32; MOST_CARDS],
     /// Token minus the kernel's id.
     shift: u32,
 }
@@ -47,6 +63,7 @@ impl Inflight {
             oldest: 0,
             next: 0,
             waiting: 0,
+            awaited: [0; MOST_CARDS],
             shift: 0,
         }
     }
@@ -54,6 +71,21 @@ impl Inflight {
     /// Packets whose stamp is awaited.
     pub(super) fn waiting(&self) -> u32 {
         self.waiting
+    }
+
+    /// How many packets each card is to stamp.
+    pub(super) const fn awaited(&self) -> &[u32; MOST_CARDS] {
+        &self.awaited
+    }
+
+    /// The card that is to stamp the kernel's packet number `id`.
+    pub(super) fn card_of(&self, id: u32) -> Option<u8> {
+        let token = id.wrapping_add(self.shift);
+        let inside = token.wrapping_sub(self.oldest) < self.next.wrapping_sub(self.oldest);
+        match self.slots[(token % CAPACITY) as usize] {
+            Slot::Waiting(waiting) if inside => waiting.card,
+            _ => None,
+        }
     }
 
     /// Makes room for one more packet; gives back the token of a packet that fell out.
@@ -67,10 +99,22 @@ impl Inflight {
         (slot != Slot::Done).then_some(TxToken(token))
     }
 
-    /// A packet was sent whose stamp the kernel will give. Room must have been made.
-    pub(super) fn sent(&mut self, at: i64) -> TxToken {
+    /// A packet was sent whose stamp the kernel will give, and that of `card` if there is one. Room
+    /// must have been made.
+    pub(super) fn sent(&mut self, at: i64, card: Option<u8>) -> TxToken {
         self.waiting += 1;
-        self.add(Slot::Waiting(at))
+        let mut crowded = false;
+        if let Some(card) = card {
+            let awaited = &mut self.awaited[usize::from(card)];
+            crowded = *awaited > 0;
+            *awaited += 1;
+        }
+        self.add(Slot::Waiting(Waiting {
+            at,
+            card,
+            crowded,
+            kernel: None,
+        }))
     }
 
     /// A packet was sent that has its stamp already, while the kernel counts it or not.
@@ -78,7 +122,7 @@ impl Inflight {
         if !counted {
             self.shift = self.shift.wrapping_add(1);
         }
-        self.add(Slot::Ready(stamp))
+        self.add(Slot::Ready(stamp, None))
     }
 
     fn add(&mut self, slot: Slot) -> TxToken {
@@ -88,7 +132,7 @@ impl Inflight {
         TxToken(token)
     }
 
-    /// The kernel stamped its packet number `id`.
+    /// The kernel, or a card, stamped the kernel's packet number `id`.
     pub(super) fn stamped(&mut self, id: u32, stamp: Stamp) -> Match {
         let token = id.wrapping_add(self.shift);
         let ahead = token.wrapping_sub(self.next).cast_signed() >= 0;
@@ -116,24 +160,29 @@ impl Inflight {
     /// The kernel counts from 0 again; what is in flight is lost.
     pub(super) fn restart(&mut self) {
         for token in self.tokens() {
-            if self.is_waiting(token) {
-                *self.slot(token) = Slot::Lost;
+            if let Slot::Waiting(waiting) = *self.slot(token) {
+                *self.slot(token) = given_up(waiting);
             }
         }
         self.waiting = 0;
+        self.awaited = [0; MOST_CARDS];
         self.shift = self.next;
     }
 
-    /// Gives up on packets sent before `deadline`.
-    pub(super) fn expire(&mut self, deadline: i64) {
+    /// Gives up on packets sent before `deadline`: what the kernel has stamped keeps that stamp.
+    /// Cards that stamped nothing go to `missed`, with whether they were still to stamp others.
+    pub(super) fn expire(&mut self, deadline: i64, mut missed: impl FnMut(u8, bool)) {
         for token in self.tokens() {
-            if let Slot::Waiting(at) = *self.slot(token) {
+            if let Slot::Waiting(waiting) = *self.slot(token) {
                 // Sent in order: what follows is younger.
-                if at >= deadline {
+                if waiting.at >= deadline {
                     break;
                 }
-                *self.slot(token) = Slot::Lost;
-                self.waiting -= 1;
+                *self.slot(token) = given_up(waiting);
+                self.no_longer(waiting);
+                if let (Some(card), Some(_)) = (waiting.card, waiting.kernel) {
+                    missed(card, waiting.crowded);
+                }
             }
         }
     }
@@ -144,9 +193,10 @@ impl Inflight {
             let event = match *self.slot(token) {
                 Slot::Waiting(_) => continue,
                 Slot::Done => None,
-                Slot::Ready(stamp) => Some(TxEvent::Stamped {
+                Slot::Ready(stamp, beside) => Some(TxEvent::Stamped {
                     token: TxToken(token),
                     stamp,
+                    beside,
                 }),
                 Slot::Lost => Some(TxEvent::Lost {
                     token: TxToken(token),
@@ -176,17 +226,42 @@ impl Inflight {
         matches!(self.slots[(token % CAPACITY) as usize], Slot::Waiting(_))
     }
 
+    /// Takes a stamp for a packet that waits; a card's ends the wait, the kernel's only if none is
+    /// to come.
     fn set_ready(&mut self, token: u32, stamp: Stamp) {
-        *self.slot(token) = Slot::Ready(stamp);
+        let Slot::Waiting(mut waiting) = *self.slot(token) else {
+            return;
+        };
+        if stamp.source < Source::Hardware && waiting.card.is_some() {
+            waiting.kernel = Some(stamp);
+            *self.slot(token) = Slot::Waiting(waiting);
+            return;
+        }
+        *self.slot(token) = Slot::Ready(stamp, waiting.kernel);
+        self.no_longer(waiting);
+    }
+
+    fn no_longer(&mut self, waiting: Waiting) {
         self.waiting -= 1;
+        if let Some(card) = waiting.card {
+            self.awaited[usize::from(card)] -= 1;
+        }
     }
 
     fn take(&mut self, token: u32) -> Slot {
-        if self.is_waiting(token) {
-            self.waiting -= 1;
+        let slot = std::mem::replace(self.slot(token), Slot::Done);
+        if let Slot::Waiting(waiting) = slot {
+            self.no_longer(waiting);
         }
-        std::mem::replace(self.slot(token), Slot::Done)
+        slot
     }
+}
+
+/// What becomes of a packet whose stamp is no longer awaited.
+fn given_up(waiting: Waiting) -> Slot {
+    waiting
+        .kernel
+        .map_or(Slot::Lost, |kernel| Slot::Ready(kernel, None))
 }
 
 #[cfg(test)]
@@ -206,7 +281,7 @@ mod tests {
     fn events(table: &mut Inflight) -> Vec<(u32, Option<i64>)> {
         std::iter::from_fn(|| table.next_event())
             .map(|event| match event {
-                TxEvent::Stamped { token, stamp } => (token.0, Some(stamp.nanos)),
+                TxEvent::Stamped { token, stamp, .. } => (token.0, Some(stamp.nanos)),
                 TxEvent::Lost { token } => (token.0, None),
             })
             .collect()
@@ -216,7 +291,7 @@ mod tests {
     fn stamps_out_of_order_find_their_packets() {
         let mut table = Inflight::new();
         for at in 0..3 {
-            table.sent(at);
+            table.sent(at, None);
         }
         assert_eq!(table.stamped(2, stamp(20)), Match::Packet);
         assert_eq!(table.stamped(0, stamp(0)), Match::Packet);
@@ -230,12 +305,58 @@ mod tests {
     #[test]
     fn what_takes_too_long_is_lost_and_its_late_stamp_unmatched() {
         let mut table = Inflight::new();
-        table.sent(100);
-        table.sent(200);
-        table.expire(150);
+        table.sent(100, None);
+        table.sent(200, None);
+        table.expire(150, |_, _| panic!("no card"));
         assert_eq!(table.stamped(0, stamp(1)), Match::None);
         assert_eq!(table.stamped(1, stamp(2)), Match::Packet);
         assert_eq!(events(&mut table), [(0, None), (1, Some(2))]);
+    }
+
+    fn by_card(nanos: i64) -> Stamp {
+        Stamp {
+            nanos,
+            domain: Domain::Phc(0),
+            source: Source::Hardware,
+        }
+    }
+
+    #[test]
+    fn a_cards_stamp_is_waited_for_and_the_kernels_stands_beside_it() {
+        let mut table = Inflight::new();
+        table.sent(100, Some(2));
+        assert_eq!((table.card_of(0), table.awaited()[2]), (Some(2), 1));
+        assert_eq!(table.stamped(0, stamp(7)), Match::Packet);
+        assert_eq!(table.next_event(), None);
+        assert_eq!(table.stamped(0, by_card(9)), Match::Packet);
+        let event = TxEvent::Stamped {
+            token: TxToken(0),
+            stamp: by_card(9),
+            beside: Some(stamp(7)),
+        };
+        assert_eq!(table.next_event(), Some(event));
+        assert_eq!((table.waiting(), table.awaited()[2]), (0, 0));
+        assert_eq!(table.card_of(0), None);
+    }
+
+    #[test]
+    fn a_card_that_does_not_stamp_leaves_the_kernels() {
+        let mut table = Inflight::new();
+        table.sent(100, Some(1));
+        table.sent(100, Some(1));
+        table.sent(100, None);
+        assert_eq!(table.stamped(0, stamp(7)), Match::Packet);
+        let mut missed = Vec::new();
+        table.expire(200, |card, crowded| missed.push((card, crowded)));
+        // Without the kernel's stamp nobody knows that it left at all.
+        assert_eq!(missed, [(1, false)]);
+        assert_eq!(events(&mut table), [(0, Some(7)), (1, None), (2, None)]);
+        assert_eq!((table.waiting(), table.awaited()[1]), (0, 0));
+        table.sent(300, Some(1));
+        assert_eq!(table.stamped(3, stamp(8)), Match::Packet);
+        table.restart();
+        assert_eq!(events(&mut table), [(3, Some(8))]);
+        assert_eq!(table.awaited()[1], 0);
     }
 
     #[test]
@@ -243,10 +364,10 @@ mod tests {
         let mut table = Inflight::new();
         for at in 0..CAPACITY {
             assert_eq!(table.make_room(), None);
-            table.sent(at.into());
+            table.sent(at.into(), None);
         }
         assert_eq!(table.make_room(), Some(TxToken(0)));
-        assert_eq!(table.sent(999), TxToken(CAPACITY));
+        assert_eq!(table.sent(999, None), TxToken(CAPACITY));
         assert_eq!(table.waiting(), CAPACITY);
         assert_eq!(table.stamped(0, stamp(1)), Match::None);
         assert_eq!(table.stamped(CAPACITY, stamp(2)), Match::Packet);
@@ -255,7 +376,7 @@ mod tests {
     #[test]
     fn an_unknown_number_is_out_of_step() {
         let mut table = Inflight::new();
-        table.sent(0);
+        table.sent(0, None);
         assert_eq!(table.stamped(1, stamp(1)), Match::OutOfStep);
         assert_eq!(table.stamped(0, stamp(1)), Match::Packet);
     }
@@ -263,8 +384,8 @@ mod tests {
     #[test]
     fn a_stamp_without_number_is_taken_only_where_it_is_clear() {
         let mut table = Inflight::new();
-        table.sent(0);
-        table.sent(0);
+        table.sent(0, None);
+        table.sent(0, None);
         assert_eq!(table.stamped_only(stamp(1)), Match::None);
         assert_eq!(table.stamped(0, stamp(1)), Match::Packet);
         assert_eq!(table.stamped_only(stamp(2)), Match::Packet);
@@ -275,10 +396,10 @@ mod tests {
     #[test]
     fn a_new_count_forgets_what_was_in_flight() {
         let mut table = Inflight::new();
-        table.sent(0);
-        table.sent(0);
+        table.sent(0, None);
+        table.sent(0, None);
         table.restart();
-        table.sent(0);
+        table.sent(0, None);
         assert_eq!(table.stamped(0, stamp(7)), Match::Packet);
         assert_eq!(events(&mut table), [(0, None), (1, None), (2, Some(7))]);
     }
@@ -321,7 +442,7 @@ mod tests {
                             }
                             _ => {
                                 kernel.push(sent);
-                                table.sent(0)
+                                table.sent(0, None)
                             }
                         };
                         prop_assert_eq!(token.0, sent);
@@ -338,7 +459,7 @@ mod tests {
                             }
                         }
                     }
-                    Step::Expire => table.expire(1),
+                    Step::Expire => table.expire(1, |_, _| {}),
                     Step::Restart => {
                         table.restart();
                         kernel.clear();
@@ -346,7 +467,7 @@ mod tests {
                     Step::Deliver => got.extend(events(&mut table)),
                 }
             }
-            table.expire(1);
+            table.expire(1, |_, _| {});
             got.extend(events(&mut table));
             got.sort_unstable();
             prop_assert_eq!(got.len(), sent as usize);

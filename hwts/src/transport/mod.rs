@@ -1,5 +1,6 @@
 //! Datagrams with the instants at which they left and arrived.
 
+mod cards;
 mod cmsg;
 mod error;
 mod inflight;
@@ -7,6 +8,7 @@ mod socket;
 mod tx;
 mod udp;
 
+pub use cards::{Card, CardFallback, CardNote, CardWish};
 pub use error::{FallbackReason, TransportError};
 pub use udp::UdpTransport;
 
@@ -99,6 +101,8 @@ pub enum TxEvent {
         token: TxToken,
         /// When it left.
         stamp: Stamp,
+        /// The kernel's stamp of it beside the card's.
+        beside: Option<Stamp>,
     },
     /// Nobody will ever know when it left.
     Lost {
@@ -116,6 +120,8 @@ pub struct Received<'a> {
     pub from: SocketAddr,
     /// When it arrived.
     pub stamp: Stamp,
+    /// The kernel's stamp of it beside the card's.
+    pub beside: Option<Stamp>,
 }
 
 /// Why a wait ended. All false: the timeout passed or a signal arrived.
@@ -136,10 +142,18 @@ pub struct Counters {
     pub sent: u64,
     /// Datagrams received.
     pub received: u64,
+    /// Received datagrams with a stamp of a card.
+    pub rx_hardware: u64,
     /// Received datagrams with a stamp of the kernel.
     pub rx_kernel: u64,
     /// Received datagrams with a stamp of this process.
     pub rx_user: u64,
+    /// Sent datagrams with a stamp of a card.
+    pub tx_hardware: u64,
+    /// Sent datagrams that a card was to stamp and did not; they have the kernel's stamp.
+    pub tx_hardware_missed: u64,
+    /// Sent datagrams that a card was not asked to stamp, since it was still to stamp others.
+    pub tx_hardware_busy: u64,
     /// Sent datagrams with a stamp of the kernel.
     pub tx_kernel: u64,
     /// Sent datagrams with a stamp of this process.

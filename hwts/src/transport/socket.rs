@@ -16,6 +16,22 @@ pub(super) const FLAGS: u32 = libc::SOF_TIMESTAMPING_TX_SOFTWARE
 /// Numbers the TX stamps; the count starts from 0 whenever this is turned on.
 pub(super) const NUMBERED: u32 = FLAGS | libc::SOF_TIMESTAMPING_OPT_ID;
 
+/// The cards' stamps beside those of the kernel, and which card took a packet in.
+pub(super) const HARDWARE: u32 = libc::SOF_TIMESTAMPING_TX_HARDWARE
+    | libc::SOF_TIMESTAMPING_RX_HARDWARE
+    | libc::SOF_TIMESTAMPING_RAW_HARDWARE
+    | libc::SOF_TIMESTAMPING_OPT_PKTINFO
+    | libc::SOF_TIMESTAMPING_OPT_TX_SWHW;
+
+/// Has the kernel say which interface took a packet in.
+pub(super) fn tell_interface(fd: BorrowedFd<'_>, ipv6: bool) -> io::Result<()> {
+    if ipv6 {
+        sys::set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)
+    } else {
+        sys::set_option(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)
+    }
+}
+
 pub(super) fn open_bound(config: &UdpConfig) -> Result<(OwnedFd, SocketAddr), TransportError> {
     let local = config.local;
     match bound_socket(local) {

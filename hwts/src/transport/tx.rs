@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use super::inflight::{CAPACITY, Match};
-use super::socket::{FLAGS, NUMBERED, is_network_error, kernel_stamp, set_timestamping};
+use super::socket::{FLAGS, is_network_error, kernel_stamp, set_timestamping};
 use super::{FallbackReason, TransportError, TxEvent, UdpTransport, cmsg};
 use crate::stamp::{Domain, Source};
 use crate::sys;
@@ -14,7 +14,7 @@ const STOPPED_COUNT: u32 = 16;
 const STOPPED_NANOS: i64 = 10_000_000_000;
 
 /// TX stamps lost since the last that came.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Losses {
     count: u32,
     since: i64,
@@ -22,7 +22,7 @@ pub(super) struct Losses {
 
 impl Losses {
     /// Some more were lost, known at the raw instant `now`. Whether to expect no more stamps.
-    fn add(&mut self, lost: u32, now: i64) -> bool {
+    pub(super) fn add(&mut self, lost: u32, now: i64) -> bool {
         if self.count == 0 {
             self.since = now;
         }
@@ -46,12 +46,20 @@ impl UdpTransport {
         }
         if self.inflight.waiting() > 0 {
             let now = Domain::MonotonicRaw.now();
-            self.inflight.expire(now - self.tx_timeout);
+            let (cards, counters) = (&mut self.cards, &mut self.counters);
+            self.inflight
+                .expire(now - self.tx_timeout, |card, crowded| {
+                    counters.tx_hardware_missed += 1;
+                    if let Some(cards) = cards {
+                        cards.missed(card, crowded, now);
+                    }
+                });
         }
         let (mut events, mut lost) = (0, 0);
         while let Some(event) = self.next_event() {
             match event {
                 TxEvent::Stamped { stamp, .. } => match stamp.source {
+                    Source::Hardware => self.counters.tx_hardware += 1,
                     Source::Kernel => self.counters.tx_kernel += 1,
                     Source::User => self.counters.tx_user += 1,
                 },
@@ -73,7 +81,7 @@ impl UdpTransport {
         }
     }
 
-    fn drain_error_queue(&mut self) -> Result<(), TransportError> {
+    pub(super) fn drain_error_queue(&mut self) -> Result<(), TransportError> {
         // The packet comes back cut to nothing (OPT_TSONLY); ICMP errors bring some of theirs.
         let mut bytes = [0; 64];
         let mut read_any = false;
@@ -99,6 +107,9 @@ impl UdpTransport {
             if control.network_error {
                 self.counters.network_errors += 1;
             }
+            if let (Some(nanos), Some(id)) = (control.hardware, control.id) {
+                self.note_card_stamp(id, nanos);
+            }
             if let (Some(nanos), Some(id)) = (control.kernel, control.id) {
                 // Linux keeps the packet to itself and numbers its stamp, as it was asked to. Who
                 // gives the packet back, as simulators do, did not understand that.
@@ -115,6 +126,21 @@ impl UdpTransport {
             self.counters.network_errors += u64::from(pending != 0);
         }
         Ok(())
+    }
+
+    fn note_card_stamp(&mut self, id: u32, nanos: i64) {
+        let card = self.inflight.card_of(id);
+        let stamp = match (card, &mut self.cards) {
+            (Some(card), Some(cards)) => cards.sent(card, nanos),
+            // Nobody waits for it: it is too late, or its card is not used.
+            _ => None,
+        };
+        match stamp {
+            Some(stamp) => {
+                self.inflight.stamped(id, stamp);
+            }
+            None => self.counters.tx_unmatched += 1,
+        }
     }
 
     fn note_stamp(&mut self, id: Option<u32>, nanos: i64) {
@@ -180,7 +206,7 @@ impl UdpTransport {
             return;
         }
         let fd = self.fd.as_fd();
-        match set_timestamping(fd, FLAGS).and_then(|()| set_timestamping(fd, NUMBERED)) {
+        match set_timestamping(fd, FLAGS).and_then(|()| set_timestamping(fd, self.flags)) {
             Ok(()) => {
                 self.counters.resyncs += 1;
                 if self.inflight.waiting() > 0 {

@@ -7,14 +7,16 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use super::cards::Cards;
 use super::inflight::{CAPACITY, Inflight};
 use super::socket::{
-    NUMBERED, is_network_error, kernel_stamp, open_bound, set_hints, set_timestamping,
+    HARDWARE, NUMBERED, is_network_error, kernel_stamp, open_bound, set_hints, set_timestamping,
+    tell_interface,
 };
 use super::tx::Losses;
 use super::{
-    Capabilities, Counters, FallbackReason, Readiness, Received, StampRequest, TransportError,
-    TxToken, UdpConfig, WaitMode, cmsg,
+    Capabilities, Card, CardNote, CardWish, Counters, FallbackReason, Readiness, Received,
+    StampRequest, TransportError, TxToken, UdpConfig, WaitMode, cmsg,
 };
 use crate::stamp::{Domain, Source, Stamp};
 use crate::sys::{self, ControlBuffer, SockAddr};
@@ -23,9 +25,10 @@ use crate::wake::Wake;
 /// A UDP socket that says when its datagrams left and arrived.
 ///
 /// Nothing blocks except [`wait`](Self::wait); nothing allocates after
-/// [`open`](Self::open). Received datagrams are stamped with `CLOCK_REALTIME` by the kernel, or
+/// [`open`](Self::open), except when interfaces change. Received datagrams are stamped with `CLOCK_REALTIME` by the kernel, or
 /// with `CLOCK_MONOTONIC_RAW` by this process if the kernel does not; so are those sent, for which
-/// the stamp comes later as a [`TxEvent`](super::TxEvent).
+/// the stamp comes later as a [`TxEvent`](super::TxEvent). With [`use_cards`](Self::use_cards)
+/// network cards stamp where they can, on clocks of their own.
 #[derive(Debug)]
 pub struct UdpTransport {
     pub(super) fd: OwnedFd,
@@ -33,6 +36,10 @@ pub struct UdpTransport {
     pub(super) local: SocketAddr,
     pub(super) wait: WaitMode,
     pub(super) capabilities: Capabilities,
+    /// What `SO_TIMESTAMPING` was set to.
+    pub(super) flags: u32,
+    /// The cards whose stamps are used, if any are to be.
+    pub(super) cards: Option<Box<Cards>>,
     /// The kernel counts sent packets, so its stamps can be matched even while they are not used.
     pub(super) numbered: bool,
     pub(super) inflight: Inflight,
@@ -68,6 +75,8 @@ impl UdpTransport {
                 tx: Source::User,
                 fallback: None,
             },
+            flags: NUMBERED,
+            cards: None,
             numbered: false,
             inflight: Inflight::new(),
             fallen: VecDeque::with_capacity(CAPACITY as usize),
@@ -84,6 +93,49 @@ impl UdpTransport {
             transport.ask_for_stamps();
         }
         Ok(transport)
+    }
+
+    /// From now on takes the stamps of network cards where they can be had, and has cards stamp that
+    /// do not yet: that needs `CAP_NET_ADMIN`, without which they are used as they are set up.
+    /// Packets of other interfaces keep the kernel's stamps. What is and what is not used, and why,
+    /// is told by [`next_card_note`](Self::next_card_note).
+    ///
+    /// Stamps of a card are on its own clock: see
+    /// [`PhcConverter`](crate::clock::PhcConverter).
+    ///
+    /// # Errors
+    /// The kernel does not tell what interfaces there are, or takes no stamps of cards. The
+    /// transport stays usable without.
+    pub fn use_cards(&mut self, wishes: Vec<CardWish>) -> io::Result<()> {
+        if !self.numbered {
+            return Err(io::Error::from(io::ErrorKind::Unsupported));
+        }
+        let cards = Cards::open(wishes, self.local.port())?;
+        let fd = self.fd.as_fd();
+        tell_interface(fd, self.ipv6)?;
+        // Numbering goes on, since it was on before.
+        set_timestamping(fd, NUMBERED | HARDWARE)?;
+        self.flags = NUMBERED | HARDWARE;
+        self.cards = Some(Box::new(cards));
+        Ok(())
+    }
+
+    /// The cards whose stamps are used.
+    pub fn cards(&self) -> &[Card] {
+        self.cards.as_ref().map_or(&[], |cards| cards.cards())
+    }
+
+    /// Looks whether interfaces have changed; call it now and then, between packets. Most calls
+    /// return at once.
+    pub fn attend_cards(&mut self) {
+        if let Some(cards) = &mut self.cards {
+            cards.attend(Domain::MonotonicRaw.now());
+        }
+    }
+
+    /// What happened to a card, once; ask until there is nothing more.
+    pub fn next_card_note(&mut self) -> Option<CardNote> {
+        self.cards.as_mut()?.next_note()
     }
 
     /// What stamps come, and why not better ones. May change while running: TX stamps that stop
@@ -109,6 +161,10 @@ impl UdpTransport {
     /// [`TransportError::Send`] if the kernel refused this datagram, [`TransportError::WrongFamily`]
     /// if the socket cannot reach such an address. No token is used up then.
     pub fn send(&mut self, to: SocketAddr, bytes: &[u8]) -> Result<TxToken, TransportError> {
+        if self.inflight.waiting() > 0 && self.cards.is_some() {
+            // A card may have come round to the last packet meanwhile.
+            self.drain_error_queue()?;
+        }
         if let Some(token) = self.inflight.make_room() {
             if self.fallen.len() == CAPACITY as usize {
                 // Nobody polls; one event less, but not one count less.
@@ -123,15 +179,25 @@ impl UdpTransport {
             _ => to,
         };
         let addr = SockAddr::from(addr);
+        let (card, busy) = match &mut self.cards {
+            Some(cards) => {
+                let now = Domain::MonotonicRaw.now();
+                cards.choose(to, self.inflight.awaited(), now)
+            }
+            None => (None, false),
+        };
+        // A card that is asked for more stamps than it has registers loses some, and others' too.
+        let flags = busy.then_some(libc::SOF_TIMESTAMPING_TX_SOFTWARE);
+        self.counters.tx_hardware_busy += u64::from(busy);
         let before = Stamp::user_now();
-        if let Err(error) = sys::send_to(self.fd.as_fd(), bytes, &addr) {
+        if let Err(error) = sys::send_to(self.fd.as_fd(), bytes, &addr, flags) {
             self.after_failed_send(&error);
             return Err(TransportError::Send { to, error });
         }
         self.counters.sent += 1;
         let kernel = self.capabilities.tx == Source::Kernel && before.nanos >= self.kernel_tx_from;
         Ok(if kernel {
-            self.inflight.sent(before.nanos)
+            self.inflight.sent(before.nanos, card)
         } else {
             self.inflight.sent_with(before, self.numbered)
         })
@@ -169,13 +235,23 @@ impl UdpTransport {
             let Some(from) = message.from else {
                 continue;
             };
-            let kernel = cmsg::parse(&self.control.0[..message.control_len]).kernel;
-            let stamp = match kernel {
-                Some(nanos) if self.capabilities.rx == Source::Kernel => kernel_stamp(nanos),
-                _ => Stamp::user_now(),
+            let control = cmsg::parse(&self.control.0[..message.control_len]);
+            let kernel = control
+                .kernel
+                .filter(|_| self.capabilities.rx == Source::Kernel)
+                .map(kernel_stamp);
+            let card = self
+                .cards
+                .as_mut()
+                .and_then(|cards| cards.received(&control));
+            let (stamp, beside) = match (card, kernel) {
+                (Some(card), beside) => (card, beside),
+                (None, Some(kernel)) => (kernel, None),
+                (None, None) => (Stamp::user_now(), None),
             };
             self.counters.received += 1;
             match stamp.source {
+                Source::Hardware => self.counters.rx_hardware += 1,
                 Source::Kernel => self.counters.rx_kernel += 1,
                 Source::User => self.counters.rx_user += 1,
             }
@@ -183,6 +259,7 @@ impl UdpTransport {
                 bytes: &self.bytes[..message.len],
                 from,
                 stamp,
+                beside,
             });
         }
         Ok(taken)

@@ -1,5 +1,6 @@
 //! `parisync diag`: what this host has for keeping time, and what to do about what it lacks.
 
+mod cards;
 mod daemons;
 mod host;
 mod node;
@@ -67,6 +68,7 @@ impl Finding {
 pub(super) fn run(context: &Context) -> Result<Exit, CliError> {
     let report = hwts::probe::probe();
     let mut findings = host::timestamps(&report);
+    findings.extend(cards::interfaces());
     findings.extend(host::privileges(report.steering, &Privileges::now()));
     findings.push(host::clock_source(Path::new("/sys")));
     findings.extend(host::system_clock(&report));

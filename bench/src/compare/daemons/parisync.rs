@@ -35,6 +35,8 @@ pub(super) fn launch(host: &Host<'_>) -> Launch {
          enabled = false\n\
          [discipline]\n\
          target = \"{target}\"\n\
+         [transport]\n\
+         stamps = \"kernel\"\n\
          {exchange}",
         dir = host.dir,
         control = !simulated,

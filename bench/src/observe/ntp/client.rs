@@ -114,7 +114,9 @@ impl Client {
             };
             let ready = self.transport.wait(Some(patience), None)?;
             self.transport.poll_tx(|event| match event {
-                TxEvent::Stamped { token: of, stamp } if of == token => {
+                TxEvent::Stamped {
+                    token: of, stamp, ..
+                } if of == token => {
                     (sent, sent_known) = (Some(stamp), true);
                 }
                 TxEvent::Lost { token: of } if of == token => sent_known = true,
@@ -175,7 +177,8 @@ fn evaluate(
     let on_system_clock = |stamp: Stamp| match stamp.domain {
         // Some milliseconds ago at most, so slewing of 500 ppm is a microsecond at most.
         Domain::MonotonicRaw => now.a + (stamp.nanos - now.b),
-        Domain::Realtime | Domain::Tai => stamp.nanos,
+        // Cards are not used here.
+        Domain::Realtime | Domain::Tai | Domain::Phc(_) => stamp.nanos,
     };
     let t1 = sent.map_or(before, on_system_clock);
     let t4 = on_system_clock(arrived);

@@ -1,16 +1,26 @@
 //! What a network interface can stamp, asked of its driver (`ETHTOOL_GET_TS_INFO`; what
-//! `ethtool -T` shows). Changes nothing and needs no privilege.
+//! `ethtool -T` shows), which of it is turned on, and turning it on.
+//!
+//! Asking changes nothing and needs no privilege; [`turn_on`] needs `CAP_NET_ADMIN`, and only if
+//! there is something to change.
+
+mod hwtstamp;
+mod ioctl;
+mod physical;
+mod survey;
+
+pub use hwtstamp::{
+    Configured, NotStamping, RxFilter, TxType, command, configured, needed, turn_on,
+};
+pub use physical::{NoDevice, physical};
+pub use survey::{ClockSurvey, Survey, Verdict};
 
 use std::fmt;
 use std::io;
-use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd};
-
-use crate::sys;
 
 /// linux/ethtool.h; libc lacks it.
 const ETHTOOL_GET_TS_INFO: u32 = 0x41;
+const ETHTOOL_GDRVINFO: u32 = 0x03;
 /// `HWTSTAMP_TX_ON` and `HWTSTAMP_FILTER_ALL` as bits; any filter beyond `NONE` stamps something.
 const TX_ON: u32 = 1 << 1;
 const FILTERS_BEYOND_NONE: u32 = !1;
@@ -41,6 +51,10 @@ pub struct Abilities {
     pub hardware_rx: bool,
     /// The card's clock, N of `/dev/ptpN`.
     pub phc: Option<u32>,
+    /// The [`TxType`]s it has, as bits.
+    pub tx_types: u32,
+    /// The [`RxFilter`]s it has, as bits.
+    pub rx_filters: u32,
 }
 
 impl Abilities {
@@ -55,7 +69,30 @@ impl Abilities {
             hardware_rx: can(libc::SOF_TIMESTAMPING_RX_HARDWARE | raw)
                 && info.rx_filters & FILTERS_BEYOND_NONE != 0,
             phc: u32::try_from(info.phc_index).ok(),
+            tx_types: info.tx_types,
+            rx_filters: info.rx_filters,
         }
+    }
+
+    /// Whether the card can be told to use `filter`.
+    pub const fn has_filter(&self, filter: RxFilter) -> bool {
+        filter.0 < u32::BITS && self.rx_filters & (1 << filter.0) != 0
+    }
+
+    /// The transmit types it has.
+    pub fn tx_types(&self) -> impl Iterator<Item = TxType> + use<> {
+        let bits = self.tx_types;
+        (0..u32::BITS)
+            .filter(move |n| bits & (1 << n) != 0)
+            .map(TxType)
+    }
+
+    /// The receive filters it has.
+    pub fn rx_filters(&self) -> impl Iterator<Item = RxFilter> + use<> {
+        let bits = self.rx_filters;
+        (0..u32::BITS)
+            .filter(move |n| bits & (1 << n) != 0)
+            .map(RxFilter)
     }
 
     /// Why the card does not stamp packets both ways; none if it does.
@@ -102,34 +139,13 @@ impl fmt::Display for NoHardware {
 /// There is no such interface (`ENODEV`, `InvalidInput` for a name no interface can have), or the
 /// kernel refuses.
 pub fn abilities(interface: &str) -> io::Result<Abilities> {
-    let name = interface.as_bytes();
-    // SAFETY: ifreq is integers and pointers, for which all-zero bytes are valid.
-    let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
-    if name.is_empty() || name.len() >= request.ifr_name.len() || name.contains(&0) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("no interface can be called {interface:?}"),
-        ));
-    }
-    for (to, from) in request.ifr_name.iter_mut().zip(name) {
-        *to = from.cast_signed() as libc::c_char;
-    }
     let mut info = TsInfo {
         cmd: ETHTOOL_GET_TS_INFO,
         phc_index: -1,
         ..TsInfo::default()
     };
-    request.ifr_ifru.ifru_data = (&raw mut info).cast();
-    let socket = sys::udp_socket(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-    // SAFETY: `request` names the interface and points to a live ethtool_ts_info, which this
-    // request fills in.
-    let asked = sys::check(unsafe {
-        libc::ioctl(
-            socket.as_fd().as_raw_fd(),
-            libc::SIOCETHTOOL as _,
-            &raw mut request,
-        )
-    });
+    // SAFETY: the request reads `cmd` and fills in one ethtool_ts_info.
+    let asked = unsafe { ioctl::ask(interface, libc::SIOCETHTOOL as _, &mut info) };
     match asked {
         Ok(_) => Ok(Abilities::of(&info)),
         Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(Abilities::of(&TsInfo {
@@ -140,13 +156,48 @@ pub fn abilities(interface: &str) -> io::Result<Abilities> {
     }
 }
 
+/// `struct ethtool_drvinfo` (linux/ethtool.h).
+#[repr(C)]
+struct DriverInfo {
+    cmd: u32,
+    driver: [u8; 32],
+    version: [u8; 32],
+    firmware: [u8; 32],
+    bus: [u8; 32],
+    erom_version: [u8; 32],
+    reserved: [u8; 12],
+    counts: [u32; 5],
+}
+
+/// The driver of `interface`, by name.
+///
+/// # Errors
+/// There is no such interface, or nothing drives it.
+pub fn driver(interface: &str) -> io::Result<String> {
+    let mut info = DriverInfo {
+        cmd: ETHTOOL_GDRVINFO,
+        driver: [0; 32],
+        version: [0; 32],
+        firmware: [0; 32],
+        bus: [0; 32],
+        erom_version: [0; 32],
+        reserved: [0; 12],
+        counts: [0; 5],
+    };
+    // SAFETY: the request reads `cmd` and fills in one ethtool_drvinfo.
+    unsafe { ioctl::ask(interface, libc::SIOCETHTOOL as _, &mut info) }?;
+    let end = info.driver.iter().position(|&byte| byte == 0);
+    let name = &info.driver[..end.unwrap_or(info.driver.len())];
+    Ok(String::from_utf8_lossy(name).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// What `ethtool -T` shows for an Intel I225 (driver igc): all of software, hardware both ways,
     /// transmit types off and on, filters none and all.
-    const IGC: TsInfo = TsInfo {
+    pub(super) const IGC: TsInfo = TsInfo {
         cmd: ETHTOOL_GET_TS_INFO,
         so_timestamping: libc::SOF_TIMESTAMPING_TX_SOFTWARE
             | libc::SOF_TIMESTAMPING_RX_SOFTWARE
@@ -160,6 +211,10 @@ mod tests {
         rx_filters: 0b11,
         rx_reserved: [0; 3],
     };
+
+    pub(super) fn abilities_of(info: &TsInfo) -> Abilities {
+        Abilities::of(info)
+    }
 
     #[test]
     fn loopback_stamps_in_the_kernel_only() {

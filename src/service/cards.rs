@@ -1,0 +1,192 @@
+//! Network cards whose stamps are used: what is said of them, and finding one to steer.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use hwts::clock::PhcClock;
+use hwts::netlink;
+use hwts::nic::{self, Survey, Verdict};
+use hwts::transport::{CardNote, UdpTransport};
+
+use super::ServiceError;
+use crate::export::status::Tracking;
+use crate::time::Span;
+
+/// What the socket's thread knows of cards, for any thread to read.
+#[derive(Debug, Default)]
+pub struct CardBoard {
+    asymmetry: AtomicI64,
+    lines: Mutex<Vec<String>>,
+}
+
+impl CardBoard {
+    /// How far the node's raw clock may be off this host's, since readings of a card have a width
+    /// of which nobody knows where in it they were taken; zero without cards.
+    pub fn asymmetry(&self) -> Span {
+        Span::from_nanos(self.asymmetry.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_asymmetry(&self, nanos: i64) {
+        self.asymmetry.store(nanos, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_lines(&self, lines: Vec<String>) {
+        *self.lines.lock().unwrap_or_else(PoisonError::into_inner) = lines;
+    }
+
+    /// Adds what is known of cards to `tracking`, whose bounds so become those on this host's
+    /// clock.
+    pub(super) fn describe(&self, tracking: &mut Tracking) {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        tracking.interfaces.clone_from(&lines);
+        let unseen = self.asymmetry().as_nanos();
+        for bound in [&mut tracking.bound_ns, &mut tracking.statistical_ns] {
+            *bound = bound.map(|bound| bound.saturating_add(unseen));
+        }
+    }
+}
+
+/// What is said of each interface with a card: those in use, and those refused.
+#[derive(Debug, Default)]
+pub(super) struct CardLines {
+    refused: Vec<(String, String)>,
+}
+
+impl CardLines {
+    /// Takes a note in, and writes it to the log.
+    pub(super) fn note(&mut self, note: &CardNote) {
+        match note {
+            CardNote::Stamping { interface, .. } | CardNote::Gone { interface } => {
+                self.refused.retain(|(name, _)| name != interface);
+            }
+            CardNote::Refused { interface, why } => {
+                self.refused.retain(|(name, _)| name != interface);
+                self.refused.push((interface.clone(), why.to_string()));
+            }
+            CardNote::Renamed { from, to } => {
+                for (name, _) in &mut self.refused {
+                    if name == from {
+                        name.clone_from(to);
+                    }
+                }
+            }
+            CardNote::Fallback { .. } | CardNote::FewRegisters { .. } => {}
+        }
+        match note {
+            CardNote::Stamping { .. } | CardNote::Renamed { .. } => tracing::info!("{note}"),
+            _ => tracing::warn!("{note}"),
+        }
+    }
+
+    /// One line for each interface.
+    pub(super) fn lines(&self, transport: &UdpTransport) -> Vec<String> {
+        let used = transport.cards().iter().map(|card| match card.fallback {
+            None => format!(
+                "{}: hardware stamps by /dev/ptp{}",
+                card.interface, card.phc
+            ),
+            Some(why) => format!("{}: kernel stamps, {why}", card.interface),
+        });
+        let refused = self.refused.iter();
+        used.chain(refused.map(|(name, why)| format!("{name}: kernel stamps, {why}")))
+            .collect()
+    }
+}
+
+/// Opens the clock of a card, named by its interface or its device, to be steered.
+pub(super) fn open_to_steer(card: &str) -> Result<PhcClock, ServiceError> {
+    let unusable = |why: String| ServiceError::Card {
+        card: card.to_owned(),
+        why,
+    };
+    let path = if card.contains('/') {
+        PathBuf::from(card)
+    } else {
+        let links = netlink::links().map_err(|error| unusable(error.to_string()))?;
+        let link = links
+            .iter()
+            .find(|link| link.name == card)
+            .ok_or_else(|| unusable("there is no such interface (`ip link` lists them)".into()))?;
+        let device = nic::physical(&links, link.index).map_err(|why| unusable(why.to_string()))?;
+        let abilities = nic::abilities(&device.name).map_err(|e| unusable(e.to_string()))?;
+        let index = abilities.phc.ok_or_else(|| {
+            unusable(format!(
+                "{} has no hardware clock; some cards have one only while their link is up",
+                device.name
+            ))
+        })?;
+        PathBuf::from(format!("/dev/ptp{index}"))
+    };
+    PhcClock::open(&path).map_err(|error| unusable(error.to_string()))
+}
+
+/// Why no interface has hardware stamps for packets to `port`, in words.
+pub(super) fn why_none(port: u16) -> String {
+    let Ok(links) = netlink::links() else {
+        return "the kernel does not tell what interfaces there are".to_owned();
+    };
+    let reasons = links.iter().filter(|link| !link.loopback).map(|link| {
+        let name = &link.name;
+        match Survey::of(&links, link, port).map(|survey| survey.verdict) {
+            Ok(Verdict::Hardware) if !link.up => format!("{name} is down"),
+            Ok(Verdict::Hardware) => format!("{name} is turned off in the configuration"),
+            Ok(Verdict::HardwareAfter { command }) => {
+                format!("{name} needs `{command}`, or CAP_NET_ADMIN for us to do that")
+            }
+            Ok(Verdict::Kernel(why)) => format!("{name}: {why}"),
+            Ok(Verdict::NoDevice(why)) => why.to_string(),
+            Ok(Verdict::User) => format!("{name}: its driver stamps nothing"),
+            Err(error) => format!("{name}: {error}"),
+        }
+    });
+    let reasons: Vec<String> = reasons.collect();
+    if reasons.is_empty() {
+        "there is no network interface".to_owned()
+    } else {
+        reasons.join("; ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hwts::nic::NotStamping;
+
+    #[test]
+    fn cards_that_cannot_be_steered_say_why() {
+        let why = |card| open_to_steer(card).unwrap_err().to_string();
+        assert!(why("nosuchcard0").contains("no such interface"));
+        assert!(why("lo").contains("no hardware clock"));
+        assert!(why("/dev/null").contains("no PTP hardware clock"));
+    }
+
+    #[test]
+    fn what_was_refused_is_shown_until_it_is_not() {
+        let mut lines = CardLines::default();
+        lines.note(&CardNote::Refused {
+            interface: "eth0".to_owned(),
+            why: NotStamping::OtherPackets,
+        });
+        lines.note(&CardNote::Renamed {
+            from: "eth0".to_owned(),
+            to: "lan0".to_owned(),
+        });
+        assert_eq!(lines.refused[0].0, "lan0");
+        lines.note(&CardNote::Stamping {
+            interface: "lan0".to_owned(),
+            phc: 0,
+        });
+        assert!(lines.refused.is_empty());
+    }
+
+    #[test]
+    fn bounds_count_what_a_card_does_not_see() {
+        let board = CardBoard::default();
+        board.set_asymmetry(700);
+        let mut tracking = crate::cli::example_tracking();
+        let before = tracking.bound_ns.unwrap();
+        board.describe(&mut tracking);
+        assert_eq!(tracking.bound_ns, Some(before + 700));
+    }
+}
