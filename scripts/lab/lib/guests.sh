@@ -66,7 +66,7 @@ start_guest() {
         setsid "${loader[@]}" "$root/usr/bin/qemu-system-x86_64" -L "$root/usr/share/qemu" -L "$root/usr/share/seabios" \
         -accel tcg,thread=single -machine q35,hpet=on -cpu qemu64,+ssse3,+sse4.1,+sse4.2,+rdtscp,+aes,+pclmulqdq \
         -m "$guest_memory" -smp 1 -nodefaults -no-reboot -display none \
-        -kernel "$cache/vmlinuz" -initrd "$cache/initrd" \
+        -kernel "$image/vmlinuz" -initrd "$image/initrd" \
         -append "console=ttyS0 quiet panic=1 mitigations=off tsc=reliable random.trust_cpu=on \
 lab.guest=$guest lab.khz=$khz lab.clock_ppb=$clock_ppb lab.nic=\"$nic\"" \
         -serial "file:$run/guest$guest.console" \

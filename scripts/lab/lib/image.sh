@@ -54,12 +54,17 @@ copy_modules() {
         done
 }
 
-# The image, made anew when something that goes into it has changed.
+# The image, made anew when something that goes into it has changed; its directory is $image.
 build_image() {
     local version tree="$cache/tree" state program
     version=$(kernel_version)
     state=$(cat "$root.packages" "$here"/testnic/* "$here"/guest/* "$here/lib/image.sh" | sha256sum)
-    [[ "$(cat "$cache/image.state" 2>/dev/null)" == "$state" ]] && return
+    # Named after what went into it: trees that share a cache keep theirs apart.
+    image="$cache/image-${state:0:12}"
+    [[ -f $image/vmlinuz ]] && return
+    # What nobody has booted for a day.
+    find "$cache" -maxdepth 1 -name 'image-*' -mtime +0 -exec rm -rf {} +
+    mkdir -p "$image"
     say "building modules, tools and the guests' file system"
     build_own "$version"
     rm -rf "$tree"
@@ -80,8 +85,9 @@ build_image() {
     echo 'root:x:0:0:root:/root:/bin/sh' >"$tree/etc/passwd"
     echo 'root:x:0:' >"$tree/etc/group"
     (cd "$tree" && find . | "$root/bin/busybox" cpio -o -H newc --quiet 2>/dev/null) |
-        gzip -1 >"$cache/initrd"
-    cp "$root/boot/vmlinuz-$version" "$cache/vmlinuz"
+        gzip -1 >"$image/initrd"
+    cp "$root/src/clocks" "$image/"
+    # Last: with it, the image is whole.
+    cp "$root/boot/vmlinuz-$version" "$image/vmlinuz"
     rm -rf "$tree"
-    echo "$state" >"$cache/image.state"
 }

@@ -178,7 +178,7 @@ meet_guests() {
     ahead=()
     for guest in $(guests); do
         exec_in "$guest" 40 "clocks meet /lab/shared $guest guest" >/dev/null &
-        said=$("$root/src/clocks" meet "$run/shared" "$guest" host) || said="0 0"
+        said=$("$image/clocks" meet "$run/shared" "$guest" host) || said="0 0"
         wait $! || true
         # A microsecond, at any frequency there is.
         check "guest $guest: its counter is known to within ${said#* } ticks" \
@@ -203,6 +203,6 @@ watch_clocks() {
 judged() {
     local guest tracks=()
     for guest in $(guests); do tracks+=("${ahead[guest]}:$run/share/$guest/truth"); done
-    "$root/src/clocks" judge "$(cat "$run/khz")" "${3:-0}" "$1" "${tracks[@]}" |
+    "$image/clocks" judge "$(cat "$run/khz")" "${3:-0}" "$1" "${tracks[@]}" |
         awk -v name="$2" '$1 == name { print $2 }'
 }
