@@ -2,7 +2,7 @@
 
 use hwts::Domain;
 use hwts::clock::{
-    Clock, ClockError, PhcClock, PhcError, RawClock, Refusal, SyncStatus, SystemClock, VirtualClock,
+    Clock, ClockError, PhcClock, RawClock, Refusal, SyncStatus, SystemClock, VirtualClock,
 };
 use nix::time::{ClockId, clock_gettime};
 
@@ -25,7 +25,50 @@ pub struct HostClock(Kind);
 enum Kind {
     System(SystemClock),
     Virtual(Box<VirtualClock>),
-    Card(Box<PhcClock>),
+    Card(Box<Card>),
+}
+
+/// The clock of a card, and how to find it again when it was gone.
+struct Card {
+    clock: Option<PhcClock>,
+    find: FindCard,
+    /// What it could be set to when it was last there.
+    max_rate: f64,
+}
+
+/// Opens the clock of a card; says why it cannot.
+pub type FindCard = Box<dyn FnMut() -> Result<PhcClock, String> + Send>;
+
+impl std::fmt::Debug for Card {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Card")
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Card {
+    fn clock(&mut self) -> Result<&mut PhcClock, SteerError> {
+        if self.clock.is_none() {
+            let found = (self.find)().map_err(SteerError::Os)?;
+            self.max_rate = found.max_rate();
+            self.clock = Some(found);
+        }
+        self.clock
+            .as_mut()
+            .ok_or_else(|| SteerError::Os("the card's clock is gone".to_owned()))
+    }
+
+    fn read(&mut self) -> Result<hwts::clock::CrossRead, SteerError> {
+        match self.clock()?.reading() {
+            Ok(read) => Ok(read),
+            Err(error) => {
+                // As long as it is held open a new one gets another number.
+                self.clock = None;
+                Err(SteerError::Os(error.to_string()))
+            }
+        }
+    }
 }
 
 impl HostClock {
@@ -40,9 +83,18 @@ impl HostClock {
         Self(Kind::Virtual(Box::new(clock)))
     }
 
-    /// The clock of a network card. Steer it with [`Settings::card_clock`](super::Settings::card_clock).
-    pub fn card(clock: PhcClock) -> Self {
-        Self(Kind::Card(Box::new(clock)))
+    /// The clock of a network card, which `find` opens, now and whenever it was gone. Steer it with
+    /// [`Settings::card_clock`](super::Settings::card_clock).
+    ///
+    /// # Errors
+    /// What `find` says.
+    pub fn card(mut find: FindCard) -> Result<Self, String> {
+        let clock = find()?;
+        Ok(Self(Kind::Card(Box::new(Card {
+            max_rate: clock.max_rate(),
+            clock: Some(clock),
+            find,
+        }))))
     }
 
     /// Whether it is the clock of a network card.
@@ -54,19 +106,11 @@ impl HostClock {
     /// clock, the one under it).
     ///
     /// # Errors
-    /// The card is gone. It is opened anew at the next call, so that it may come back.
+    /// The card is gone. It is looked for at each call, so that it may come back.
     pub fn read(&mut self, raw: &RawClock) -> Result<CrossRead, SteerError> {
         let (at, clock, error) = match &mut self.0 {
-            Kind::Card(clock) => {
-                let read = match clock.reading() {
-                    Ok(read) => read,
-                    Err(error) => {
-                        if let Ok(anew) = PhcClock::open(clock.phc().path()) {
-                            **clock = anew;
-                        }
-                        return Err(unreadable(&error));
-                    }
-                };
+            Kind::Card(card) => {
+                let read = card.read()?;
                 (raw.at(read.a), read.b, read.error)
             }
             Kind::System(_) => {
@@ -86,27 +130,23 @@ impl HostClock {
         })
     }
 
-    fn clock(&self) -> &dyn Clock {
-        match &self.0 {
-            Kind::System(clock) => clock,
-            Kind::Virtual(clock) => clock.as_ref(),
-            Kind::Card(clock) => clock.as_ref(),
-        }
-    }
-
-    fn clock_mut(&mut self) -> &mut dyn Clock {
-        match &mut self.0 {
+    fn clock(&mut self) -> Result<&mut dyn Clock, SteerError> {
+        Ok(match &mut self.0 {
             Kind::System(clock) => clock,
             Kind::Virtual(clock) => clock.as_mut(),
-            Kind::Card(clock) => clock.as_mut(),
-        }
+            Kind::Card(card) => card.clock()?,
+        })
     }
 }
 
 impl SteeredClock for HostClock {
     fn limits(&self) -> ClockLimits {
         ClockLimits {
-            max_rate: Rate::from_fraction(self.clock().max_rate()),
+            max_rate: Rate::from_fraction(match &self.0 {
+                Kind::System(clock) => clock.max_rate(),
+                Kind::Virtual(clock) => clock.max_rate(),
+                Kind::Card(card) => card.max_rate,
+            }),
             // The kernel averages between two multipliers; a virtual clock says what it applied.
             hidden_quantum: Rate::ZERO,
             jitter: match self.0 {
@@ -125,12 +165,12 @@ impl SteeredClock for HostClock {
     }
 
     fn set_rate(&mut self, rate: Rate) -> Result<Rate, SteerError> {
-        let applied = self.clock_mut().set_rate(rate.as_fraction())?;
+        let applied = self.clock()?.set_rate(rate.as_fraction())?;
         Ok(Rate::from_fraction(applied))
     }
 
     fn step(&mut self, by: Span) -> Result<(), SteerError> {
-        Ok(self.clock_mut().step(by.as_nanos())?)
+        Ok(self.clock()?.step(by.as_nanos())?)
     }
 
     fn publish(&mut self, publication: &Publication) -> Result<(), SteerError> {
@@ -141,11 +181,11 @@ impl SteeredClock for HostClock {
             tai_offset: Some(publication.tai_minus_utc),
             leap: publication.leap,
         };
-        Ok(self.clock_mut().publish(&status)?)
+        Ok(self.clock()?.publish(&status)?)
     }
 
     fn kernel_state(&mut self) -> Result<KernelState, SteerError> {
-        let state = self.clock().read_state()?;
+        let state = self.clock()?.read_state()?;
         Ok(KernelState {
             rate: Rate::from_fraction(state.rate),
             kernel_loop: state.kernel_loop,
@@ -170,10 +210,6 @@ impl From<ClockError> for SteerError {
             ClockError::Os { .. } => Self::Os(text),
         }
     }
-}
-
-fn unreadable(error: &PhcError) -> SteerError {
-    SteerError::Os(error.to_string())
 }
 
 /// TAI − UTC as this host's kernel has it, if that is more than [`TAI_MINUS_UTC`]: a leap second since
@@ -255,7 +291,7 @@ mod tests {
         assert_eq!(status.state, SteeringState::Synchronized, "{status:?}");
         assert_eq!(status.steps, 1);
         assert!(status.offset_ns.unwrap().abs() < 10.0, "{status:?}");
-        let published = clock.clock().read_state().unwrap().status;
+        let published = clock.clock().unwrap().read_state().unwrap().status;
         assert!(published.synchronized && published.max_error < 4_000);
         assert_eq!(published.tai_offset, Some(37));
     }

@@ -46,7 +46,7 @@ pub use clock::{
     ClockLimits, ClockTime, CrossRead, KernelState, Leap, Publication, Shown, SteerError,
     SteeredClock,
 };
-pub use host::{HostClock, asleep, tai_minus_utc};
+pub use host::{FindCard, HostClock, asleep, tai_minus_utc};
 pub use machine::{Discipline, Target, Tick};
 pub use settings::{HoldBack, Settings, SettingsError, StepPolicy};
 pub use status::{DisciplineStatus, Event, ForeignSign, Reason, SteeringState};

@@ -9,7 +9,6 @@ use hwts::netlink;
 use hwts::nic::{self, Survey, Verdict};
 use hwts::transport::{CardNote, UdpTransport};
 
-use super::ServiceError;
 use crate::export::status::Tracking;
 use crate::time::Span;
 
@@ -94,31 +93,28 @@ impl CardLines {
     }
 }
 
-/// Opens the clock of a card, named by its interface or its device, to be steered.
-pub(super) fn open_to_steer(card: &str) -> Result<PhcClock, ServiceError> {
-    let unusable = |why: String| ServiceError::Card {
-        card: card.to_owned(),
-        why,
-    };
+/// Opens the clock of a card, named by its interface or its device, to be steered; says why it
+/// cannot.
+pub(super) fn open_to_steer(card: &str) -> Result<PhcClock, String> {
     let path = if card.contains('/') {
         PathBuf::from(card)
     } else {
-        let links = netlink::links().map_err(|error| unusable(error.to_string()))?;
+        let links = netlink::links().map_err(|error| error.to_string())?;
         let link = links
             .iter()
             .find(|link| link.name == card)
-            .ok_or_else(|| unusable("there is no such interface (`ip link` lists them)".into()))?;
-        let device = nic::physical(&links, link.index).map_err(|why| unusable(why.to_string()))?;
-        let abilities = nic::abilities(&device.name).map_err(|e| unusable(e.to_string()))?;
+            .ok_or_else(|| format!("there is no interface {card} (`ip link` lists them)"))?;
+        let device = nic::physical(&links, link.index).map_err(|why| why.to_string())?;
+        let abilities = nic::abilities(&device.name).map_err(|error| error.to_string())?;
         let index = abilities.phc.ok_or_else(|| {
-            unusable(format!(
+            format!(
                 "{} has no hardware clock; some cards have one only while their link is up",
                 device.name
-            ))
+            )
         })?;
         PathBuf::from(format!("/dev/ptp{index}"))
     };
-    PhcClock::open(&path).map_err(|error| unusable(error.to_string()))
+    PhcClock::open(&path).map_err(|error| error.to_string())
 }
 
 /// Why no interface has hardware stamps for packets to `port`, in words.
@@ -155,8 +151,8 @@ mod tests {
 
     #[test]
     fn cards_that_cannot_be_steered_say_why() {
-        let why = |card| open_to_steer(card).unwrap_err().to_string();
-        assert!(why("nosuchcard0").contains("no such interface"));
+        let why = |card| open_to_steer(card).unwrap_err();
+        assert!(why("nosuchcard0").contains("no interface nosuchcard0"));
         assert!(why("lo").contains("no hardware clock"));
         assert!(why("/dev/null").contains("no PTP hardware clock"));
     }

@@ -1,10 +1,10 @@
 //! What a node steers, on which raw clock, and from what time it starts.
 
 use hwts::Domain;
-use hwts::clock::{Oscillator, OscillatorSpec, PhcClock, RawClock, VirtualClock};
+use hwts::clock::{Oscillator, OscillatorSpec, RawClock, VirtualClock};
 
 use super::steer::Steered;
-use crate::discipline::{HostClock, Settings, tai_minus_utc};
+use crate::discipline::{FindCard, HostClock, Settings, tai_minus_utc};
 use crate::time::{Rate, Span, VirtualTime};
 
 /// How bad a virtual oscillator is.
@@ -58,17 +58,21 @@ impl Clockface {
         }
     }
 
-    /// This host's oscillator and the clock of a network card, called `name`.
-    pub fn card(name: String, clock: PhcClock, settings: Settings) -> Self {
-        Self {
+    /// This host's oscillator and the clock of a network card, which `find` opens and that is
+    /// called `name`.
+    ///
+    /// # Errors
+    /// What `find` says.
+    pub fn card(name: String, find: FindCard, settings: Settings) -> Result<Self, String> {
+        Ok(Self {
             steered: Some(Steered {
                 name,
-                clock: HostClock::card(clock),
+                clock: HostClock::card(find)?,
                 settings,
                 reader: None,
             }),
             ..Self::measuring()
-        }
+        })
     }
 
     /// A virtual oscillator with `flaws` over this host's, and a clock of our own over it.

@@ -125,7 +125,13 @@ fn clockface(config: &Config) -> Result<Clockface, ServiceError> {
     let target = &config.discipline.target;
     Ok(match (target, config.discipline.settings()) {
         (Target::Card(card), Some(settings)) => {
-            Clockface::card(target.to_string(), cards::open_to_steer(card)?, settings)
+            let named = card.clone();
+            let find = Box::new(move || cards::open_to_steer(&named));
+            let face = Clockface::card(target.to_string(), find, settings);
+            face.map_err(|why| ServiceError::Card {
+                card: card.clone(),
+                why,
+            })?
         }
         (Target::System, Some(settings)) => {
             // The discipline finds out by itself, goes on measuring, and says so in the status;
