@@ -178,6 +178,11 @@ fn discipline(section: &Section<'_>, config: &mut Config) -> Result<(), ConfigEr
     section.set("max_slew_ppm", &mut discipline.max_slew, |f| {
         ppm(f, 1.0..=1e5)
     })?;
+    section.set(
+        "beside_others",
+        &mut discipline.beside_others,
+        Field::boolean,
+    )?;
     let Some(section) = section.section("step")? else {
         return Ok(());
     };

@@ -32,7 +32,10 @@ pub const SECTIONS: &[SectionKeys] = &[
         ],
     ),
     ("dht", &["enabled", "listen"]),
-    ("discipline", &["target", "max_slew_ppm", "step"]),
+    (
+        "discipline",
+        &["target", "max_slew_ppm", "beside_others", "step"],
+    ),
     (
         "discipline.step",
         &[

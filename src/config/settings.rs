@@ -141,6 +141,8 @@ pub struct DisciplineConfig {
     pub step: StepPolicy,
     /// The fastest it is slewed.
     pub max_slew: Rate,
+    /// Steer the system clock even if another program that does so runs.
+    pub beside_others: bool,
 }
 
 impl Default for DisciplineConfig {
@@ -149,6 +151,7 @@ impl Default for DisciplineConfig {
             target: Target::System,
             step: StepPolicy::default(),
             max_slew: discipline::Settings::system().max_slew,
+            beside_others: false,
         }
     }
 }

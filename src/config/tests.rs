@@ -53,6 +53,7 @@ fn everything_can_be_said() {
         dht = {{ enabled = true, listen = "[::]:6000" }}
         discipline.target = "virtual"
         discipline.max_slew_ppm = 1_000
+        discipline.beside_others = true
         [discipline.step]
         threshold = "20ms"
         startup = "0s"
@@ -117,6 +118,7 @@ fn everything_can_be_said() {
         },
         discipline: DisciplineConfig {
             target: Target::Virtual,
+            beside_others: true,
             max_slew: Rate::from_ppm(1_000.0),
             step: StepPolicy {
                 threshold: Some(Span::from_millis(20)),

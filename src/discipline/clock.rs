@@ -1,5 +1,7 @@
 //! What the discipline asks of a clock it steers.
 
+pub use hwts::clock::Leap;
+
 use crate::time::{Rate, RawTime, Span, Time};
 
 /// The timescale that a steered clock shows: UTC for the system clock, TAI for a virtual one.
@@ -41,6 +43,8 @@ pub struct KernelState {
     pub kernel_loop: bool,
     /// Phase that the kernel still has to slew on somebody's behalf.
     pub pending: Span,
+    /// The leap second that the kernel was told to make at the end of the UTC day.
+    pub leap: Leap,
 }
 
 /// What the clock tells others about itself.
@@ -54,6 +58,8 @@ pub struct Publication {
     pub max_error: Span,
     /// TAI − UTC in seconds.
     pub tai_minus_utc: i32,
+    /// The leap second that is pending: who told the kernel of it is not us, and it stays.
+    pub leap: Leap,
 }
 
 /// A clock could not be steered; the text says what was refused and what to do.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::clock::KernelState;
+use super::clock::{KernelState, Leap};
 use super::settings::HoldBack;
 use super::status::ForeignSign;
 use crate::time::{Rate, RawTime, Span};
@@ -43,6 +43,7 @@ impl Guard {
             rate,
             kernel_loop: false,
             pending: Span::ZERO,
+            leap: Leap::None,
         });
     }
 
@@ -121,6 +122,7 @@ mod tests {
             rate: Rate::from_ppm(ppm),
             kernel_loop: false,
             pending: Span::ZERO,
+            leap: Leap::None,
         }
     }
 

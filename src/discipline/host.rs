@@ -2,13 +2,14 @@
 
 use hwts::Domain;
 use hwts::clock::{
-    Clock, ClockError, Leap, PhcClock, RawClock, Refusal, SyncStatus, SystemClock, VirtualClock,
+    Clock, ClockError, PhcClock, RawClock, Refusal, SyncStatus, SystemClock, VirtualClock,
 };
 use nix::time::{ClockId, clock_gettime};
 
 use super::clock::{
     ClockLimits, ClockTime, CrossRead, KernelState, Publication, SteerError, SteeredClock,
 };
+use super::tai::{TAI_MINUS_UTC, TAI_MINUS_UTC_SECONDS};
 use crate::time::{Rate, RawTime, Span};
 
 /// Reads of a pair of clocks of which the narrowest counts.
@@ -178,7 +179,7 @@ impl SteeredClock for HostClock {
             estimated_error: publication.estimated_error.as_nanos(),
             max_error: publication.max_error.as_nanos(),
             tai_offset: Some(publication.tai_minus_utc),
-            leap: Leap::None,
+            leap: publication.leap,
         };
         Ok(self.clock()?.publish(&status)?)
     }
@@ -189,6 +190,7 @@ impl SteeredClock for HostClock {
             rate: Rate::from_fraction(state.rate),
             kernel_loop: state.kernel_loop,
             pending: Span::from_nanos(state.pending_offset),
+            leap: state.status.leap,
         })
     }
 }
@@ -208,6 +210,18 @@ impl From<ClockError> for SteerError {
             ClockError::Os { .. } => Self::Os(text),
         }
     }
+}
+
+/// TAI − UTC as this host's kernel has it, if that is more than [`TAI_MINUS_UTC`]: a leap second since
+/// then was made by the kernel, and who starts now must know of it.
+pub fn tai_minus_utc() -> Span {
+    /// As many leap seconds as there were in the first forty years; beyond that somebody erred.
+    const MOST: i32 = TAI_MINUS_UTC_SECONDS + 27;
+    let state = SystemClock::new().read_state().ok();
+    state
+        .and_then(|state| state.status.tai_offset)
+        .filter(|seconds| (TAI_MINUS_UTC_SECONDS..=MOST).contains(seconds))
+        .map_or(TAI_MINUS_UTC, |seconds| Span::from_secs(seconds.into()))
 }
 
 /// How long the machine has slept since boot: `CLOCK_BOOTTIME` − `CLOCK_MONOTONIC`, the narrowest

@@ -24,12 +24,16 @@
 //! **Interruptions.** After a suspend the raw clock has stood still and the virtual line is
 //! late by the sleep: the clock keeps its rate until the node has had time to agree again. After
 //! a suspend or a foreign step, the step policy's start-up begins anew unless it is told not to.
+//!
+//! **Leap seconds.** Who knows of one tells the kernel of each host (`adjtimex(2)`: `STA_INS`); that
+//! stays, and when the kernel's clock makes it, what it shows is a second more or less behind TAI.
 
 mod clock;
 mod course;
 mod filter;
 mod guard;
 mod host;
+mod leap;
 mod machine;
 mod settings;
 mod startup;
@@ -39,9 +43,10 @@ mod tai;
 mod tests;
 
 pub use clock::{
-    ClockLimits, ClockTime, CrossRead, KernelState, Publication, Shown, SteerError, SteeredClock,
+    ClockLimits, ClockTime, CrossRead, KernelState, Leap, Publication, Shown, SteerError,
+    SteeredClock,
 };
-pub use host::{FindCard, HostClock, asleep};
+pub use host::{FindCard, HostClock, asleep, tai_minus_utc};
 pub use machine::{Discipline, Target, Tick};
 pub use settings::{HoldBack, Settings, SettingsError, StepPolicy};
 pub use status::{DisciplineStatus, Event, ForeignSign, Reason, SteeringState};

@@ -185,6 +185,8 @@ pub enum Event {
     TargetJumped(Span),
     /// The clock has been left alone by others: we steer again.
     Resumed,
+    /// The kernel has made a leap second: TAI − UTC is this many seconds now.
+    LeapSecond(i32),
 }
 
 impl fmt::Display for Event {
@@ -196,6 +198,9 @@ impl fmt::Display for Event {
             Self::Slept(span) => write!(f, "the machine slept for {span}"),
             Self::TargetJumped(by) => write!(f, "the virtual clock jumped by {by}"),
             Self::Resumed => f.write_str("the clock was left alone by others: steering it again"),
+            Self::LeapSecond(seconds) => {
+                write!(f, "leap second: UTC is {seconds} s behind TAI from now on")
+            }
         }
     }
 }

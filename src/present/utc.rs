@@ -1,13 +1,13 @@
 //! UTC as people read it (RFC 3339).
 
-use crate::discipline::TAI_MINUS_UTC;
+use crate::discipline::tai_minus_utc;
 use crate::time::VirtualTime;
 
 const DAY: i64 = 86_400 * 1_000_000_000;
 
 /// Nanoseconds since 1970-01-01 UTC, without leap seconds.
 pub fn unix_nanos(at: VirtualTime) -> i64 {
-    (at - TAI_MINUS_UTC).as_nanos()
+    (at - tai_minus_utc()).as_nanos()
 }
 
 /// The virtual clock's time as `2026-11-22T15:43:00.123456789Z`.

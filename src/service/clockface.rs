@@ -4,7 +4,7 @@ use hwts::Domain;
 use hwts::clock::{Oscillator, OscillatorSpec, RawClock, VirtualClock};
 
 use super::steer::Steered;
-use crate::discipline::{FindCard, HostClock, Settings, TAI_MINUS_UTC};
+use crate::discipline::{FindCard, HostClock, Settings, tai_minus_utc};
 use crate::time::{Rate, Span, VirtualTime};
 
 /// How bad a virtual oscillator is.
@@ -43,6 +43,10 @@ impl Clockface {
 
     /// This host's oscillator and system clock.
     pub fn system(settings: Settings) -> Self {
+        let settings = Settings {
+            shown_minus_virtual: -tai_minus_utc(),
+            ..settings
+        };
         Self {
             steered: Some(Steered {
                 name: "system".to_owned(),
@@ -97,5 +101,5 @@ impl Clockface {
 
 /// `CLOCK_REALTIME` on the scale of the virtual clock.
 fn realtime() -> VirtualTime {
-    VirtualTime::from_nanos(Domain::Realtime.now()) + TAI_MINUS_UTC
+    VirtualTime::from_nanos(Domain::Realtime.now()) + tai_minus_utc()
 }

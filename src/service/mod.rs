@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod local;
 pub mod port;
 pub mod privileges;
+pub mod rivals;
 mod run;
 mod setup;
 pub mod signals;
@@ -68,6 +69,14 @@ pub enum ServiceError {
     /// The configured user cannot be become.
     #[error(transparent)]
     Privileges(#[from] privileges::PrivilegeError),
+    /// Another program steers the clock that we were to steer.
+    #[error(
+        "{rival}, and two programs must not steer one clock: {}; or use --discipline none, or set `beside_others = true` under [discipline]", rival.advice
+    )]
+    Rival {
+        /// The program.
+        rival: rivals::Rival,
+    },
     /// This build has no such engine.
     #[error(
         "`bootstrap` is set, but this build has no libp2p; build it with the `dht` feature, choose another `topology`, or list `peers`"

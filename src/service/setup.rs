@@ -1,6 +1,6 @@
 //! From a configuration to the blueprint of a node and its sources of peers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hwts::Domain;
 use hwts::clock::{Permission, SystemClock};
@@ -8,6 +8,7 @@ use hwts::clock::{Permission, SystemClock};
 use super::ServiceError;
 use super::assemble::Blueprint;
 use super::clockface::{Clockface, Flaws};
+use super::rivals::rivals;
 use super::state::StateFile;
 use super::{cards, transport};
 use crate::config::{Config, Target};
@@ -88,6 +89,8 @@ fn clockface(config: &Config) -> Result<Clockface, ServiceError> {
                     "no CAP_SYS_TIME: the system clock is measured, not steered; run as root, \
                      give the capability, or use --discipline none"
                 );
+            } else if !config.discipline.beside_others {
+                refuse_rivals(Path::new("/proc"))?;
             }
             Clockface::system(settings)
         }
@@ -103,6 +106,16 @@ fn clockface(config: &Config) -> Result<Clockface, ServiceError> {
         }
         (Target::None, _) | (_, None) => Clockface::measuring(),
     })
+}
+
+/// An error if another program steers the system clock.
+fn refuse_rivals(proc: &Path) -> Result<(), ServiceError> {
+    // Without /proc nobody is seen; the discipline still notices what others do.
+    let running = rivals(proc).unwrap_or_default();
+    match running.into_iter().find(|rival| rival.certain) {
+        Some(rival) => Err(ServiceError::Rival { rival }),
+        None => Ok(()),
+    }
 }
 
 /// The sources of peers, most trusted first.

@@ -152,7 +152,16 @@ impl Discipline {
             synchronized: good && max_error < HOPELESS,
             estimated_error: estimated_error.min(HOPELESS),
             max_error: max_error.min(HOPELESS),
-            tai_minus_utc: TAI_MINUS_UTC_SECONDS,
+            tai_minus_utc: self.tai_minus_utc(),
+            leap: self.leap.pending(),
+        }
+    }
+
+    /// TAI − UTC in seconds, for a clock that shows UTC; the table's value for others.
+    pub(super) fn tai_minus_utc(&self) -> i32 {
+        match -self.settings.shown_minus_virtual {
+            Span::ZERO => TAI_MINUS_UTC_SECONDS,
+            behind => (behind.as_nanos() / 1_000_000_000) as i32,
         }
     }
 

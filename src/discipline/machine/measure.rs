@@ -31,6 +31,7 @@ impl Discipline {
         let Some(mut filter) = self.filter else {
             if let Some(state) = state {
                 self.guard.look(&state);
+                self.leap.look(state.leap);
                 self.found(&state);
             }
             self.filter = Some(ClockFilter::new(
@@ -47,7 +48,16 @@ impl Discipline {
         let elapsed = tick.read.raw - filter.raw();
         self.pace = pace(self.pace, elapsed, self.settings.interval);
         filter.predict(tick.read.raw, self.command);
-        let surprise = filter.compare(&tick.read);
+        let mut surprise = filter.compare(&tick.read);
+        let leapt = self.leap.made(surprise.nanos);
+        if let Some(step) = leapt {
+            filter.stepped(step);
+            surprise = filter.compare(&tick.read);
+            self.settings.shown_minus_virtual += step;
+            self.note(Event::LeapSecond(self.tai_minus_utc()));
+        } else if let Some(state) = state {
+            self.leap.look(state.leap);
+        }
         let sign = state.and_then(|state| self.guard.look(&state));
         let unexplained = surprise.nanos.abs()
             - tick.read.error.abs().as_nanos_f64()

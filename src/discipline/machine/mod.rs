@@ -9,6 +9,7 @@ use crate::discipline::clock::{CrossRead, SteerError, SteeredClock};
 use crate::discipline::course::{Aim, Course};
 use crate::discipline::filter::ClockFilter;
 use crate::discipline::guard::Guard;
+use crate::discipline::leap::LeapWatch;
 use crate::discipline::settings::{Settings, SettingsError};
 use crate::discipline::startup::StartUp;
 use crate::discipline::status::{DisciplineStatus, Event, Reason, SteeringState};
@@ -69,6 +70,7 @@ enum Action {
 pub struct Discipline {
     settings: Settings,
     guard: Guard,
+    leap: LeapWatch,
     startup: StartUp,
     filter: Option<ClockFilter>,
     /// The rate in force.
@@ -105,6 +107,7 @@ impl Discipline {
         settings.check()?;
         Ok(Self {
             guard: Guard::new(settings.hold_back),
+            leap: LeapWatch::default(),
             startup: StartUp::new(settings.step),
             filter: None,
             command: Rate::ZERO,

@@ -2,7 +2,7 @@
 
 use super::sim::{Bench, Quantum, SimClock, steady_target};
 use crate::discipline::{
-    Discipline, Event, ForeignSign, Reason, Settings, SteerError, SteeringState, StepPolicy,
+    Discipline, Event, ForeignSign, Leap, Reason, Settings, SteerError, SteeringState, StepPolicy,
 };
 use crate::time::{Rate, RawTime, Span, VirtualTime};
 use crate::wire::ClockState;
@@ -217,6 +217,30 @@ fn a_foreign_step_is_measured_and_taken_back_unless_forbidden() {
         bench.turns(MINUTE);
         assert!(bench.error().abs() < 150.0, "{}", bench.error());
     }
+}
+
+#[test]
+fn a_leap_second_stays_pending_and_is_nobodys_step() {
+    let mut bench = bench(-37_000_000_000, Settings::system());
+    bench.turns(2 * MINUTE);
+    let steps = bench.clock.steps.len();
+    bench.clock.leap = Leap::Insert;
+    bench.turns(4);
+    let before = *bench.clock.published.last().unwrap();
+    assert_eq!((before.tai_minus_utc, before.leap), (37, Leap::Insert));
+    events(&mut bench);
+    // The kernel steps its clock and is still told to.
+    bench.clock.force_step(-1_000_000_000);
+    bench.turn();
+    let after = *bench.clock.published.last().unwrap();
+    assert_eq!((after.tai_minus_utc, after.leap), (38, Leap::None));
+    assert_eq!(events(&mut bench), [Event::LeapSecond(38)]);
+    bench.clock.leap = Leap::None;
+    bench.turns(MINUTE);
+    assert_eq!(bench.clock.steps.len(), steps);
+    assert_eq!(state(&bench), SteeringState::Synchronized);
+    assert!(bench.discipline.status().offset_ns.unwrap().abs() < 150.0);
+    assert!(bench.clock.published.last().unwrap().max_error < Span::from_micros(6));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A clock with a rate error, a rate quantum and noisy readings, and a virtual line to follow.
 
 use crate::discipline::{
-    ClockLimits, ClockTime, CrossRead, Discipline, KernelState, Publication, SteerError,
+    ClockLimits, ClockTime, CrossRead, Discipline, KernelState, Leap, Publication, SteerError,
     SteeredClock, Target, Tick,
 };
 use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
@@ -48,6 +48,7 @@ pub(super) struct SimClock {
     pub(super) refuse: Option<SteerError>,
     pub(super) kernel_loop: bool,
     pub(super) pending: Span,
+    pub(super) leap: Leap,
     pub(super) steps: Vec<Span>,
     pub(super) rates: Vec<f64>,
     pub(super) published: Vec<Publication>,
@@ -79,6 +80,7 @@ impl SimClock {
             refuse: None,
             kernel_loop: false,
             pending: Span::ZERO,
+            leap: Leap::None,
             steps: Vec::new(),
             rates: Vec::new(),
             published: Vec::new(),
@@ -177,6 +179,7 @@ impl SteeredClock for SimClock {
             rate: Rate::from_fraction(self.visible),
             kernel_loop: self.kernel_loop,
             pending: self.pending,
+            leap: self.leap,
         })
     }
 }
