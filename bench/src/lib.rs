@@ -20,6 +20,7 @@
 //! - [`limit`]: how small the error can be in a scenario, whoever estimates
 //! - [`scenario`]: networks and what happens to them, in files that people can read and add to
 //! - [`sim`]: networks of real nodes in simulated time, with exact truth
+//! - [`crowd`]: the same for up to millions of nodes, under churn and attack
 //! - [`units`]: spans of time and frequencies as people write them
 
 #![forbid(unsafe_code)]
@@ -28,6 +29,7 @@ pub mod address;
 pub mod cli;
 pub mod compare;
 pub mod cost;
+pub mod crowd;
 pub mod estimators;
 pub mod interrupt;
 pub mod limit;

@@ -8,6 +8,7 @@ mod observe;
 mod precision;
 mod replay;
 mod report;
+mod sim;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -67,6 +68,8 @@ enum Command {
     Observe(observe::Options),
     /// How good the timestamp paths of this host are, against the same clock or another host
     Precision(precision::Options),
+    /// Networks of up to millions of nodes under churn and attack, with exact truth
+    Sim(Box<sim::Options>),
     /// Show runs as one page: errors over time, distributions, stability, bounds
     Report(report::Args),
     /// Live through what `parisync run --record` wrote: is it the same to the last bit, and what
@@ -173,6 +176,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Limit(options) => limit::run(&options, cli.output),
         Command::Observe(options) => observe::run(&options, cli.output),
         Command::Precision(options) => precision::run(&options, cli.output),
+        Command::Sim(options) => sim::run(&options, cli.output),
         Command::Report(args) => report::run(&args, cli.output),
         Command::Replay(args) => replay::run(&args, cli.output),
     };
