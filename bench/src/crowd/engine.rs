@@ -20,7 +20,7 @@ use super::result::{Report, Round};
 use crate::progress::Progress;
 
 /// Hosts that a thread takes at once.
-const CHUNK: usize = 1_024;
+const CHUNK: usize = 128;
 
 /// Honest hosts that the malicious ones watch.
 const WATCHED: usize = 2_048;
