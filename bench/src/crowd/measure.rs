@@ -1,7 +1,7 @@
 //! What the clocks show, against the truth.
 
 use super::attack::Honest;
-use super::host::Shown;
+use super::body::Shown;
 use super::identity::scatter;
 use super::result::{Bound, Quantiles, Reached, Round, Skew};
 use crate::sim::Random;
@@ -210,7 +210,7 @@ mod tests {
             bound: Some(bound),
             synchronized: true,
             neighbour: 0,
-            age: 0,
+            oscillator: 0.0,
         })
     }
 

@@ -18,21 +18,23 @@
 //! ```
 
 mod attack;
+mod body;
 mod clock;
 mod draw;
 mod engine;
 mod event;
+mod exchanges;
 mod host;
 mod identity;
 mod measure;
-mod page;
+mod messages;
 mod paths;
 mod plan;
 mod result;
 
 pub use attack::Attack;
 pub use draw::{Draw, Uniform};
-pub use engine::{Engine, run};
+pub use engine::run;
 pub use event::Happening;
 pub use paths::{Links, Paths};
 pub use plan::{Dht, Fidelity, Plan, Sessions};

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::identity::scatter;
+use super::plan::Plan;
 use crate::sim::Random;
-use crate::units::Nanos;
 
 /// What the links are like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -85,17 +85,9 @@ const SITES: u64 = 0x1 << 56;
 const PAIRS: u64 = 0x2 << 56;
 
 impl Paths {
-    /// Paths among `hosts` hosts. `asymmetry`: each pair's two directions differ by up to ± this
-    /// share of the path; `access`: each host's by up to ± this, for all its packets alike; `loss`: share of the packets.
-    pub fn new(
-        links: Links,
-        hosts: u32,
-        seed: u64,
-        asymmetry: f64,
-        access: Nanos,
-        loss: f64,
-        routes: bool,
-    ) -> Self {
+    /// The paths of `plan`.
+    pub fn new(plan: &Plan) -> Self {
+        let (links, seed) = (plan.links, plan.seed);
         let site = |host: u32| {
             // A data centre has one place and one line.
             let place = if links == Links::Sites {
@@ -118,16 +110,16 @@ impl Paths {
                 } else {
                     0.0
                 },
-                skew: random.symmetric(access.0) as f32,
+                skew: random.symmetric(plan.access_asymmetry.0) as f32,
             }
         };
         Self {
             links,
-            sites: (0..hosts).map(site).collect(),
+            sites: (0..plan.nodes).map(site).collect(),
             seed,
-            asymmetry,
-            loss,
-            routes,
+            asymmetry: plan.asymmetry,
+            loss: plan.loss,
+            routes: plan.routes,
         }
     }
 
@@ -194,8 +186,29 @@ impl Paths {
         ))
     }
 
+    /// What a packet from `a` to `b` takes that leaves at `at`, ns; `None` if it is lost.
+    pub(super) fn packet(&self, a: u32, b: u32, at: i64, random: &mut Random) -> Option<f64> {
+        if self.loss > 0.0 && random.unit() < self.loss {
+            return None;
+        }
+        let (there, _) = self.least(a, b, at);
+        Some(there + self.queue(self.are_near(a, b), random))
+    }
+
+    /// No packet is quicker, ns.
+    pub(super) fn quickest(&self) -> i64 {
+        let path = match self.links {
+            Links::Lan | Links::Sites => 40e3,
+            Links::Metro => 0.5e6,
+            Links::Wan => 1e6 * SPREAD.0 * REGIONS[0][0],
+        };
+        let lines = self.sites.iter().map(|site| site.skew.abs());
+        let skew = f64::from(lines.fold(0.0, f32::max));
+        ((1.0 - 0.5 * self.asymmetry) * path - skew).max(10e3) as i64
+    }
+
     /// What one packet waits.
-    pub fn queue(&self, near: bool, random: &mut Random) -> f64 {
+    fn queue(&self, near: bool, random: &mut Random) -> f64 {
         match self.links {
             Links::Lan => random.exponential(5e3),
             Links::Metro => random.exponential(50e3),
@@ -220,7 +233,12 @@ mod tests {
     use super::*;
 
     fn paths(links: Links) -> Paths {
-        Paths::new(links, 4_000, 1, 0.05, Nanos(0.0), 0.0, true)
+        Paths::new(&Plan {
+            nodes: 4_000,
+            links,
+            routes: true,
+            ..Plan::default()
+        })
     }
 
     #[test]

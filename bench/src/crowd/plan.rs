@@ -3,10 +3,10 @@
 use std::num::NonZeroUsize;
 
 use parisync::node::NodeConfig;
-use parisync::time::Span;
 use serde::{Deserialize, Serialize};
 
 use super::attack::Attack;
+use super::draw::{Draw, Uniform};
 use super::event::Happening;
 use super::paths::Links;
 use crate::sim::OscillatorModel;
@@ -28,6 +28,8 @@ pub enum Fidelity {
     /// One event for each exchange
     #[default]
     Exchange,
+    /// One event for each datagram and each timeout
+    Message,
 }
 
 /// How long hosts stay.
@@ -43,7 +45,7 @@ pub enum Sessions {
 
 /// A network and what happens to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Args)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Plan {
     /// Hosts
     #[arg(long, value_name = "N", default_value_t = 1_000)]
@@ -123,6 +125,39 @@ pub struct Plan {
     #[arg(long, value_name = "N")]
     #[serde(skip)]
     pub threads: Option<NonZeroUsize>,
+}
+
+impl Default for Plan {
+    /// What the command line has if nothing is said.
+    fn default() -> Self {
+        Self {
+            nodes: 1_000,
+            dht: Dht::default(),
+            links: Links::default(),
+            fidelity: Fidelity::default(),
+            churn: 0.0,
+            sessions: Sessions::default(),
+            malicious: 0.0,
+            attack: Attack::default(),
+            rounds: 60,
+            round: Nanos(1e9),
+            fast: Nanos(200e6),
+            seed: 1,
+            neighbours: 32,
+            near: 0.0,
+            offset: Nanos(1e9),
+            asymmetry: 0.05,
+            access_asymmetry: Nanos(0.0),
+            loss: 0.005,
+            routes: false,
+            drift: Fraction(50e-6),
+            wander: Fraction(1e-9),
+            flicker: Fraction(0.0),
+            rotate: Nanos(600e9),
+            happenings: Vec::new(),
+            threads: None,
+        }
+    }
 }
 
 /// A plan that cannot be carried out.
@@ -212,6 +247,19 @@ impl Plan {
         (self.round.0 / f64::from(self.ticks())) as i64
     }
 
+    /// Threads to use.
+    pub(super) fn threads(&self) -> usize {
+        let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        self.threads.unwrap_or(all).get()
+    }
+
+    /// How neighbours are found.
+    pub(super) fn draw(&self) -> Box<dyn Draw> {
+        match self.dht {
+            Dht::Uniform => Box::new(Uniform { hosts: self.nodes }),
+        }
+    }
+
     /// How many hosts are malicious.
     pub(super) fn liars(&self) -> u32 {
         (self.malicious * f64::from(self.nodes)).round() as u32
@@ -220,10 +268,5 @@ impl Plan {
     /// How many are not; they are the first.
     pub(super) fn honest(&self) -> u32 {
         self.nodes - self.liars()
-    }
-
-    /// Length of a round.
-    pub(super) fn span(&self) -> Span {
-        self.round.span()
     }
 }
