@@ -82,6 +82,12 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         self.next_census = self.next_census.min(now);
     }
 
+    /// Whom the node chose and has a session with.
+    pub fn neighbours(&self) -> impl Iterator<Item = NodeId> {
+        let slots = self.slots.iter().flatten();
+        slots.filter(|slot| slot.chosen && slot.up).map(|s| s.peer)
+    }
+
     /// Whether `peer` has a slot, so that its messages are taken in.
     pub fn knows(&self, peer: &NodeId) -> bool {
         self.find(peer).is_some()

@@ -107,6 +107,21 @@ impl Attack {
         }
     }
 
+    /// What the clock that malicious hosts show to `victim` is off by at true time `at`, ns.
+    pub(super) fn shows(self, victim: u32, at: i64, honest: &Honest) -> f64 {
+        let truth = honest.median + honest.rate * (at - honest.at) as f64;
+        let near = (BELIEVABLE.0 * honest.spread).max(BELIEVABLE.1);
+        match self {
+            Self::None | Self::Delay => truth,
+            Self::Far => truth + FAR,
+            Self::Push | Self::Eclipse | Self::JoinLeave => truth + near,
+            Self::Split | Self::Sybil if scatter(u64::from(victim)) & 1 == 1 => truth + near,
+            Self::Split | Self::Sybil => truth - near,
+            Self::Drag => truth + SLIGHTLY * near / BELIEVABLE.0,
+            Self::Replay => 0.0,
+        }
+    }
+
     /// What a malicious host whose raw clock is `clock` says to `victim` at true time `at`.
     /// `epoch`: what a right clock shows at true time zero.
     pub(super) fn says(
@@ -117,19 +132,13 @@ impl Attack {
         honest: &Honest,
         epoch: i64,
     ) -> Message {
-        let ahead = (at - honest.at) as f64;
-        let near = (BELIEVABLE.0 * honest.spread).max(BELIEVABLE.1);
-        let (shift, fast) = match self {
-            Self::None | Self::Delay => (0.0, 0.0),
-            Self::Far => (FAR, 0.0),
-            Self::Push | Self::Eclipse | Self::JoinLeave => (near, 0.0),
-            Self::Split | Self::Sybil if scatter(u64::from(victim)) & 1 == 1 => (near, 0.0),
-            Self::Split | Self::Sybil => (-near, 0.0),
-            Self::Drag => (SLIGHTLY * near / BELIEVABLE.0, FAST),
+        let error = self.shows(victim, at, honest);
+        let fast = match self {
+            Self::Drag => FAST,
             // What was right at the beginning runs at its own frequency, not the network's.
-            Self::Replay => (-honest.median - honest.rate * ahead, -honest.rate),
+            Self::Replay => -honest.rate,
+            _ => 0.0,
         };
-        let error = honest.median + honest.rate * ahead + shift;
         let raw = RawTime::from_nanos(clock.read(at) as i64);
         let virtual_now = parisync::time::VirtualTime::from_nanos(epoch + at);
         let rate = (1.0 + honest.rate + fast) / (1.0 + clock.rate) - 1.0;

@@ -112,6 +112,8 @@ pub(super) struct Shown {
     pub(super) neighbour: u32,
     /// Frequency of its oscillator without noise, as a fraction.
     pub(super) oscillator: f32,
+    /// More of its neighbours are malicious than its bound tolerates.
+    pub(super) overwhelmed: bool,
 }
 
 /// What happened in all.
@@ -233,6 +235,7 @@ impl Body {
     /// What it shows at true time `at`, which is about now; `None` if it is not there.
     pub(super) fn shown<E: LinkEstimator, C: Combine, S: Size>(
         &self,
+        world: &World,
         node: &Node<E, C, S>,
         neighbour: u32,
         at: i64,
@@ -250,6 +253,12 @@ impl Body {
             synchronized: view.state == ClockState::Synchronized,
             neighbour,
             oscillator: self.clock.base() as f32,
+            overwhelmed: world.plan.malicious > 0.0 && {
+                let liars = node
+                    .neighbours()
+                    .filter(|id| world.is_malicious(Who::of(id).host));
+                liars.count() > usize::from(view.liars)
+            },
         })
     }
 }

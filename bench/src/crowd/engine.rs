@@ -14,6 +14,7 @@ use super::measure::Measured;
 use super::messages::Messages;
 use super::plan::{Fidelity, Plan};
 use super::result::{Report, Round};
+use super::rounds::Rounds;
 use crate::progress::Progress;
 use crate::stats::quantile;
 
@@ -75,6 +76,7 @@ fn network(plan: &Plan) -> Box<dyn Network> {
 fn of_size<const MOST: usize>(plan: &Plan) -> Box<dyn Network> {
     match plan.fidelity {
         Fidelity::Exchange => Box::new(Exchanges::<OneSided, Ensemble<MOST>>::new(plan)),
+        Fidelity::Round => Box::new(Rounds::new(plan)),
         Fidelity::Message => Box::new(Messages::<OneSided, Ensemble<MOST>>::new(plan)),
     }
 }

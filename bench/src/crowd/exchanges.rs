@@ -53,7 +53,9 @@ where
         if self.world.plan.malicious > 0.0 {
             let step = (self.hosts.len() / WATCHED).max(1);
             let watched = self.hosts.iter().step_by(step);
-            let sample: Vec<Shown> = watched.filter_map(|host| host.shown(tick.begin)).collect();
+            let sample: Vec<Shown> = watched
+                .filter_map(|host| host.shown(&self.world, tick.begin))
+                .collect();
             self.world.honest = honest(&sample, &self.world.honest, tick.begin);
         }
         let (world, told) = (&self.world, &self.told);
@@ -98,7 +100,10 @@ where
 
     fn shown(&self) -> Vec<Option<Shown>> {
         let now = self.world.tick(self.tick).begin;
-        self.hosts.iter().map(|host| host.shown(now)).collect()
+        self.hosts
+            .iter()
+            .map(|host| host.shown(&self.world, now))
+            .collect()
     }
 
     fn counts(&self) -> Counts {

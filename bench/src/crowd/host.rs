@@ -268,8 +268,9 @@ impl<E: LinkEstimator, C: Combine + Default> Host<E, C> {
     }
 
     /// What it shows at true time `at`, which is about now; `None` if it is not there or malicious.
-    pub(super) fn shown(&self, at: i64) -> Option<Shown> {
-        self.body.shown(self.node.as_ref()?, self.neighbour, at)
+    pub(super) fn shown(&self, world: &World, at: i64) -> Option<Shown> {
+        self.body
+            .shown(world, self.node.as_deref()?, self.neighbour, at)
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) struct Measured {
     pub(super) rounds: Vec<Round>,
     pub(super) digest: u64,
     looks: u64,
+    overwhelmed: u64,
     last: Last,
 }
 
@@ -57,6 +58,10 @@ impl Measured {
         let mut violations = 0;
         for shown in settled() {
             if let Some(bound) = shown.bound {
+                if shown.overwhelmed {
+                    self.overwhelmed += 1;
+                    continue;
+                }
                 self.looks += 1;
                 violations += u64::from((shown.error - median).abs() > bound);
             }
@@ -97,6 +102,7 @@ impl Measured {
         Bound {
             violations: self.rounds.iter().map(|r| r.violations).sum(),
             looks: self.looks,
+            overwhelmed: self.overwhelmed,
             p50: self.last.bounds.0,
             p99: self.last.bounds.1,
         }
@@ -211,6 +217,7 @@ mod tests {
             synchronized: true,
             neighbour: 0,
             oscillator: 0.0,
+            overwhelmed: false,
         })
     }
 

@@ -202,7 +202,9 @@ where
             let truthful = self.world.plan.honest() as usize;
             let step = (truthful / WATCHED).max(1);
             let watched = self.hosts[..truthful].iter().step_by(step);
-            let sample: Vec<Shown> = watched.filter_map(|host| host.shown(tick.begin)).collect();
+            let sample: Vec<Shown> = watched
+                .filter_map(|host| host.shown(&self.world, tick.begin))
+                .collect();
             self.world.honest = honest(&sample, &self.world.honest, tick.begin);
         }
     }
@@ -428,8 +430,8 @@ impl<E: LinkEstimator, C: Combine> Host<E, C> {
         }
     }
 
-    fn shown(&self, at: i64) -> Option<Shown> {
-        self.body.shown(&self.node, self.neighbour, at)
+    fn shown(&self, world: &World, at: i64) -> Option<Shown> {
+        self.body.shown(world, &self.node, self.neighbour, at)
     }
 }
 
@@ -449,7 +451,7 @@ where
         let truthful = self.world.plan.honest();
         let shown = |host: &Host<E, C>| {
             let honest = host.body.who.host < truthful;
-            honest.then(|| host.shown(now)).flatten()
+            honest.then(|| host.shown(&self.world, now)).flatten()
         };
         self.hosts.iter().map(shown).collect()
     }

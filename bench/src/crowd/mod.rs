@@ -31,11 +31,12 @@ mod messages;
 mod paths;
 mod plan;
 mod result;
+mod rounds;
 
 pub use attack::Attack;
-pub use draw::{Draw, Uniform};
+pub use draw::{Dht, Draw, Structured, Uniform};
 pub use engine::run;
 pub use event::Happening;
 pub use paths::{Links, Paths};
-pub use plan::{Dht, Fidelity, Plan, Sessions};
+pub use plan::{Fidelity, Plan, PlanError, Sessions};
 pub use result::{Bound, Quantiles, Reached, Report, Round, Skew};

@@ -6,20 +6,11 @@ use parisync::node::NodeConfig;
 use serde::{Deserialize, Serialize};
 
 use super::attack::Attack;
-use super::draw::{Draw, Uniform};
+use super::draw::{Dht, Draw, Structured, Uniform};
 use super::event::Happening;
 use super::paths::Links;
 use crate::sim::OscillatorModel;
 use crate::units::{Fraction, Nanos};
-
-/// The link structure that neighbours are drawn through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Dht {
-    /// None: ideal uniform draws
-    #[default]
-    Uniform,
-}
 
 /// How much of the protocol is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -30,6 +21,8 @@ pub enum Fidelity {
     Exchange,
     /// One event for each datagram and each timeout
     Message,
+    /// One step of a lean model for each host and round; not the daemon's code
+    Round,
 }
 
 /// How long hosts stay.
@@ -172,6 +165,9 @@ pub enum PlanError {
     /// More neighbours than a node can have.
     #[error("{0} neighbours: from 1 to {most}", most = parisync::consensus::MAX_READINGS)]
     Neighbours(usize),
+    /// The lean model knows nothing of it.
+    #[error("--fidelity round knows no --happening: take exchange")]
+    Lean,
     /// Rounds shorter than nodes can keep.
     #[error("--{0} is too short: at least 10ms")]
     Short(&'static str),
@@ -202,6 +198,9 @@ impl Plan {
         }
         if !(1..=parisync::consensus::MAX_READINGS).contains(&self.neighbours) {
             return Err(PlanError::Neighbours(self.neighbours));
+        }
+        if self.fidelity == Fidelity::Round && !self.happenings.is_empty() {
+            return Err(PlanError::Lean);
         }
         for (name, span) in [("round", self.round), ("fast", self.fast)] {
             if span.0 < LEAST {
@@ -257,6 +256,7 @@ impl Plan {
     pub(super) fn draw(&self) -> Box<dyn Draw> {
         match self.dht {
             Dht::Uniform => Box::new(Uniform { hosts: self.nodes }),
+            dht => Box::new(Structured::new(dht, self.nodes, self.seed)),
         }
     }
 

@@ -49,8 +49,10 @@ pub struct Bound {
     /// Looks at a host, once a round, that found it farther from the median of the honest,
     /// synchronized hosts than its bound says.
     pub violations: u64,
-    /// All looks at a host that had a bound.
+    /// All looks at a host that had a bound and no more malicious neighbours than that tolerates.
     pub looks: u64,
+    /// Looks at a host that had more: no bound is promised to it.
+    pub overwhelmed: u64,
     /// Median bound in the last round.
     pub p50: f64,
     /// 99 % of the bounds are less.
