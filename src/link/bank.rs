@@ -126,7 +126,7 @@ impl PhaseBank {
             self.wander *= RATIO;
             self.filters = [middle, upper, upper];
             self.evidence = [same, more, same];
-        } else if less > same + LEADS.1 && self.wander / RATIO >= self.least {
+        } else if less > same + LEADS.1 && less >= more && self.wander / RATIO >= self.least {
             self.wander /= RATIO;
             self.filters = [lower, lower, middle];
             self.evidence = [same, less, same];
@@ -205,6 +205,20 @@ mod tests {
         let again = bank.restarted(&PhaseFilter::new(0.0, 5.0, 1.0, 0.0, 1.0, 0.0));
         assert_eq!(again.wander(), bank.wander());
         assert_eq!(again.offset().0, 5.0);
+    }
+
+    #[test]
+    fn the_leader_is_kept_where_it_cannot_become_the_middle() {
+        // At the largest wander there is, the filter that expects more has all the evidence.
+        let (bank, _) = follow(1.0, 100.0, 10);
+        let mut bank = PhaseBank {
+            evidence: [-1_000.0, -1_010.0, 0.0],
+            wander: bank.most,
+            ..bank
+        };
+        bank.follow();
+        assert!(bank.offset().0.is_finite());
+        assert_eq!(bank.evidence[2], 0.0);
     }
 
     #[test]
