@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::BenchError;
-use crate::crowd::{self, Plan, Report};
+use crate::crowd::{self, Checkpoint, Plan, Report};
 use crate::interrupt::interruptible;
 use crate::output::{Format, show};
 use crate::progress::Progress;
@@ -14,14 +14,34 @@ use crate::run::Run;
 pub(super) struct Options {
     #[command(flatten)]
     plan: Plan,
-    /// Folder for the figures of every round, the plots and the summary
+    /// Folder for the figures of every round, a page with a plot, and the summary
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
+    /// Where a run that is ended early (Ctrl-C) notes how far it came
+    #[arg(long, value_name = "FILE", default_value = "sim.checkpoint.json")]
+    checkpoint: PathBuf,
+    /// Go on with the run that left this; its plan counts. A checkpoint says what was simulated and
+    /// what came out, not every node: the rounds before are lived through again, and checked
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
 }
 
 /// Simulates and prints.
 pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
-    let plan = &options.plan;
+    let earlier = options
+        .resume
+        .as_deref()
+        .map(Checkpoint::read)
+        .transpose()?;
+    let mut plan = options.plan.clone();
+    if let Some(earlier) = &earlier {
+        let threads = plan.threads;
+        plan = Plan {
+            threads,
+            ..earlier.plan.clone()
+        };
+    }
+    let plan = &plan;
     plan.check()
         .map_err(|error| BenchError::Usage(error.to_string()))?;
     let folder = options.report.as_deref();
@@ -29,10 +49,25 @@ pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
         .map(|dir| Run::create(dir, "sim", plan, Some(plan.seed)))
         .transpose()?;
     let progress = Progress::new("rounds", u64::from(plan.rounds));
-    let (report, rounds) = interruptible(|stop| crowd::run(plan, stop, &progress))?;
+    let (report, rounds) =
+        interruptible(|stop| crowd::run(plan, earlier.as_ref(), stop, &progress))??;
     progress.finish();
+    if report.rounds < plan.rounds {
+        let checkpoint = Checkpoint {
+            plan: plan.clone(),
+            rounds: report.rounds,
+            digest: report.digest.clone(),
+        };
+        checkpoint.write(&options.checkpoint)?;
+        eprintln!(
+            "ended after round {}; go on with --resume {}",
+            report.rounds,
+            options.checkpoint.display()
+        );
+    }
     if let Some(run) = &mut folder {
         run.table("rounds", &rounds)?;
+        run.page("sim", &crowd::page(&report, &rounds))?;
         run.summary(&report)?;
     }
     Ok(show(format, &[report], |reports| {

@@ -1,6 +1,7 @@
 //! What a host is whatever the fidelity: who it is, its clock, how long it stays.
 
-use parisync::consensus::Combine;
+use parisync::consensus::strategies::{AnyCombine, CombineKind};
+use parisync::consensus::{Combine, Ensemble};
 use parisync::link::LinkEstimator;
 use parisync::node::{Node, NodeConfig, Size};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
@@ -137,6 +138,24 @@ impl Counts {
     }
 }
 
+/// A strategy for many links that a plan may name.
+pub(super) trait Chosen: Combine + Send + Sync {
+    /// The strategy `kind` of the node whose order key is `own`.
+    fn chosen(kind: CombineKind, own: u64) -> Self;
+}
+
+impl<const MOST: usize> Chosen for Ensemble<MOST> {
+    fn chosen(_: CombineKind, _: u64) -> Self {
+        Self::default()
+    }
+}
+
+impl Chosen for AnyCombine {
+    fn chosen(kind: CombineKind, own: u64) -> Self {
+        Self::new(kind, own)
+    }
+}
+
 /// A host without its node.
 #[derive(Debug, Clone)]
 pub(super) struct Body {
@@ -183,7 +202,7 @@ impl Body {
     }
 
     /// A node that has just been started here.
-    pub(super) fn start<E: LinkEstimator, C: Combine + Default, S: Size>(
+    pub(super) fn start<E: LinkEstimator, C: Chosen, S: Size>(
         &mut self,
         world: &World,
         now: i64,
@@ -207,7 +226,7 @@ impl Body {
             VirtualLine::new(raw, shown, Rate::ZERO),
             random.bits(),
             E::Kind::default(),
-            C::default(),
+            C::chosen(plan.strategy, self.who.id().order_key()),
         )
     }
 

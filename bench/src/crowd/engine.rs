@@ -4,11 +4,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use parisync::consensus::strategies::{AnyCombine, CombineKind};
 use parisync::consensus::{Ensemble, MAX_READINGS};
 use parisync::link::OneSided;
 use parisync::wire::TIME_DATAGRAM_LEN;
 
-use super::body::{Counts, Shown};
+use super::body::{Chosen, Counts, Shown};
+use super::checkpoint::{Checkpoint, CheckpointError};
 use super::exchanges::Exchanges;
 use super::measure::Measured;
 use super::messages::Messages;
@@ -44,8 +46,16 @@ pub(super) trait Network {
 }
 
 /// Simulate `plan`, round by round, until it is done or `stop` is set; then what it came to and
-/// the rounds.
-pub fn run(plan: &Plan, stop: &AtomicBool, progress: &Progress) -> (Report, Vec<Round>) {
+/// the rounds. After as many rounds as `earlier` had, everything has to be as it was.
+///
+/// # Errors
+/// [`CheckpointError::Differs`].
+pub fn run(
+    plan: &Plan,
+    earlier: Option<&Checkpoint>,
+    stop: &AtomicBool,
+    progress: &Progress,
+) -> Result<(Report, Vec<Round>), CheckpointError> {
     let start = Instant::now();
     let mut network = network(plan);
     let mut measured = Measured::default();
@@ -55,6 +65,11 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: &Progress) -> (Report, Vec<
         shown = network.shown();
         let last = nth == plan.rounds || stop.load(Ordering::Relaxed);
         measured.round(&shown, last, plan.seed);
+        if let Some(earlier) = earlier.filter(|earlier| earlier.rounds == nth)
+            && earlier.digest != digest(&measured)
+        {
+            return Err(CheckpointError::Differs { rounds: nth });
+        }
         progress.advance(1);
         if last {
             break;
@@ -62,22 +77,29 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: &Progress) -> (Report, Vec<
     }
     let wall = start.elapsed().as_secs_f64();
     let report = report(plan, network.as_ref(), &measured, &shown, wall);
-    (report, measured.rounds)
+    Ok((report, measured.rounds))
+}
+
+fn digest(measured: &Measured) -> String {
+    format!("{:016x}", measured.digest)
 }
 
 fn network(plan: &Plan) -> Box<dyn Network> {
+    if plan.strategy != CombineKind::Default {
+        return of::<AnyCombine>(plan);
+    }
     match plan.neighbours {
-        0..=16 => of_size::<FEW>(plan),
-        17..=32 => of_size::<MANY>(plan),
-        _ => of_size::<MAX_READINGS>(plan),
+        0..=16 => of::<Ensemble<FEW>>(plan),
+        17..=32 => of::<Ensemble<MANY>>(plan),
+        _ => of::<Ensemble<MAX_READINGS>>(plan),
     }
 }
 
-fn of_size<const MOST: usize>(plan: &Plan) -> Box<dyn Network> {
+fn of<C: Chosen + 'static>(plan: &Plan) -> Box<dyn Network> {
     match plan.fidelity {
-        Fidelity::Exchange => Box::new(Exchanges::<OneSided, Ensemble<MOST>>::new(plan)),
+        Fidelity::Exchange => Box::new(Exchanges::<OneSided, C>::new(plan)),
         Fidelity::Round => Box::new(Rounds::new(plan)),
-        Fidelity::Message => Box::new(Messages::<OneSided, Ensemble<MOST>>::new(plan)),
+        Fidelity::Message => Box::new(Messages::<OneSided, C>::new(plan)),
     }
 }
 
@@ -121,7 +143,7 @@ fn report(
         wall_s,
         cpu_s: processor_time(),
         rss_bytes: resident(),
-        digest: format!("{:016x}", measured.digest),
+        digest: digest(measured),
         plan: plan.clone(),
     }
 }

@@ -2,11 +2,10 @@
 
 use std::sync::Mutex;
 
-use parisync::consensus::Combine;
 use parisync::link::LinkEstimator;
 use parisync::node::{Crowd, Node};
 
-use super::body::{Counts, Shown, World};
+use super::body::{Chosen, Counts, Shown, World};
 use super::engine::{Network, WATCHED};
 use super::host::{Host, Told};
 use super::measure::honest;
@@ -30,7 +29,7 @@ pub(super) struct Exchanges<E: LinkEstimator, C> {
 impl<E, C> Exchanges<E, C>
 where
     E: LinkEstimator<Kind: Send + Sync> + Send + Sync,
-    C: Combine + Default + Send + Sync,
+    C: Chosen,
 {
     /// The network at its start.
     pub(super) fn new(plan: &Plan) -> Self {
@@ -90,7 +89,7 @@ where
 impl<E, C> Network for Exchanges<E, C>
 where
     E: LinkEstimator<Kind: Send + Sync> + Send + Sync,
-    C: Combine + Default + Send + Sync,
+    C: Chosen,
 {
     fn round(&mut self) {
         for _ in 0..self.world.plan.ticks() {

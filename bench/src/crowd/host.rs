@@ -1,13 +1,12 @@
 //! One host in exchange fidelity: how it lives through a tick, alone.
 
-use parisync::consensus::Combine;
 use parisync::link::{LinkEstimator, OneWay};
 use parisync::node::{Crowd, Event, LinkId, Node};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::wire::{ClockState, Message, Promise, Tier};
 
 use super::body::EPOCH;
-use super::body::{Body, Counts, HANDLING, STAMP, Shown, Tick, World, raw_time};
+use super::body::{Body, Chosen, Counts, HANDLING, STAMP, Shown, Tick, World, raw_time};
 use super::clock::Segment;
 use super::identity::{Who, scatter};
 use crate::sim::Random;
@@ -112,7 +111,7 @@ pub(super) struct Host<E: LinkEstimator, C> {
     neighbour: u32,
 }
 
-impl<E: LinkEstimator, C: Combine + Default> Host<E, C> {
+impl<E: LinkEstimator, C: Chosen> Host<E, C> {
     /// Host `host` at the start.
     pub(super) fn new(world: &World, host: u32) -> Self {
         let (body, mut random) = Body::new(world, host);

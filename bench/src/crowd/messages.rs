@@ -7,12 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use parisync::consensus::Combine;
 use parisync::link::LinkEstimator;
 use parisync::node::{Daemon, Event, Node, RawStamp};
 use parisync::wire::{ClockState, Message, StampSource};
 
-use super::body::{Body, Counts, EPOCH, HANDLING, STAMP, Shown, Tick, World, raw_time};
+use super::body::{Body, Chosen, Counts, EPOCH, HANDLING, STAMP, Shown, Tick, World, raw_time};
 use super::engine::{Network, WATCHED};
 use super::identity::{Who, scatter};
 use super::measure::honest;
@@ -102,7 +101,7 @@ pub(super) struct Messages<E: LinkEstimator, C> {
 impl<E, C> Messages<E, C>
 where
     E: LinkEstimator<Kind: Send + Sync> + Send + Sync,
-    C: Combine + Default + Send + Sync,
+    C: Chosen,
 {
     /// The network at its start.
     pub(super) fn new(plan: &Plan) -> Self {
@@ -256,7 +255,7 @@ where
     }
 }
 
-impl<E: LinkEstimator, C: Combine> Host<E, C> {
+impl<E: LinkEstimator, C: Chosen> Host<E, C> {
     /// Bring the clock to the tick.
     fn turn(&mut self, world: &World, tick: &Tick) {
         if self.tick < tick.nth {
@@ -438,7 +437,7 @@ impl<E: LinkEstimator, C: Combine> Host<E, C> {
 impl<E, C> Network for Messages<E, C>
 where
     E: LinkEstimator<Kind: Send + Sync> + Send + Sync,
-    C: Combine + Default + Send + Sync,
+    C: Chosen,
 {
     fn round(&mut self) {
         for _ in 0..self.world.plan.ticks() {

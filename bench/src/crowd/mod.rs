@@ -19,6 +19,7 @@
 
 mod attack;
 mod body;
+mod checkpoint;
 mod clock;
 mod draw;
 mod engine;
@@ -28,15 +29,20 @@ mod host;
 mod identity;
 mod measure;
 mod messages;
+mod page;
 mod paths;
 mod plan;
 mod result;
 mod rounds;
+mod sweep;
 
 pub use attack::Attack;
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use draw::{Dht, Draw, Structured, Uniform};
 pub use engine::run;
 pub use event::Happening;
+pub use page::page;
 pub use paths::{Links, Paths};
 pub use plan::{Fidelity, Plan, PlanError, Sessions};
 pub use result::{Bound, Quantiles, Reached, Report, Round, Skew};
+pub use sweep::{Cell, Done, Fit, Grid, Results, SweepError, log_fit, named};

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use parisync::consensus::strategies::CombineKind;
 use parisync::node::NodeConfig;
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +80,10 @@ pub struct Plan {
     /// Neighbours of each node
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub neighbours: usize,
+    /// How a node combines its neighbours: default, median, trimmed-mean and others
+    #[arg(long, value_name = "NAME", default_value_t)]
+    #[serde(with = "by_name")]
+    pub strategy: CombineKind,
     /// Share of the draws that a node makes in its own data centre (with links `sites`)
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub near: f64,
@@ -137,6 +142,7 @@ impl Default for Plan {
             fast: Nanos(200e6),
             seed: 1,
             neighbours: 32,
+            strategy: CombineKind::Default,
             near: 0.0,
             offset: Nanos(1e9),
             asymmetry: 0.05,
@@ -268,5 +274,19 @@ impl Plan {
     /// How many are not; they are the first.
     pub(super) fn honest(&self) -> u32 {
         self.nodes - self.liars()
+    }
+}
+
+/// Strategies in files go by their names.
+mod by_name {
+    use parisync::consensus::strategies::CombineKind;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(kind: &CombineKind, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(kind.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<CombineKind, D::Error> {
+        String::deserialize(d)?.parse().map_err(D::Error::custom)
     }
 }
