@@ -26,8 +26,7 @@ pub(super) const WATCHED: usize = 2_048;
 /// What the headers of UDP and IPv4 add to each packet.
 const HEADERS: usize = 28;
 
-/// Ensembles with room for this many neighbours, and a few that were exchanged of late.
-const FEW: usize = 18;
+/// An ensemble with room for 32 neighbours, and a few that were exchanged of late.
 const MANY: usize = 36;
 
 /// A network that lives in simulated time.
@@ -89,8 +88,7 @@ fn network(plan: &Plan) -> Box<dyn Network> {
         return of::<AnyCombine>(plan);
     }
     match plan.neighbours {
-        0..=16 => of::<Ensemble<FEW>>(plan),
-        17..=32 => of::<Ensemble<MANY>>(plan),
+        0..=32 => of::<Ensemble<MANY>>(plan),
         _ => of::<Ensemble<MAX_READINGS>>(plan),
     }
 }
