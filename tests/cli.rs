@@ -94,6 +94,8 @@ fn status(state: ClockState, bound_ns: Option<i64>, sources: &[&str]) -> Status 
             estimator: "default".to_owned(),
             combine: "default".to_owned(),
             rate_ppm: 1.5,
+            wander_ppb: None,
+            stability: Vec::new(),
             last_offset_ns: 3.0,
             neighbours,
             used: neighbours,

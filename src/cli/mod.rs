@@ -98,7 +98,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::status::{Counters, Tracking};
+    use crate::export::status::{Counters, Stability, Tracking};
     use crate::topology::NodeId;
     use crate::wire::ClockState;
 
@@ -119,6 +119,12 @@ mod tests {
             estimator: "default".to_owned(),
             combine: "w-msr".to_owned(),
             rate_ppm: 12.5,
+            wander_ppb: Some(1.25),
+            stability: vec![Stability {
+                tau_s: 16.0,
+                allan_deviation: 2.5e-9,
+                terms: 20,
+            }],
             last_offset_ns: -12.0,
             neighbours: 8,
             used: 7,

@@ -64,6 +64,9 @@ fn human(t: &Tracking) -> String {
         "Rate",
         format!("{:+.3} ppm against this host's oscillator", t.rate_ppm),
     );
+    if let Some(oscillator) = oscillator(t) {
+        row("Oscillator", oscillator);
+    }
     row(
         "Neighbours",
         format!("{} heard, {} used", t.neighbours, t.used),
@@ -108,6 +111,24 @@ fn human(t: &Tracking) -> String {
     columns(&rows, &[])
 }
 
+/// How this host's oscillator keeps its frequency: as much as a line holds.
+fn oscillator(t: &Tracking) -> Option<String> {
+    let wander = t.wander_ppb?;
+    let mut text = format!("wanders by {wander:.2} ppb/√s");
+    let shown = [1.0, 16.0, 256.0, 4_096.0];
+    let known: Vec<String> = t
+        .stability
+        .iter()
+        .filter(|s| shown.contains(&s.tau_s))
+        .map(|s| format!("{:.2e} at {} s", s.allan_deviation, s.tau_s))
+        .collect();
+    if !known.is_empty() {
+        text += "; Allan deviation ";
+        text += &known.join(", ");
+    }
+    Some(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +145,18 @@ mod tests {
         (t.bound_ns, t.statistical_ns, t.liar_risk) = (None, None, None);
         let text = human(&t);
         assert!(text.contains("Guaranteed       no bound yet\nStatistical      no bound yet\n"));
+    }
+
+    #[test]
+    fn an_oscillator_is_shown_as_far_as_it_is_known() {
+        let mut t = crate::cli::tests::tracking();
+        let line = "Oscillator       wanders by 1.25 ppb/√s";
+        let measured = format!("{line}; Allan deviation 2.50e-9 at 16 s\n");
+        assert!(human(&t).contains(&measured));
+        t.stability.clear();
+        assert!(human(&t).contains(&format!("{line}\n")));
+        t.wander_ppb = None;
+        assert!(!human(&t).contains("Oscillator"));
     }
 
     #[test]

@@ -88,6 +88,25 @@ fn clock(page: &mut Page, t: &Tracking) {
         Some(t.rate_ppm / 1e6),
     );
     page.single(
+        "wander_ratio",
+        "Random walk of this host's oscillator's frequency, per root second.",
+        t.wander_ppb.map(|wander| wander / 1e9),
+    );
+    if !t.stability.is_empty() {
+        let name = "allan_deviation_ratio";
+        page.gauge(
+            name,
+            "Allan deviation of this host's oscillator, as measured, by averaging time in seconds.",
+        );
+        for stability in &t.stability {
+            page.line(
+                name,
+                &[("tau", &stability.tau_s)],
+                stability.allan_deviation,
+            );
+        }
+    }
+    page.single(
         "neighbours",
         "Neighbours heard of late.",
         Some(t.neighbours),
@@ -328,6 +347,9 @@ mod tests {
         assert_eq!(value("parisync_state{state=\"holdover\"}"), Some(0.0));
         assert_eq!(value("parisync_packets_sent_total"), Some(5.0));
         assert_eq!(value("parisync_stamps_total{source=\"kernel\"}"), Some(0.0));
+        assert_eq!(value("parisync_wander_ratio"), Some(1.25e-9));
+        let allan = value("parisync_allan_deviation_ratio{tau=\"16\"}");
+        assert_eq!(allan, Some(2.5e-9));
         let id = "00".repeat(32);
         let peer = |name: &str| value(&format!("{name}{{id=\"{id}\",address=\"192.0.2.0:4711\"}}"));
         assert_eq!(peer("parisync_peer_offset_seconds"), Some(-1.25e-9));

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 use crate::discipline::SteeringState;
+use crate::node::Deviation;
 use crate::topology::{FoundBy, NodeId};
 use crate::wire::{ClockState, StampSource};
 
@@ -57,6 +58,14 @@ pub struct Tracking {
     pub combine: String,
     /// Frequency of the virtual clock against this host's raw oscillator.
     pub rate_ppm: f64,
+    /// How much this host's oscillator wanders: random walk of its frequency, per root second;
+    /// null until it is measured.
+    #[serde(default)]
+    pub wander_ppb: Option<f64>,
+    /// Allan deviation of this host's oscillator against the network's clock, as far as it is
+    /// measured, from the shortest averaging time on.
+    #[serde(default)]
+    pub stability: Vec<Stability>,
     /// Last offset of the neighbours' consensus from our virtual clock.
     pub last_offset_ns: f64,
     /// Neighbours heard of late, and those of them used in the last round.
@@ -79,6 +88,27 @@ pub struct Tracking {
     pub warnings: Vec<String>,
     /// Counters since start.
     pub counters: Counters,
+}
+
+/// How stable an oscillator is over one averaging time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Stability {
+    /// The averaging time τ.
+    pub tau_s: f64,
+    /// Allan deviation σ_y(τ), a fraction.
+    pub allan_deviation: f64,
+    /// Second differences of the phase that it was made of.
+    pub terms: u32,
+}
+
+impl From<Deviation> for Stability {
+    fn from(deviation: Deviation) -> Self {
+        Self {
+            tau_s: deviation.tau,
+            allan_deviation: deviation.sigma,
+            terms: deviation.terms as u32,
+        }
+    }
 }
 
 /// What a node's clocks show at one instant.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::client::{Client, ClientError};
 use super::control::{ControlError, ControlServer, ControlThread, StatusProvider};
 use super::protocol::{MAX_REQUEST, Reply};
-use super::status::{ClockReading, Counters, Peer, Status, Tracking, Use};
+use super::status::{ClockReading, Counters, Peer, Stability, Status, Tracking, Use};
 use crate::testing::TempDir;
 use crate::topology::{FoundBy, NodeId};
 use crate::wire::{ClockState, StampSource};
@@ -57,6 +57,12 @@ pub(super) fn status(peers: u8, sent: u64) -> Status {
             estimator: "default".to_owned(),
             combine: "default".to_owned(),
             rate_ppm: 12.345678901234,
+            wander_ppb: Some(1.25),
+            stability: vec![Stability {
+                tau_s: 16.0,
+                allan_deviation: 2.5e-9,
+                terms: 20,
+            }],
             last_offset_ns: -0.5,
             neighbours: peers.into(),
             used: 0,

@@ -22,11 +22,13 @@ mod rng;
 mod round;
 mod size;
 mod slot;
+mod stability;
 
 pub use clock::{ClockView, SIGMAS_99_9};
 pub use config::{NodeConfig, Strategies};
 pub use lie::Lie;
 pub use size::{Crowd, Daemon, Size};
+pub use stability::Deviation;
 
 use std::collections::VecDeque;
 
@@ -42,6 +44,7 @@ use clock::Clockwork;
 use ledger::Samples;
 use rng::Rng;
 use slot::Slot;
+use stability::Stability;
 
 /// Names one slot of a node for as long as one peer has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -128,6 +131,7 @@ pub struct Node<E: LinkEstimator = OneSided, C = Ensemble, S: Size = Daemon> {
     clock: Clockwork,
     estimator: E::Kind,
     combine: C,
+    stability: Stability,
     pace: Option<Pace>,
     next_round: RawTime,
     /// When the clock takes in what was observed, if that is before the next round.
@@ -173,6 +177,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             clock: Clockwork::new(line, now, config.max_correction),
             estimator,
             combine,
+            stability: Stability::default(),
             pace: None,
             next_round: now + Span::from_nanos_f64(phase),
             next_refinement: None,
@@ -199,6 +204,12 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     /// How much our oscillator wanders, as a fraction per √s, as far as it is measured.
     pub fn wander(&self) -> Option<f64> {
         self.combine.wander()
+    }
+
+    /// Allan deviations of our oscillator against the network's clock, as far as they are measured,
+    /// from the shortest averaging time on.
+    pub fn deviations(&self) -> impl Iterator<Item = Deviation> + '_ {
+        self.stability.deviations()
     }
 
     /// Totals since start.

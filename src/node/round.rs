@@ -89,6 +89,10 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         }
         let readings = self.read(now);
         let view = &mut self.clock.view;
+        match view.state {
+            ClockState::Synchronized => self.stability.follow(now, &view.line),
+            _ => self.stability.interrupt(),
+        }
         view.line = view.line.anchored_at(now);
         view.heard = readings.len as u16;
         self.clock.missing.heard(now, readings.len);
@@ -256,6 +260,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         if view.state != ClockState::Synchronized || self.clock.settled_rounds == 0 {
             return;
         }
+        self.stability.follow(now, &view.line);
         view.line = view.line.anchored_at(now);
         let correction = self.combine.refine(now, &view.line);
         let gain = correction.gain.unwrap_or(Gain {
@@ -385,6 +390,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
 
     fn step(&mut self, now: RawTime, offset: f64) {
         self.clock.view.line = self.clock.view.line.stepped(now, offset);
+        self.stability.interrupt();
         self.totals.steps += 1;
         self.emit(Event::Stepped(Span::from_nanos_f64(offset)));
     }

@@ -248,9 +248,10 @@ impl Core {
     pub fn status(&self, now: RawTime) -> Status {
         let (view, totals) = (self.clock(), self.totals());
         let strategies = self.node.strategies();
-        let (assumed_liars, peers) = each!(&self.node, node => {
+        let (assumed_liars, wander, stability, peers) = each!(&self.node, node => {
             let node = node.node();
-            (node.config().assumed_liars, node.peers(now).collect())
+            let stability = node.deviations().map(Into::into).collect();
+            (node.config().assumed_liars, node.wander(), stability, node.peers(now).collect())
         });
         let [user, kernel, hardware] = self.stamps;
         Status {
@@ -269,6 +270,8 @@ impl Core {
                 estimator: strategies.estimator.name().to_owned(),
                 combine: strategies.combine.name().to_owned(),
                 rate_ppm: view.line.rate().as_ppm(),
+                wander_ppb: wander.map(|wander| 1e9 * wander),
+                stability,
                 last_offset_ns: view.last_offset,
                 neighbours: usize::from(view.heard),
                 used: usize::from(view.used),

@@ -15,7 +15,7 @@ mod regression;
 mod ring;
 mod spacing;
 #[cfg(test)]
-pub(in crate::link) mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod window;

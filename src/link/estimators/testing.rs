@@ -4,10 +4,10 @@ use crate::link::{Estimate, Exchange, Link, LinkEstimator, OneWay, OscillatorSpe
 use crate::time::{RawTime, Span};
 
 /// Repeatable random numbers (Vigna's SplitMix64).
-pub(in crate::link) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(in crate::link) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -20,15 +20,15 @@ impl Random {
     }
 
     /// Evenly from 0 to 1, neither of them.
-    pub(in crate::link) fn uniform(&mut self) -> f64 {
+    pub(crate) fn uniform(&mut self) -> f64 {
         ((self.bits() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
     }
 
-    pub(in crate::link) fn exponential(&mut self, mean: f64) -> f64 {
+    pub(crate) fn exponential(&mut self, mean: f64) -> f64 {
         -mean * self.uniform().ln()
     }
 
-    pub(in crate::link) fn gaussian(&mut self) -> f64 {
+    pub(crate) fn gaussian(&mut self) -> f64 {
         let (radius, angle) = (self.uniform(), self.uniform());
         (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
     }
