@@ -126,11 +126,19 @@ impl Structured {
             }
             Dht::Kademlia => {
                 let (low, high) = self.prefix(key);
-                let mut nearest: Vec<usize> = (low..high).collect();
-                nearest.sort_unstable_by_key(|k| self.keys[*k].0 ^ key);
-                for (k, place) in found.iter_mut().enumerate() {
-                    *place = nearest[k.min(nearest.len() - 1)];
+                // The nearest so far, in order; a subtree holds hardly more than twice as many.
+                let mut kept = 0;
+                for place in low..high {
+                    let distance = |k: usize| self.keys[k].0 ^ key;
+                    let before = found[..kept].partition_point(|k| distance(*k) < distance(place));
+                    if before < SPREAD {
+                        kept = (kept + 1).min(SPREAD);
+                        found.copy_within(before..kept - 1, before + 1);
+                        found[before] = place;
+                    }
                 }
+                let farthest = found[kept.saturating_sub(1)];
+                found[kept..].fill(farthest);
             }
         }
         let (first, last) = (self.keys[found[0]].0, self.keys[found[SPREAD - 1]].0);

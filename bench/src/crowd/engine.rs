@@ -1,6 +1,7 @@
 //! A run, round by round, whatever the fidelity.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -28,6 +29,30 @@ const HEADERS: usize = 28;
 
 /// An ensemble with room for 32 neighbours, and a few that were exchanged of late.
 const MANY: usize = 36;
+
+/// Do `work` with each of `items`, on so many threads. What is done with one must not depend on
+/// another.
+pub(super) fn share_out<T>(
+    threads: usize,
+    items: impl Iterator<Item = T> + Send,
+    work: impl Fn(T) + Sync,
+) {
+    let items = Mutex::new(items);
+    let take = || {
+        loop {
+            // A poisoned lock means that another thread has panicked, which ends the run.
+            let next = items.lock().ok().and_then(|mut items| items.next());
+            let Some(item) = next else { break };
+            work(item);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(take);
+        }
+        take();
+    });
+}
 
 /// A network that lives in simulated time.
 pub(super) trait Network {

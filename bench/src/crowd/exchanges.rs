@@ -6,7 +6,7 @@ use parisync::link::LinkEstimator;
 use parisync::node::{Crowd, Node};
 
 use super::body::{Chosen, Counts, Shown, World};
-use super::engine::{Network, WATCHED};
+use super::engine::{Network, WATCHED, share_out};
 use super::host::{Host, Told};
 use super::measure::honest;
 use super::plan::Plan;
@@ -59,27 +59,16 @@ where
         }
         let (world, told) = (&self.world, &self.told);
         let chunks = self.hosts.chunks_mut(CHUNK);
-        let work = Mutex::new(chunks.zip(self.telling.chunks_mut(CHUNK)));
+        let chunks = chunks.zip(self.telling.chunks_mut(CHUNK));
         let total = Mutex::new(&mut self.counts);
-        let take = || {
+        share_out(self.threads, chunks, |(hosts, telling)| {
             let mut counts = Counts::default();
-            loop {
-                // A poisoned lock means that another thread has panicked, which ends the run.
-                let next = work.lock().ok().and_then(|mut work| work.next());
-                let Some((hosts, telling)) = next else { break };
-                for (host, telling) in hosts.iter_mut().zip(telling) {
-                    *telling = host.pass(world, &tick, told, &mut counts);
-                }
+            for (host, telling) in hosts.iter_mut().zip(telling) {
+                *telling = host.pass(world, &tick, told, &mut counts);
             }
             if let Ok(mut total) = total.lock() {
                 total.add(&counts);
             }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..self.threads {
-                scope.spawn(take);
-            }
-            take();
         });
         std::mem::swap(&mut self.told, &mut self.telling);
         self.tick += 1;

@@ -300,7 +300,7 @@ impl<E: LinkEstimator, C: Chosen> Host<E, C> {
         self.attend(world, tick, present, event.at, made);
         self.wake(world, tick, present, end, made);
         let due = self.due(event.at);
-        if due < self.wakes || self.wakes < event.at {
+        if due < self.wakes || self.wakes <= event.at {
             self.wakes = due;
             made.waiting.push(Waiting {
                 at: due,

@@ -9,7 +9,7 @@
 //! half of the difference between its directions, stays; the rest of its noise averages out.
 
 use super::body::{Counts, Shown, World};
-use super::engine::Network;
+use super::engine::{Network, share_out};
 use super::identity::scatter;
 use super::measure::honest;
 use super::plan::Plan;
@@ -67,19 +67,20 @@ impl Rounds {
             let mut random = Random::new(plan.seed, STARTS | u64::from(n));
             newcomer(plan, &mut random)
         };
-        let links = (0..plan.nodes).flat_map(|n| {
-            let mut random = Random::new(plan.seed, STARTS | 1 << 40 | u64::from(n));
-            let world = &world;
-            let link = move |_| {
+        let mut links = vec![(0, 0.0); plan.nodes as usize * plan.neighbours];
+        let chunks = links.chunks_mut(plan.neighbours).enumerate();
+        share_out(plan.threads(), chunks, |(n, links)| {
+            let mut random = Random::new(plan.seed, STARTS | 1 << 40 | n as u64);
+            let n = n as u32;
+            for link in links {
                 let peer = world.find(n, &mut random).unwrap_or(n);
                 let (there, back) = world.paths.least(n, peer, 0);
-                (peer, (0.5 * (there - back)) as f32)
-            };
-            (0..plan.neighbours).map(link).collect::<Vec<_>>()
+                *link = (peer, (0.5 * (there - back)) as f32);
+            }
         });
         let hosts: Vec<Host> = (0..plan.nodes).map(start).collect();
         Self {
-            links: links.collect(),
+            links,
             next: hosts.clone(),
             hosts,
             threads: plan.threads(),
@@ -167,25 +168,11 @@ impl Network for Rounds {
         let neighbours = world.plan.neighbours;
         let links = self.links.chunks(CHUNK * neighbours);
         let chunks = self.next.chunks_mut(CHUNK).zip(links).enumerate();
-        let work = std::sync::Mutex::new(chunks);
-        let take = || {
-            loop {
-                // A poisoned lock means that another thread has panicked, which ends the run.
-                let next = work.lock().ok().and_then(|mut work| work.next());
-                let Some((chunk, (hosts_then, links))) = next else {
-                    break;
-                };
-                let all = hosts_then.iter_mut().zip(links.chunks(neighbours));
-                for (n, (then, links)) in (chunk * CHUNK..).zip(all) {
-                    *then = step(world, hosts, n as u32, links, round);
-                }
+        share_out(self.threads, chunks, |(chunk, (then, links))| {
+            let all = then.iter_mut().zip(links.chunks(neighbours));
+            for (n, (then, links)) in (chunk * CHUNK..).zip(all) {
+                *then = step(world, hosts, n as u32, links, round);
             }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..self.threads {
-                scope.spawn(take);
-            }
-            take();
         });
         std::mem::swap(&mut self.hosts, &mut self.next);
         let exchanges = u64::from(self.world.plan.nodes) * neighbours as u64;
