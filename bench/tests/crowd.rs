@@ -88,16 +88,29 @@ fn fidelities_agree() {
     let (exchange, message) = (of(Fidelity::Exchange), of(Fidelity::Message));
     let ratio = |a: f64, b: f64| (a / b).max(b / a);
     assert!(ratio(exchange.sigma_ns, message.sigma_ns) < 1.4);
-    assert!(ratio(exchange.skew.any_pair.p99, message.skew.any_pair.p99) < 1.4);
+    assert!(ratio(exchange.skew.any_pair.p50, message.skew.any_pair.p50) < 1.4);
+    // What others say is up to a tick old, and a fast poll is a tick.
+    let arrive = |r: &Report| r.rounds_to_arrive.unwrap_or(f64::INFINITY);
+    assert!((arrive(&exchange) - arrive(&message)).abs() < 2.5);
     assert!(ratio(exchange.bound.p50, message.bound.p50) < 1.3);
     assert!(ratio(exchange.bytes_per_node_s, message.bytes_per_node_s) < 1.4);
     assert_eq!(exchange.bound.violations + message.bound.violations, 0);
-    let round = of(Fidelity::Round);
-    for other in [&exchange, &message] {
-        assert!(ratio(round.sigma_ns, other.sigma_ns) < 2.5);
-        let rounds = |r: &Report| i64::from(r.rounds_to.one_ms.unwrap_or(u32::MAX));
-        assert!((rounds(&round) - rounds(other)).abs() <= 3);
-    }
+}
+
+/// The lean model is no node: it has to come as close as its sums do.
+#[test]
+fn the_lean_model_is_not_far_off() {
+    let of = |fidelity| {
+        simulate(&Plan {
+            fidelity,
+            ..lan(120, 40)
+        })
+    };
+    let (round, exchange) = (of(Fidelity::Round), of(Fidelity::Exchange));
+    let ratio = round.sigma_ns / exchange.sigma_ns;
+    assert!((0.3..3.0).contains(&ratio), "{ratio}");
+    let rounds = |r: &Report| i64::from(r.rounds_to.one_ms.unwrap_or(u32::MAX));
+    assert!((rounds(&round) - rounds(&exchange)).abs() <= 4);
 }
 
 #[test]

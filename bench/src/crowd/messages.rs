@@ -28,10 +28,6 @@ const WORTH: usize = 4_096;
 /// average, and who is chosen by more has to leave some of them out.
 const INBOUND: usize = 2;
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most events are arrivals, and a box for each would cost more"
-)]
 enum What {
     Wake,
     /// A session was opened by this peer.

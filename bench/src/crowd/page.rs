@@ -6,9 +6,17 @@ use plotters::prelude::*;
 
 use super::result::{Report, Round};
 
+/// Class and words of its key, colour, and what it shows.
+type Line = (
+    &'static str,
+    &'static str,
+    &'static RGBColor,
+    fn(&Round) -> f64,
+);
+
 /// How the clocks came together, round by round, and what the run came to.
 pub fn page(report: &Report, rounds: &[Round]) -> String {
-    let lines: [(&str, &str, &RGBColor, fn(&Round) -> f64); 3] = [
+    let lines: [Line; 3] = [
         (
             "blue",
             "one standard deviation of the synchronized",

@@ -25,6 +25,9 @@ const GAIN: (f64, f64) = (0.3, 0.1);
 /// Rounds that newcomers listen before they call themselves synchronized.
 const LISTEN: u8 = 3;
 
+/// Who is this close to the others in frequency, as a fraction, has arrived.
+const RATE_ARRIVED: f64 = 0.2e-6;
+
 /// Largest slew in a round, as a fraction of its length.
 const SLEW: f64 = 1e-6;
 
@@ -144,7 +147,8 @@ fn step(world: &World, hosts: &[Host], n: u32, links: &[(u32, f32)], round: u64)
         } else {
             let middle = (len - 1) / 2;
             host.error += *offsets.select_nth_unstable_by(middle, f64::total_cmp).1;
-            host.synchronized = host.age >= LISTEN;
+            let apart = (rates / len as f64).abs();
+            host.synchronized = host.age >= LISTEN && apart <= RATE_ARRIVED;
         }
         let gain = if host.synchronized { GAIN.1 } else { 1.0 };
         host.rate += gain * rates / len as f64;
