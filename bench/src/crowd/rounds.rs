@@ -25,6 +25,9 @@ const GAIN: (f64, f64) = (0.3, 0.1);
 /// Rounds that newcomers listen before they call themselves synchronized.
 const LISTEN: u8 = 3;
 
+/// Who has to jump by less, ns, or by less than the links are off by, has arrived.
+const ARRIVED: f64 = 2_000.0;
+
 /// Who is this close to the others in frequency, as a fraction, has arrived.
 const RATE_ARRIVED: f64 = 0.2e-6;
 
@@ -116,21 +119,25 @@ fn step(world: &World, hosts: &[Host], n: u32, links: &[(u32, f32)], round: u64)
     }
     let at = (round as f64 * plan.round.0) as i64;
     let mut offsets = [0.0; MOST];
-    let (mut rates, mut len) = (0.0, 0);
+    let (mut rates, mut rated, mut len) = (0.0, 0, 0);
+    let ready = |peer: &u32| world.is_malicious(*peer) || hosts[*peer as usize].synchronized;
+    // An established network is joined, not moved.
+    let established = 2 * links.iter().filter(|(peer, _)| ready(peer)).count() > links.len();
     for (peer, bias) in links {
-        let (there, ready) = if world.is_malicious(*peer) {
-            let held = -0.5 * plan.attack.holds(2.0 * f64::from(bias.abs()));
-            (plan.attack.shows(n, at, &world.honest) + held, true)
+        if !ready(peer) && (host.synchronized || established) {
+            continue;
+        }
+        let there = if world.is_malicious(*peer) {
+            let held = plan.attack.holds(2.0 * f64::from(bias.abs()));
+            plan.attack.shows(n, at, &world.honest) - 0.5 * held
         } else {
             let peer = &hosts[*peer as usize];
             rates += peer.rate - host.rate;
-            (peer.error, peer.synchronized)
+            rated += 1;
+            peer.error
         };
-        // An established network is joined, not moved.
-        if ready || !host.synchronized {
-            offsets[len] = there + f64::from(*bias) - host.error;
-            len += 1;
-        }
+        offsets[len] = there + f64::from(*bias) - host.error;
+        len += 1;
     }
     let offsets = &mut offsets[..len];
     host.age = host.age.saturating_add(1);
@@ -146,12 +153,16 @@ fn step(world: &World, hosts: &[Host], n: u32, links: &[(u32, f32)], round: u64)
             host.error += (GAIN.0 * mean).clamp(-most, most);
         } else {
             let middle = (len - 1) / 2;
-            host.error += *offsets.select_nth_unstable_by(middle, f64::total_cmp).1;
-            let apart = (rates / len as f64).abs();
-            host.synchronized = host.age >= LISTEN && apart <= RATE_ARRIVED;
+            let jump = *offsets.select_nth_unstable_by(middle, f64::total_cmp).1;
+            host.error += jump;
+            let apart = (rates / f64::from(rated.max(1))).abs();
+            // No jump is needed any more than what the links are off by.
+            let biases = links.iter().map(|(_, bias)| f64::from(bias.abs()));
+            let near = jump.abs() <= biases.fold(ARRIVED, f64::max);
+            host.synchronized = host.age >= LISTEN && near && apart <= RATE_ARRIVED;
         }
         let gain = if host.synchronized { GAIN.1 } else { 1.0 };
-        host.rate += gain * rates / len as f64;
+        host.rate += gain * rates / f64::from(rated.max(1));
     }
     host.rate += plan.wander.0 * seconds.sqrt() * random.gaussian();
     host.error += host.rate * plan.round.0;
