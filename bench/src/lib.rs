@@ -22,6 +22,7 @@
 //! - [`sim`]: networks of real nodes in simulated time, with exact truth
 //! - [`throughput`]: how many exchanges one processor answers
 //! - [`topology`]: link structures at message level: hops, churn, repair, draws, eclipse
+//! - [`crowd`]: the same for up to millions of nodes, under churn and attack
 //! - [`units`]: spans of time and frequencies as people write them
 
 #![forbid(unsafe_code)]
@@ -30,6 +31,7 @@ pub mod address;
 pub mod cli;
 pub mod compare;
 pub mod cost;
+pub mod crowd;
 pub mod estimators;
 pub mod interrupt;
 pub mod limit;

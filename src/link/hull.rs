@@ -3,8 +3,20 @@
 use super::OscillatorSpec;
 use super::lines::{Lines, Point};
 
-/// Samples kept for each direction.
-const KEPT: usize = 6;
+/// The limits that a hull keeps for one direction: the more, the closer to the exact convex hull.
+pub trait Limits:
+    AsRef<[Point]> + AsMut<[Point]> + Clone + Copy + Default + std::fmt::Debug
+{
+}
+
+/// As many as a daemon can well afford.
+pub type Six = [Point; 6];
+
+/// As many as simulations of millions of nodes can.
+pub type Three = [Point; 3];
+
+impl Limits for Six {}
+impl Limits for Three {}
 
 /// How many sigma of wander the guarantee covers.
 const WANDER_SIGMAS: f64 = 4.0;
@@ -54,20 +66,20 @@ fn minutes(at: f64) -> u16 {
 /// One direction's samples, newest first. Of samples close together (relative to their age) only
 /// the tightest stays, so the kept ones reach from now far back: a convex hull in fixed memory.
 #[derive(Debug, Clone, Copy, Default)]
-struct Side {
-    points: [Point; KEPT],
+struct Side<P> {
+    points: P,
     len: u8,
 }
 
-impl Side {
+impl<P: Limits> Side<P> {
     fn points(&self) -> &[Point] {
-        &self.points[..usize::from(self.len)]
+        &self.points.as_ref()[..usize::from(self.len)]
     }
 
     /// `tighter(a, b)`: whether limit `a` says more than `b`, both on the same line.
     fn push(&mut self, new: Point, rate: f64, tighter: impl Fn(f64, f64) -> bool) {
         let len = usize::from(self.len);
-        let free = if len < KEPT {
+        let free = if len < self.points.as_ref().len() {
             self.len += 1;
             len
         } else if let Some(loser) = self.loser(&new, rate, tighter) {
@@ -75,29 +87,25 @@ impl Side {
         } else {
             return;
         };
-        for k in (0..free).rev() {
-            self.points[k + 1] = self.points[k];
-        }
-        self.points[0] = new;
+        let points = self.points.as_mut();
+        points.copy_within(..free, 1);
+        points[0] = new;
     }
 
     /// The point to give up for a new one; `None` if that says least itself.
     fn loser(&self, new: &Point, rate: f64, tighter: impl Fn(f64, f64) -> bool) -> Option<usize> {
         let crowded =
             |newer: &Point, older: &Point| (newer.at - older.at) / (1.0 + new.at - older.at);
-        let (mut pair, mut least) = (0, crowded(new, &self.points[0]));
-        for k in 1..KEPT {
-            let this = crowded(&self.points[k - 1], &self.points[k]);
+        let points = self.points.as_ref();
+        let (mut pair, mut least) = (0, crowded(new, &points[0]));
+        for k in 1..points.len() {
+            let this = crowded(&points[k - 1], &points[k]);
             if this < least {
                 (pair, least) = (k, this);
             }
         }
-        let newer = if pair == 0 {
-            new
-        } else {
-            &self.points[pair - 1]
-        };
-        let older = &self.points[pair];
+        let newer = if pair == 0 { new } else { &points[pair - 1] };
+        let older = &points[pair];
         let moved = older.limit + rate * 1e9 * (newer.at - older.at);
         if tighter(moved, newer.limit) {
             pair.checked_sub(1)
@@ -115,9 +123,9 @@ impl Side {
 /// each other. That is √2 of the specified wander until it is known better ([`Hull::expect`]). Old
 /// samples fade by themselves.
 #[derive(Debug, Clone)]
-pub struct Hull {
-    above: Side,
-    below: Side,
+pub struct Hull<P = Six> {
+    above: Side<P>,
+    below: Side<P>,
     spec: OscillatorSpec,
     strain: u8,
     /// When the strain last changed, in minutes, which wrap.
@@ -128,7 +136,7 @@ pub struct Hull {
     wander: f32,
 }
 
-impl Hull {
+impl<P: Limits> Hull<P> {
     /// An empty hull between two oscillators that keep to `spec`.
     pub fn new(spec: &OscillatorSpec) -> Self {
         Self {
@@ -224,15 +232,15 @@ impl Hull {
     }
 
     /// The limits at `at`, each widened by what the clocks may have gathered since.
-    fn widened(&self, at: f64) -> (Side, Side) {
+    fn widened(&self, at: f64) -> (Side<P>, Side<P>) {
         let (mut above, mut below) = (self.above, self.below);
         self.widen(&mut above, at, 1.0);
         self.widen(&mut below, at, -1.0);
         (above, below)
     }
 
-    fn widen(&self, side: &mut Side, at: f64, sign: f64) {
-        for point in &mut side.points[..usize::from(side.len)] {
+    fn widen(&self, side: &mut Side<P>, at: f64, sign: f64) {
+        for point in &mut side.points.as_mut()[..usize::from(side.len)] {
             point.limit += sign * self.wander(at - point.at);
         }
     }
@@ -251,7 +259,7 @@ impl Hull {
 
     /// Whether the line through `point` at `rate` is below (`sign` 1) or above (−1) the limits of a
     /// side. Old limits are widened only where that decides.
-    fn allowed(&self, side: &Side, sign: f64, point: &Point, rate: f64) -> bool {
+    fn allowed(&self, side: &Side<P>, sign: f64, point: &Point, rate: f64) -> bool {
         rate.abs() <= self.max_rate()
             && side.points().iter().all(|p| {
                 let age = point.at - p.at;
@@ -305,7 +313,7 @@ mod tests {
     #[test]
     fn two_exchanges_worked_out_by_hand() {
         // Truth: offset 0, rate 0. Delays 1 µs each way, ten seconds apart.
-        let mut hull = Hull::new(&steady());
+        let mut hull = Hull::<Six>::new(&steady());
         hull.limit_above(0.0, 1_000.0).unwrap();
         hull.limit_below(0.0, -1_000.0).unwrap();
         hull.limit_above(10.0, 1_000.0).unwrap();
@@ -323,7 +331,7 @@ mod tests {
     #[test]
     fn a_belief_that_no_packet_contradicts_is_left_alone() {
         // As above: offsets within ±1 µs, rates within ±0.2 ppm.
-        let mut hull = Hull::new(&steady());
+        let mut hull = Hull::<Six>::new(&steady());
         for at in [0.0, 10.0] {
             hull.limit_above(at, 1_000.0).unwrap();
             hull.limit_below(at, -1_000.0).unwrap();
@@ -339,7 +347,7 @@ mod tests {
 
     #[test]
     fn a_jump_is_a_contradiction() {
-        let mut hull = Hull::new(&steady());
+        let mut hull = Hull::<Six>::new(&steady());
         hull.limit_above(0.0, 1_000.0).unwrap();
         hull.limit_below(0.0, -1_000.0).unwrap();
         assert_eq!(hull.limit_below(0.001, 5_000.0), Err(Inconsistent));
@@ -351,7 +359,7 @@ mod tests {
             wander: 1e-8,
             ..steady()
         };
-        let mut hull = Hull::new(&spec);
+        let mut hull = Hull::<Six>::new(&spec);
         for k in 0..20 {
             let at = f64::from(k);
             hull.limit_above(at, 1_000.0).unwrap();
@@ -369,7 +377,7 @@ mod tests {
             ..steady()
         };
         let after = |expected: &[f64]| {
-            let mut hull = Hull::new(&spec);
+            let mut hull = Hull::<Six>::new(&spec);
             for k in 0..200 {
                 let at = f64::from(k);
                 hull.limit_above(at, 1_000.0).unwrap();
@@ -393,7 +401,7 @@ mod tests {
         ) {
             // As packets that carry the stamps of earlier ones tell it: forward limits at once,
             // reverse limits one exchange late.
-            let mut hull = Hull::new(&steady());
+            let mut hull = Hull::<Six>::new(&steady());
             let (mut at, mut late) = (0.0, None);
             for (gap, out, back) in steps {
                 at += gap;
@@ -413,7 +421,7 @@ mod tests {
             rate in -150e-6..150e-6f64,
             steps in prop::collection::vec((0.001..20.0f64, 0.0..1e6f64, 0.0..1e6f64), 1..80),
         ) {
-            let mut hull = Hull::new(&steady());
+            let mut hull = Hull::<Six>::new(&steady());
             let mut at = 0.0;
             for (gap, out, back) in steps {
                 at += gap;

@@ -4,7 +4,7 @@ use super::Interval;
 
 /// A limit on the offset at one instant.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Point {
+pub struct Point {
     /// Seconds since the link's epoch.
     pub(super) at: f64,
     /// The limit, ns.

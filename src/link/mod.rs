@@ -19,7 +19,8 @@ mod sample;
 
 pub use bank::PhaseBank;
 pub use estimators::{AnyEstimator, EstimatorKind, Kalman, OneSided};
-pub use hull::{Hull, Inconsistent, Interval};
+pub use hull::{Hull, Inconsistent, Interval, Limits, Six, Three};
+pub use lines::Point;
 pub use noise::{Floor, Likelihood, PathNoise, Posterior};
 pub use phase::PhaseFilter;
 pub use sample::{Direction, Exchange, OneWay};
@@ -119,13 +120,13 @@ const RESTART_AFTER: u8 = 3;
 
 /// One neighbour's estimator state: fixed size, no allocation.
 #[derive(Debug, Clone)]
-pub struct Link<E: LinkEstimator> {
+pub struct Link<E: LinkEstimator, P = Six> {
     kind: E::Kind,
     epoch: RawTime,
     reference: i64,
     started: bool,
     implausible: u8,
-    hull: Hull,
+    hull: Hull<P>,
     noise: PathNoise,
     filter: E,
 }
@@ -147,7 +148,7 @@ pub struct Measured {
     pub likelihood: Likelihood,
 }
 
-impl<E: LinkEstimator> Link<E> {
+impl<E: LinkEstimator, P: Limits> Link<E, P> {
     /// A link without samples, estimated by a strategy of this `kind`.
     pub fn new(kind: E::Kind, spec: OscillatorSpec) -> Self {
         Self {

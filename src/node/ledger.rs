@@ -1,11 +1,30 @@
 //! Which packets went to and came from one peer, and when: matches stamps to samples.
 
+use std::fmt::Debug;
+
 use crate::link::OneWay;
 use crate::time::{RawTime, Span};
 use crate::wire::{Message, PacketStamp, StampSource};
 
-/// Packets remembered in each direction: as many as can be under way at once in a burst.
-const REMEMBERED: usize = 4;
+/// The packets remembered in each direction.
+pub trait Packets: AsRef<[Option<Passed>]> + AsMut<[Option<Passed>]> + Clone + Debug {
+    /// None yet.
+    const NONE: Self;
+}
+
+/// As many as can be under way at once in a burst.
+pub(super) type Four = [Option<Passed>; 4];
+
+/// For surroundings that deal in whole exchanges: there is nothing to match.
+pub(super) type Unmatched = [Option<Passed>; 0];
+
+impl Packets for Four {
+    const NONE: Self = [None; 4];
+}
+
+impl Packets for Unmatched {
+    const NONE: Self = [];
+}
 
 /// A half-width in nanoseconds, as short as on the wire.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +47,7 @@ impl From<ShortError> for Span {
 
 /// A packet of ours or of the peer's, and what became of it.
 #[derive(Debug, Clone, Copy)]
-struct Passed {
+pub struct Passed {
     seq: u32,
     /// Half-width of our stamp.
     error: ShortError,
@@ -137,24 +156,24 @@ impl Latency {
 
 /// Remembers the last few packets of a link in both directions.
 #[derive(Debug, Clone)]
-pub(super) struct Ledger {
+pub(super) struct Ledger<P = Four> {
     next_seq: u32,
     last_stamped: u32,
     last_received: u32,
-    sent: [Option<Passed>; REMEMBERED],
-    received: [Option<Passed>; REMEMBERED],
+    sent: P,
+    received: P,
     latency: Latency,
 }
 
-impl Ledger {
+impl<P: Packets> Ledger<P> {
     /// `first_seq` should be random, so that a restart is not mistaken for a continuation.
     pub(super) const fn new(first_seq: u32) -> Self {
         Self {
             next_seq: first_seq,
             last_stamped: 0,
             last_received: 0,
-            sent: [None; REMEMBERED],
-            received: [None; REMEMBERED],
+            sent: P::NONE,
+            received: P::NONE,
             latency: Latency {
                 mean: 0.0,
                 variance: 0.0,
@@ -167,14 +186,15 @@ impl Ledger {
     pub(super) fn send(&mut self) -> u32 {
         let seq = self.next_seq;
         self.next_seq = seq.wrapping_add(1);
-        self.sent[place(seq)] = Some(Passed::new(seq, RawTime::from_nanos(0), Span::ZERO, None));
+        if let Some(place) = place(&mut self.sent, seq) {
+            *place = Some(Passed::new(seq, RawTime::from_nanos(0), Span::ZERO, None));
+        }
         seq
     }
 
     /// The transmit stamp of packet `seq` is there.
     pub(super) fn stamp(&mut self, seq: u32, at: RawTime, error: Span, source: StampSource) {
-        let sent = self.sent[place(seq)].as_mut();
-        if let Some(sent) = sent.filter(|sent| sent.seq == seq) {
+        if let Some(sent) = find(&mut self.sent, seq) {
             (sent.at, sent.error, sent.source) = (at, error.into(), Some(source));
             self.last_stamped = seq;
         }
@@ -183,7 +203,7 @@ impl Ledger {
     /// What the next packet says of the departure of a previous one: the last whose stamp came, if
     /// it was one of the last few.
     pub(super) fn last_tx(&self) -> Option<PacketStamp> {
-        let sent = self.sent[place(self.last_stamped)].filter(|s| s.seq == self.last_stamped)?;
+        let sent = look_up(&self.sent, self.last_stamped)?;
         Some(PacketStamp {
             seq: sent.seq,
             at: sent.at,
@@ -203,7 +223,7 @@ impl Ledger {
     }
 
     fn rx(&self, seq: u32) -> Option<PacketStamp> {
-        let received = self.received[place(seq)].filter(|r| r.seq == seq)?;
+        let received = look_up(&self.received, seq)?;
         Some(PacketStamp {
             seq: received.seq,
             at: received.at,
@@ -241,7 +261,9 @@ impl Ledger {
         self.last_received = message.seq;
         let mut received = Passed::new(message.seq, at, error, Some(source));
         (received.there, ..) = message.line.origin();
-        self.received[place(message.seq)] = Some(received);
+        if let Some(place) = place(&mut self.received, message.seq) {
+            *place = Some(received);
+        }
         let made_is_sent = self.latency.steady(tolerance);
         samples.exchanges = [(); 2].map(|()| self.pair(made_is_sent));
         samples
@@ -251,11 +273,11 @@ impl Ledger {
     /// the clocks do between them adds to the noise.
     fn pair(&mut self, made_is_sent: bool) -> Option<(OneWay, OneWay)> {
         let mut closest: Option<(Span, usize, usize)> = None;
-        for (i, sent) in self.sent.iter().enumerate() {
+        for (i, sent) in self.sent.as_ref().iter().enumerate() {
             let Some(sent) = sent.filter(|p| p.pairable(false)) else {
                 continue;
             };
-            for (j, received) in self.received.iter().enumerate() {
+            for (j, received) in self.received.as_ref().iter().enumerate() {
                 let Some(received) = received.filter(|p| p.pairable(made_is_sent)) else {
                     continue;
                 };
@@ -266,7 +288,8 @@ impl Ledger {
             }
         }
         let (_, i, j) = closest?;
-        let (sent, received) = (self.sent[i].as_mut()?, self.received[j].as_mut()?);
+        let sent = self.sent.as_mut()[i].as_mut()?;
+        let received = self.received.as_mut()[j].as_mut()?;
         (sent.paired, received.paired) = (true, true);
         let mut reverse = received.reverse();
         if !received.peer_knows {
@@ -279,20 +302,29 @@ impl Ledger {
     }
 }
 
-fn find(passed: &mut [Option<Passed>; REMEMBERED], seq: u32) -> Option<&mut Passed> {
-    passed[place(seq)].as_mut().filter(|p| p.seq == seq)
+/// Where packet `seq` is remembered, if any are.
+fn place(passed: &mut impl Packets, seq: u32) -> Option<&mut Option<Passed>> {
+    let places = passed.as_mut();
+    let place = (seq as usize).checked_rem(places.len())?;
+    places.get_mut(place)
+}
+
+fn find(passed: &mut impl Packets, seq: u32) -> Option<&mut Passed> {
+    place(passed, seq)?.as_mut().filter(|p| p.seq == seq)
+}
+
+fn look_up(passed: &impl Packets, seq: u32) -> Option<&Passed> {
+    let places = passed.as_ref();
+    let place = (seq as usize).checked_rem(places.len())?;
+    places[place].as_ref().filter(|p| p.seq == seq)
 }
 
 /// One that both ends have stamped and that was not given out yet.
-fn fresh(passed: &mut [Option<Passed>; REMEMBERED]) -> Option<&Passed> {
-    let mut all = passed.iter_mut().flatten();
+fn fresh(passed: &mut impl Packets) -> Option<&Passed> {
+    let mut all = passed.as_mut().iter_mut().flatten();
     let found = all.find(|p| p.complete() && !p.used)?;
     found.used = true;
     Some(found)
-}
-
-const fn place(seq: u32) -> usize {
-    seq as usize % REMEMBERED
 }
 
 #[cfg(test)]
@@ -335,7 +367,7 @@ mod tests {
 
     #[test]
     fn two_exchanges_interleaved() {
-        let mut ledger = Ledger::new(u32::MAX);
+        let mut ledger = Ledger::<Four>::new(u32::MAX);
         let first = ledger.send();
         ledger.stamp(first, at(100), Span::ZERO, StampSource::Kernel);
         // The reply says when our packet arrived, not yet when the reply itself left.
@@ -366,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_late_transmit_stamp_still_completes_the_exchange() {
-        let mut ledger = Ledger::new(0);
+        let mut ledger = Ledger::<Four>::new(0);
         let first = ledger.send();
         let s = ledger.receive(
             &message(7, None, Some(stamp(first, 1_150))),
@@ -389,7 +421,7 @@ mod tests {
 
     #[test]
     fn repeated_and_foreign_numbers_give_nothing() {
-        let mut ledger = Ledger::new(0);
+        let mut ledger = Ledger::<Four>::new(0);
         let first = ledger.send();
         ledger.stamp(first, at(100), Span::ZERO, StampSource::Kernel);
         ledger.stamp(
@@ -411,7 +443,7 @@ mod tests {
 
     #[test]
     fn the_next_packet_tells_of_the_last_ones() {
-        let mut ledger = Ledger::new(0);
+        let mut ledger = Ledger::<Four>::new(0);
         assert_eq!((ledger.last_tx(), ledger.last_rx()), (None, None));
         let unknown = Span::MAX;
         let first = ledger.send();
@@ -429,7 +461,7 @@ mod tests {
             (tx.seq, tx.at, tx.error),
             (second, at(200), Span::from_nanos(7))
         );
-        for _ in 0..REMEMBERED {
+        for _ in 0..Four::NONE.len() {
             ledger.send();
         }
         assert_eq!(ledger.last_tx(), None, "too long ago to be of use");

@@ -19,12 +19,14 @@ mod lie;
 mod neighbours;
 mod promise;
 mod round;
+mod size;
 mod slot;
 mod stability;
 
 pub use clock::{ClockView, SIGMAS_99_9};
 pub use config::{NodeConfig, Strategies};
 pub use lie::Lie;
+pub use size::{Crowd, Daemon, Size};
 pub use stability::Deviation;
 
 use std::collections::VecDeque;
@@ -32,13 +34,14 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::consensus::{Combine, Ensemble};
-use crate::link::{Link, LinkEstimator, OneSided};
+use crate::link::{Link, LinkEstimator, Measured, OneSided, OneWay};
 use crate::time::{RawTime, Span, VirtualLine};
 use crate::topology::{Candidates, NodeId};
 use crate::wire::{ClockState, Message, Promise, StampSource};
 
 use crate::rng::Rng;
 use clock::Clockwork;
+use ledger::Samples;
 use slot::Slot;
 use stability::Stability;
 
@@ -117,10 +120,10 @@ const MOST_EVENTS: usize = 64;
 
 /// One node.
 #[derive(Debug, Clone)]
-pub struct Node<E: LinkEstimator = OneSided, C = Ensemble> {
+pub struct Node<E: LinkEstimator = OneSided, C = Ensemble, S: Size = Daemon> {
     config: NodeConfig,
     rng: Rng,
-    slots: Vec<Option<Slot<E>>>,
+    slots: Vec<Option<Slot<E, S>>>,
     outbox: VecDeque<u16>,
     events: VecDeque<Event>,
     candidates: Candidates,
@@ -139,7 +142,7 @@ pub struct Node<E: LinkEstimator = OneSided, C = Ensemble> {
     totals: Totals,
 }
 
-impl<E: LinkEstimator, C: Combine> Node<E, C> {
+impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     /// A node whose virtual clock starts as `line`. `seed` decides all its random choices.
     pub fn new(config: NodeConfig, now: RawTime, line: VirtualLine, seed: u64) -> Self
     where
@@ -164,7 +167,11 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         Self {
             slots: std::iter::repeat_with(|| None).take(slots).collect(),
             outbox: VecDeque::with_capacity(slots),
-            events: VecDeque::with_capacity(MOST_EVENTS),
+            events: if S::SPARING {
+                VecDeque::new()
+            } else {
+                VecDeque::with_capacity(MOST_EVENTS)
+            },
             candidates: Candidates::new(config.candidates),
             clock: Clockwork::new(line, now, config.max_correction),
             estimator,
@@ -210,9 +217,14 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
     }
 
     /// The link to `peer`, if it has a slot.
-    pub fn link(&self, peer: &NodeId) -> Option<&Link<E>> {
+    pub fn link(&self, peer: &NodeId) -> Option<&Link<E, S::Limits>> {
         let slot = self.slots[self.find(peer)?].as_ref();
         slot.map(|slot| &slot.link)
+    }
+
+    /// What each peer takes in memory, bytes, with what is known of its address.
+    pub const fn link_bytes() -> usize {
+        size_of::<Option<Slot<E, S>>>() + Candidates::BYTES
     }
 
     /// Whether [`Node::poll_transmit`] has anything to look at.
@@ -250,16 +262,13 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         self.totals.received += 1;
         let before = slot.exchanges;
         let measured = slot.receive(message, stamp.at, stamp.error, stamp.source);
-        for measured in measured.iter().flatten() {
-            if self.clock.view.state == ClockState::Synchronized
-                && let Some(observation) = slot.observation(measured)
-            {
-                self.combine.observe(&observation);
-            }
-        }
         slot.silent = 0;
         let completed = u64::from(slot.exchanges - before);
         self.totals.exchanges += completed;
+        self.observe(index, &measured);
+        let Some(slot) = self.slots[index].as_mut() else {
+            return;
+        };
         if message.wants_reply {
             slot.polled_us = true;
             self.queue(index, false);
@@ -272,6 +281,56 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         if completed > 0 {
             let id = *peer;
             self.candidates.answered(&id);
+        }
+    }
+
+    /// An exchange on `link` is complete: a packet that left at `forward.at`, and the answer to it,
+    /// `heard`, that came at `reverse.at`. For surroundings that deal in whole exchanges
+    /// ([`Node::poll_exchange`]); the node takes in what it would have learnt from both packets and
+    /// their stamps.
+    pub fn exchanged(
+        &mut self,
+        link: LinkId,
+        heard: &Message,
+        (forward, reverse): (OneWay, OneWay),
+    ) {
+        let index = usize::from(link.slot);
+        let Some(Some(slot)) = self.slots.get_mut(index) else {
+            return;
+        };
+        if slot.generation != link.generation || !slot.up {
+            return;
+        }
+        self.totals.received += 1;
+        let before = slot.exchanges;
+        let samples = Samples {
+            forward: [Some(forward), None],
+            reverse: Some(reverse),
+            exchanges: [Some((forward, reverse)), None],
+        };
+        let measured = slot.hear(heard, reverse.at, StampSource::Kernel, &samples);
+        slot.silent = 0;
+        self.totals.exchanges += u64::from(slot.exchanges - before);
+        // Only the first answer after a silence is news to the candidates.
+        if before == 0 {
+            let peer = slot.peer;
+            self.candidates.answered(&peer);
+        }
+        self.observe(index, &measured);
+    }
+
+    /// The clock takes in what an exchange with a believed neighbour measured.
+    fn observe(&mut self, index: usize, measured: &[Option<Measured>; 2]) {
+        if self.clock.view.state != ClockState::Synchronized {
+            return;
+        }
+        let Some(slot) = &self.slots[index] else {
+            return;
+        };
+        for measured in measured.iter().flatten() {
+            if let Some(observation) = slot.observation(measured) {
+                self.combine.observe(&observation);
+            }
         }
     }
 
@@ -295,9 +354,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
 
     /// The next message to send, if any. Ask until there is none, after every other input.
     pub fn poll_transmit(&mut self, now: RawTime) -> Option<Transmit> {
-        let wander = self.combine.wander().map(|_| self.wander_limit());
         while let Some(index) = self.outbox.pop_front() {
-            let view = self.clock.view();
             let Some(slot) = self.slots[usize::from(index)].as_mut() else {
                 continue;
             };
@@ -305,39 +362,82 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             if !slot.up {
                 continue;
             }
-            let message = Message {
-                last_tx: slot.ledger.last_tx(),
-                seq: slot.ledger.send(),
-                wants_reply: slot.request,
-                state: view.state,
-                last_rx: slot.ledger.last_rx(),
-                prior_rx: slot.ledger.prior_rx(),
-                line: view.line.anchored_at(now),
-                bound: view.bound_at(now).unwrap_or(Span::MAX),
-                tier: self.combine.tier(),
-                promise: if view.state == ClockState::Synchronized {
-                    self.clock.promise.announce(now, &view.line, wander)
-                } else {
-                    Promise::NONE
-                },
+            let peer = slot.peer;
+            let link = LinkId {
+                slot: index,
+                generation: slot.generation,
             };
-            slot.request = false;
+            let (last_tx, seq) = (slot.ledger.last_tx(), slot.ledger.send());
+            let (last_rx, prior_rx) = (slot.ledger.last_rx(), slot.ledger.prior_rx());
+            let wants_reply = std::mem::take(&mut slot.request);
             self.totals.sent += 1;
+            let message = Message {
+                last_tx,
+                seq,
+                wants_reply,
+                last_rx,
+                prior_rx,
+                ..self.announce(now)
+            };
             return Some(Transmit {
-                peer: slot.peer,
-                link: LinkId {
-                    slot: index,
-                    generation: slot.generation,
-                },
+                peer,
+                link,
                 message,
             });
         }
         None
     }
 
+    /// Whom to exchange packets with next, in place of [`Node::poll_transmit`]: the surroundings
+    /// make the exchange and tell of it ([`Node::exchanged`]).
+    pub fn poll_exchange(&mut self) -> Option<(NodeId, LinkId)> {
+        while let Some(index) = self.outbox.pop_front() {
+            if let Some(slot) = self.slots[usize::from(index)].as_mut() {
+                (slot.queued, slot.request) = (false, false);
+                if slot.up {
+                    self.totals.sent += 1;
+                    let generation = slot.generation;
+                    let link = LinkId {
+                        slot: index,
+                        generation,
+                    };
+                    return Some((slot.peer, link));
+                }
+            }
+        }
+        None
+    }
+
+    /// What a packet that leaves at `now` says of our clock, to whomever it goes.
+    pub fn announce(&mut self, now: RawTime) -> Message {
+        let view = self.clock.view();
+        let promise = if view.state == ClockState::Synchronized {
+            let wander = self.combine.wander().map(|_| self.wander_limit());
+            self.clock.promise.announce(now, &view.line, wander)
+        } else {
+            Promise::NONE
+        };
+        Message {
+            last_tx: None,
+            seq: 0,
+            wants_reply: false,
+            state: view.state,
+            last_rx: None,
+            prior_rx: None,
+            line: view.line.anchored_at(now),
+            bound: view.bound_at(now).unwrap_or(Span::MAX),
+            tier: self.combine.tier(),
+            promise,
+        }
+    }
+
     /// The next event, if any.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if S::SPARING && self.events.is_empty() {
+            self.events = VecDeque::new();
+        }
+        event
     }
 
     /// When [`Node::handle_timeout`] wants to be called next.
@@ -384,7 +484,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
     }
 
     fn find(&self, peer: &NodeId) -> Option<usize> {
-        let is_peer = |slot: &Option<Slot<E>>| slot.as_ref().is_some_and(|s| s.peer == *peer);
+        let is_peer = |slot: &Option<Slot<E, S>>| slot.as_ref().is_some_and(|s| s.peer == *peer);
         self.slots.iter().position(is_peer)
     }
 }

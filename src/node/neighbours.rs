@@ -1,7 +1,7 @@
 //! Peers come, are chosen, polled, found silent, exchanged, and go.
 
 use super::slot::{SILENT_POLLS, Slot};
-use super::{Event, Node, Pace, SIGMAS_99_9};
+use super::{Event, Node, Pace, SIGMAS_99_9, Size};
 use crate::consensus::{Combine, Reading, Verdict};
 use crate::export::status::{Peer, Use};
 use crate::link::{Link, LinkEstimator};
@@ -31,7 +31,7 @@ const HASTY_ROTATE: Span = Span::from_secs(10);
 /// Longest pause between two requests for more peers.
 const LONGEST_WANT_PAUSE: Span = Span::from_secs(60);
 
-impl<E: LinkEstimator, C: Combine> Node<E, C> {
+impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     /// A peer was found, or found under a new address.
     pub fn peer_found(&mut self, peer: Candidate) {
         let id = peer.id;
@@ -80,6 +80,12 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
             slot.next_poll = slot.next_poll.min(now);
         }
         self.next_census = self.next_census.min(now);
+    }
+
+    /// Whom the node chose and has a session with.
+    pub fn neighbours(&self) -> impl Iterator<Item = NodeId> {
+        let slots = self.slots.iter().flatten();
+        slots.filter(|slot| slot.chosen && slot.up).map(|s| s.peer)
     }
 
     /// Whether `peer` has a slot, so that its messages are taken in.
@@ -259,7 +265,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         if self.candidates.free(now) == 0 {
             return;
         }
-        let exchangeable = |slot: &Option<Slot<E>>| {
+        let exchangeable = |slot: &Option<Slot<E, S>>| {
             slot.as_ref().is_some_and(|slot| {
                 let found_by = self.candidates.get(&slot.peer).map(|c| c.found_by);
                 slot.chosen && found_by != Some(FoundBy::Static)
@@ -362,7 +368,7 @@ fn statistical(reading: &Reading) -> f64 {
 }
 
 /// Whether a neighbour is used, and if not why.
-fn standing<E: LinkEstimator>(slot: &Slot<E>) -> Use {
+fn standing<E: LinkEstimator, S: Size>(slot: &Slot<E, S>) -> Use {
     if !slot.chosen {
         return Use::Inbound;
     }

@@ -3,7 +3,7 @@
 use super::clock::{Known, Leash};
 use super::promise::Keeper;
 use super::slot::Slot;
-use super::{Event, Node};
+use super::{Event, Node, Size};
 use crate::consensus::{
     self, Combine, Correction, Gain, MAX_READINGS, Reading, Round, Verdict, Window,
 };
@@ -90,7 +90,7 @@ impl Readings {
     }
 }
 
-impl<E: LinkEstimator, C: Combine> Node<E, C> {
+impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     /// Take a round at `now` and plan the next.
     pub(super) fn round(&mut self, now: RawTime) {
         let mut period = self.poll_period().min(LONGEST_ROUND);
@@ -473,7 +473,7 @@ impl<E: LinkEstimator, C: Combine> Node<E, C> {
         let mut fresh = [readings.readings[0]; MAX_READINGS];
         let mut len = 0;
         for index in &readings.slots[..readings.len] {
-            let slot: Option<&Slot<E>> = self.slots[usize::from(*index)].as_ref();
+            let slot: Option<&Slot<E, S>> = self.slots[usize::from(*index)].as_ref();
             if let Some(reading) = slot.and_then(|s| s.reading(line, at, &self.config)) {
                 fresh[len] = reading;
                 len += 1;

@@ -1,6 +1,7 @@
 //! Everything a node remembers of one peer it talks to. Fixed size.
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Samples};
+use super::size::{Daemon, Size};
 use crate::consensus::{Observation, Reading, Verdict};
 use crate::link::{Estimate, Link, LinkEstimator, Measured};
 use crate::time::{Rate, RawTime, Span, VirtualLine};
@@ -60,7 +61,7 @@ impl Told {
 
 /// One peer.
 #[derive(Debug, Clone)]
-pub(super) struct Slot<E: LinkEstimator> {
+pub(super) struct Slot<E: LinkEstimator, S: Size = Daemon> {
     pub(super) peer: NodeId,
     pub(super) generation: u16,
     /// We chose it; otherwise it chose us and is merely answered.
@@ -68,8 +69,8 @@ pub(super) struct Slot<E: LinkEstimator> {
     /// A session is there, so packets can be sent.
     pub(super) up: bool,
     pub(super) since: RawTime,
-    pub(super) link: Link<E>,
-    pub(super) ledger: Ledger,
+    pub(super) link: Link<E, S::Limits>,
+    pub(super) ledger: Ledger<S::Packets>,
     pub(super) announced: Option<Announced>,
     pub(super) verdict: Option<Verdict>,
     /// When the next packet of our own accord is due; within a burst earlier than the next burst.
@@ -89,11 +90,11 @@ pub(super) struct Slot<E: LinkEstimator> {
     pub(super) stamps: Option<StampSource>,
 }
 
-impl<E: LinkEstimator> Slot<E> {
+impl<E: LinkEstimator, S: Size> Slot<E, S> {
     pub(super) fn new(
         peer: NodeId,
         generation: u16,
-        link: Link<E>,
+        link: Link<E, S::Limits>,
         now: RawTime,
         first_seq: u32,
     ) -> Self {
@@ -133,6 +134,18 @@ impl<E: LinkEstimator> Slot<E> {
     ) -> [Option<Measured>; 2] {
         let tolerance = TELLING * self.link.jitter();
         let samples = self.ledger.receive(message, at, error, source, tolerance);
+        self.hear(message, at, source, &samples)
+    }
+
+    /// Take in what the peer says in a packet that arrived at `at`, and the samples that it
+    /// completes.
+    pub(super) fn hear(
+        &mut self,
+        message: &Message,
+        at: RawTime,
+        source: StampSource,
+        samples: &Samples,
+    ) -> [Option<Measured>; 2] {
         self.stamps = Some(source);
         self.announced = Some(Announced {
             line: message.line,
@@ -279,9 +292,12 @@ fn virtual_offset(
 mod tests {
     use super::*;
     use crate::link::OneSided;
+    use crate::node::Crowd;
+
+    const AFFORDABLE: usize = 800;
 
     /// Simulations hold millions of these.
-    const AFFORDABLE: usize = 800;
+    const CROWDED: usize = 448;
 
     #[test]
     fn a_peer_takes_few_bytes() {
@@ -292,5 +308,9 @@ mod tests {
         let ledger = size_of::<Ledger>();
         println!("slot {slot} bytes, of these estimator {link}, ledger {ledger}");
         assert!(slot <= AFFORDABLE, "{slot}");
+        let slot = size_of::<Option<Slot<OneSided, Crowd>>>();
+        let announced = size_of::<Announced>();
+        println!("in a crowd {slot} bytes, of these what it announced {announced}");
+        assert!(slot <= CROWDED, "{slot}");
     }
 }

@@ -40,6 +40,9 @@ pub fn subnet(addr: IpAddr) -> u64 {
 }
 
 impl Candidates {
+    /// What each peer takes in memory.
+    pub(crate) const BYTES: usize = size_of::<Known>();
+
     /// An empty table for at most `capacity` peers.
     pub fn new(capacity: usize) -> Self {
         Self {

@@ -8,6 +8,8 @@ mod observe;
 mod precision;
 mod replay;
 mod report;
+mod sim;
+mod sweep;
 mod throughput;
 mod topology;
 
@@ -20,6 +22,7 @@ use parisync::cli::{CliError, Exit, complain, usage};
 
 use crate::compare::CompareError;
 use crate::cost::CostError;
+use crate::crowd::{CheckpointError, SweepError};
 use crate::limit::LimitError;
 use crate::output::Format;
 use crate::precision::PrecisionError;
@@ -69,6 +72,10 @@ enum Command {
     Observe(observe::Options),
     /// How good the timestamp paths of this host are, against the same clock or another host
     Precision(precision::Options),
+    /// Networks of up to millions of nodes under churn and attack, with exact truth
+    Sim(Box<sim::Options>),
+    /// A grid of such networks, to a table and a page
+    Sweep(sweep::Options),
     /// Show runs as one page: errors over time, distributions, stability, bounds
     Report(report::Args),
     /// Live through what `parisync run --record` wrote: is it the same to the last bit, and what
@@ -130,6 +137,12 @@ pub enum BenchError {
         /// What is known of why.
         why: &'static str,
     },
+    /// A simulation cannot be resumed, or not be left.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A sweep cannot be made.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
     /// A run folder cannot be written or read.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -149,6 +162,8 @@ impl BenchError {
             | Self::Report(_)
             | Self::Scenario(_)
             | Self::Limit(_)
+            | Self::Sweep(_)
+            | Self::Checkpoint(_)
             | Self::Run(_) => Exit::Misused,
             Self::Replay(ReplayError::Died) => Exit::Failed,
             Self::Replay(_) => Exit::Misused,
@@ -179,6 +194,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Limit(options) => limit::run(&options, cli.output),
         Command::Observe(options) => observe::run(&options, cli.output),
         Command::Precision(options) => precision::run(&options, cli.output),
+        Command::Sim(options) => sim::run(&options, cli.output),
+        Command::Sweep(options) => sweep::run(&options, cli.output),
         Command::Report(args) => report::run(&args, cli.output),
         Command::Replay(args) => replay::run(&args, cli.output),
         Command::Throughput(options) => throughput::run(&options, cli.output),

@@ -69,12 +69,12 @@ const UNSEEN: f64 = 0.85;
 /// *Wander.* How much our oscillator wanders is told by which of three filters that expect more
 /// and less foretold the exchanges best ([`PhaseBank`]).
 #[derive(Debug, Clone)]
-pub struct Ensemble {
+pub struct Ensemble<const MOST: usize = MAX_READINGS> {
     /// What the filter's offset and rate are relative to: straight, without slew.
     base: VirtualLine,
     epoch: RawTime,
     filter: PhaseBank,
-    biases: [Bias; MAX_READINGS],
+    biases: [Bias; MOST],
     /// What all biases have in common, ns.
     common: f64,
     /// One sigma of what the biases leave unknown, ns.
@@ -114,7 +114,7 @@ impl Bias {
     }
 }
 
-impl Default for Ensemble {
+impl<const MOST: usize> Default for Ensemble<MOST> {
     fn default() -> Self {
         let start = RawTime::from_nanos(0);
         Self {
@@ -125,7 +125,7 @@ impl Default for Ensemble {
                 TYPICAL_WANDER,
                 WANDERS,
             ),
-            biases: [Bias::default(); MAX_READINGS],
+            biases: [Bias::default(); MOST],
             common: 0.0,
             bias_sigma: 0.0,
             consistency: Consistency::default(),
@@ -134,14 +134,14 @@ impl Default for Ensemble {
     }
 }
 
-impl Combine for Ensemble {
+impl<const MOST: usize> Combine for Ensemble<MOST> {
     fn join(&mut self, now: RawTime, line: &VirtualLine, sigma: f64, rate_sigma: f64) {
         let (origin, epoch, fraction) = line.anchored_at(now).origin();
         self.base = VirtualLine::new(origin, epoch, line.rate()).with_fraction(fraction);
         self.epoch = now;
         let belief = PhaseFilter::new(0.0, 0.0, sigma, 0.0, 1e9 * rate_sigma, 0.0);
         self.filter = self.filter.restarted(&belief);
-        self.biases = [Bias::default(); MAX_READINGS];
+        self.biases = [Bias::default(); MOST];
         self.consistency = Consistency::default();
     }
 
@@ -255,7 +255,7 @@ impl Combine for Ensemble {
     }
 }
 
-impl Ensemble {
+impl<const MOST: usize> Ensemble<MOST> {
     /// The bias of the neighbour with this key; `None` if there are too many neighbours.
     fn bias(&mut self, key: u64) -> Option<&mut Bias> {
         let known = self
