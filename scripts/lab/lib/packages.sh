@@ -54,8 +54,9 @@ unpack() {
     release=$(codename)
     local wanted=("${@/%\/backports//$release-backports}")
     [[ "$(cat "$into.packages" 2>/dev/null)" == "${wanted[*]}" ]] && return
-    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
+    if ! { command -v apt-get && command -v dpkg-deb; } >/dev/null; then
         skip "packages come by apt-get and dpkg-deb, which this system does not have"
+    fi
     say "fetching packages"
     rm -rf "$into" "$state"
     mkdir -p "$state"/{lists,archives}/partial
