@@ -2,6 +2,7 @@
 //! size, against limits. Figures are printed; `cargo test --test crowd -- --nocapture` shows them.
 
 #![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a failing helper is a failing test")]
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicBool;
