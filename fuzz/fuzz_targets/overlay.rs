@@ -35,7 +35,10 @@ fuzz_target!(|bytes: &[u8]| {
         addr,
         time_port: 1,
     };
-    let from = Contact { key: Key(1 << 40), at };
+    let from = Contact {
+        key: Key(1 << 40),
+        at,
+    };
     let mut now = RawTime::from_nanos(0);
     let own = Key(1 << 50);
     let links = AnyStructure::new(structure, own);
