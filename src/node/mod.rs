@@ -14,6 +14,7 @@
 
 mod clock;
 mod config;
+mod join;
 mod ledger;
 mod lie;
 mod neighbours;

@@ -1,7 +1,6 @@
 //! One round of the consensus: what the neighbours say moves our clock.
 
 use super::clock::{Known, Leash};
-use super::promise::Keeper;
 use super::slot::Slot;
 use super::{Event, Node, Size};
 use crate::consensus::{
@@ -24,46 +23,22 @@ const LEASH_GAIN: f64 = 0.02;
 const EAGER_ROUNDS: u32 = 10;
 
 /// Rounds in a row that must agree before the state changes.
-const STREAK: u8 = 3;
+pub(super) const STREAK: u8 = 3;
 
 /// Fresh peers that a settled node asks for when the majority turns out to be elsewhere: of 48
 /// drawn at random with 30 % liars, the honest are outnumbered once in 350 times.
 const FRESH_SAMPLE: usize = 48;
 
-/// Joining that takes more than this many times as long as newcomers listen has stalled.
-const STALLED: i64 = 3;
-
 /// A promise holds for so many quarters of a poll and a round: longer than anybody should have to
 /// do without hearing us, and hardly longer than that, as it binds us when our oscillator changes.
-const HELD_QUARTERS: i64 = 5;
+pub(super) const HELD_QUARTERS: i64 = 5;
 
 /// The leash is longer by this many sigma of where it is tied: who sees few of many different
 /// oscillators must still be able to follow the network.
 const LEASH_SIGMAS: f64 = 3.0;
 
-/// A joining clock this close to the others, and better than four sigma, has arrived.
-const ARRIVED: f64 = 2_000.0;
-
-/// A frequency this well known is worth adopting while joining: at least, and where the offset is
-/// known so badly that it takes [`RATE_MATTERS`] seconds to notice.
-const RATE_KNOWN: (f64, f64) = (0.5e-6, 2e-6);
-
-/// In ns of offset for each unit of frequency: ten seconds.
-const RATE_MATTERS: f64 = 10e9;
-
-/// Joining that takes more than this many times as long as newcomers listen takes the others to be as
-/// near as asymmetric paths let them seem.
-const AS_IT_SEEMS: i64 = 8;
-
-/// Clocks that are apart by less than this share of what they were apart a round ago are still
-/// coming closer.
-const MEETING: f64 = 0.8;
-
-/// A joining frequency this close to the others has arrived.
-const RATE_ARRIVED: f64 = 0.2e-6;
-
 /// A majority this far away, and beyond six sigma, is joined anew rather than slewed to.
-const ELSEWHERE: f64 = 20_000.0;
+pub(super) const ELSEWHERE: f64 = 20_000.0;
 
 /// Nobody's oscillator is taken to wander by more than so many times what was measured of it.
 const WANDER_RESERVE: f64 = 1.5;
@@ -75,17 +50,17 @@ const MOST_SPARE: f64 = 1e6;
 
 /// Rounds are no farther apart than this, however rare the polls: each takes in what came of any
 /// neighbour since the last, and the oscillators wander all the while.
-const LONGEST_ROUND: Span = Span::from_secs(1);
+pub(super) const LONGEST_ROUND: Span = Span::from_secs(1);
 
 /// The readings of one round, on the stack.
-struct Readings {
+pub(super) struct Readings {
     readings: [Reading; MAX_READINGS],
     slots: [u16; MAX_READINGS],
     len: usize,
 }
 
 impl Readings {
-    fn as_slice(&self) -> &[Reading] {
+    pub(super) fn as_slice(&self) -> &[Reading] {
         &self.readings[..self.len]
     }
 }
@@ -157,82 +132,6 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             }
         }
         all
-    }
-
-    /// Neighbours are there (again): is our clock still among them?
-    fn come_back(&mut self, now: RawTime, readings: &Readings) {
-        let was_settled = self.clock.view.state == ClockState::Holdover;
-        let near = consensus::target(readings.as_slice(), was_settled).is_some_and(|target| {
-            target.offset.abs() <= elsewhere(target.sigma.max(target.unknown))
-        });
-        if was_settled && near {
-            self.synchronized(now, ELSEWHERE, RATE_ARRIVED);
-        } else {
-            self.clock.joining_since = Some(now);
-            self.clock.leash = None;
-            self.enter(ClockState::Joining);
-        }
-    }
-
-    /// Jump to the others until nothing is left to jump.
-    fn join(&mut self, now: RawTime, readings: &Readings) {
-        let since = *self.clock.joining_since.get_or_insert(now);
-        let stalled = now - since > self.config.listen * STALLED;
-        let target = if stalled {
-            consensus::meeting_point(readings.as_slice())
-        } else {
-            consensus::target(readings.as_slice(), false)
-        };
-        let Some(target) = target else {
-            return;
-        };
-        // Asymmetric paths keep clocks that have met apart, as it seems, but not those that are
-        // still on their way to each other, nor those that liars with two faces keep apart: the
-        // midpoint brings these together first.
-        let met = now - since > self.config.listen * AS_IT_SEEMS
-            && target.scatter <= target.reach
-            && target.scatter >= MEETING * self.clock.scatter;
-        self.clock.scatter = target.scatter;
-        let mut arrived = ARRIVED.max(4.0 * target.sigma);
-        let mut around = arrived;
-        if met {
-            arrived = arrived.max(4.0 * target.unknown);
-            around = arrived.max(target.scatter);
-        }
-        let known = (target.sigma / RATE_MATTERS).clamp(RATE_KNOWN.0, RATE_KNOWN.1);
-        let near = target.offset.abs() <= arrived
-            && target.rate.abs() <= RATE_ARRIVED.max(4.0 * target.rate_sigma)
-            && target.rate_sigma <= known
-            && consensus::majority_within(readings.as_slice(), around);
-        if target.rate_sigma <= known {
-            self.tie_leash(readings);
-            let line = self.clock.view.line;
-            let rate = self.leashed(line.rate() + Rate::from_fraction(target.rate));
-            self.clock.view.line = line.with_rate(now, rate);
-        }
-        self.clock.view.last_offset = target.offset;
-        if target.offset.abs() > 0.25 * arrived {
-            self.step(now, target.offset);
-        }
-        self.clock.streak = if near {
-            self.clock.streak.saturating_add(1)
-        } else {
-            0
-        };
-        self.judge(readings);
-        if self.clock.streak >= STREAK && now - since >= self.config.listen {
-            self.synchronized(now, arrived, RATE_ARRIVED.max(4.0 * target.rate_sigma));
-        }
-    }
-
-    /// The clock is right to `reach` ns and, in frequency, to `rate_reach`.
-    fn synchronized(&mut self, now: RawTime, reach: f64, rate_reach: f64) {
-        self.clock.settled_rounds = 0;
-        self.clock.entered_with = (0.5 * reach, 0.5 * rate_reach);
-        let hold = self.config.poll / 4 * HELD_QUARTERS + LONGEST_ROUND;
-        let line = &self.clock.view.line;
-        self.clock.promise = Keeper::new(now, line, self.config.max_correction, hold);
-        self.enter(ClockState::Synchronized);
     }
 
     /// Follow the consensus by slewing; if the majority is elsewhere, join it.
@@ -371,7 +270,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         })
     }
 
-    fn judge(&mut self, readings: &Readings) -> [Verdict; MAX_READINGS] {
+    pub(super) fn judge(&mut self, readings: &Readings) -> [Verdict; MAX_READINGS] {
         let mut verdicts = [Verdict::NotReady; MAX_READINGS];
         let judge = if self.combine.gated() {
             consensus::judge
@@ -392,7 +291,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
 
     /// Tie the leash to the oscillators around us: it keeps colluders from dragging the common
     /// frequency away for good.
-    fn tie_leash(&mut self, readings: &Readings) {
+    pub(super) fn tie_leash(&mut self, readings: &Readings) {
         if let Some(centre) = consensus::oscillator_centre(readings.as_slice()) {
             // Who the neighbours are may change at once; where the leash is tied may not. It is as
             // long as oscillators may differ: the median of a few is off the network's by a good
@@ -408,14 +307,14 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     }
 
     /// As much of a lasting frequency as the leash allows.
-    fn leashed(&self, rate: Rate) -> Rate {
+    pub(super) fn leashed(&self, rate: Rate) -> Rate {
         self.clock.leash.map_or(rate, |leash| {
             let limits = (leash.tied - leash.length, leash.tied + leash.length);
             Rate::from_fraction(rate.as_fraction().clamp(limits.0, limits.1))
         })
     }
 
-    fn step(&mut self, now: RawTime, offset: f64) {
+    pub(super) fn step(&mut self, now: RawTime, offset: f64) {
         self.clock.view.line = self.clock.view.line.stepped(now, offset);
         self.stability.interrupt();
         self.totals.steps += 1;
@@ -499,7 +398,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         self.enter(ClockState::Unsynchronized);
     }
 
-    fn enter(&mut self, state: ClockState) {
+    pub(super) fn enter(&mut self, state: ClockState) {
         if self.clock.view.state != state {
             self.clock.view.state = state;
             self.clock.streak = 0;
@@ -515,6 +414,6 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     }
 }
 
-fn elsewhere(sigma: f64) -> f64 {
+pub(super) fn elsewhere(sigma: f64) -> f64 {
     ELSEWHERE.max(6.0 * sigma)
 }

@@ -1,0 +1,111 @@
+//! How a clock gets to where the others are: by jumps, until nothing is left to jump.
+
+use super::promise::Keeper;
+use super::round::{ELSEWHERE, HELD_QUARTERS, LONGEST_ROUND, Readings, STREAK, elsewhere};
+use super::{Node, Size};
+use crate::consensus::{self, Combine};
+use crate::link::LinkEstimator;
+use crate::time::{Rate, RawTime};
+use crate::wire::ClockState;
+
+/// Joining that takes more than this many times as long as newcomers listen has stalled.
+const STALLED: i64 = 3;
+
+/// A joining clock this close to the others, and better than four sigma, has arrived.
+const ARRIVED: f64 = 2_000.0;
+
+/// A frequency this well known is worth adopting while joining: at least, and where the offset is
+/// known so badly that it takes [`RATE_MATTERS`] seconds to notice.
+const RATE_KNOWN: (f64, f64) = (0.5e-6, 2e-6);
+
+/// In ns of offset for each unit of frequency: ten seconds.
+const RATE_MATTERS: f64 = 10e9;
+
+/// Joining that takes more than this many times as long as newcomers listen takes the others to be as
+/// near as asymmetric paths let them seem.
+const AS_IT_SEEMS: i64 = 8;
+
+/// Clocks that are apart by less than this share of what they were apart a round ago are still
+/// coming closer.
+const MEETING: f64 = 0.8;
+
+/// A joining frequency this close to the others has arrived.
+const RATE_ARRIVED: f64 = 0.2e-6;
+
+impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
+    /// Neighbours are there (again): is our clock still among them?
+    pub(super) fn come_back(&mut self, now: RawTime, readings: &Readings) {
+        let was_settled = self.clock.view.state == ClockState::Holdover;
+        let near = consensus::target(readings.as_slice(), was_settled).is_some_and(|target| {
+            target.offset.abs() <= elsewhere(target.sigma.max(target.unknown))
+        });
+        if was_settled && near {
+            self.synchronized(now, ELSEWHERE, RATE_ARRIVED);
+        } else {
+            self.clock.joining_since = Some(now);
+            self.clock.leash = None;
+            self.enter(ClockState::Joining);
+        }
+    }
+
+    /// Jump to the others until nothing is left to jump.
+    pub(super) fn join(&mut self, now: RawTime, readings: &Readings) {
+        let since = *self.clock.joining_since.get_or_insert(now);
+        let stalled = now - since > self.config.listen * STALLED;
+        let target = if stalled {
+            consensus::meeting_point(readings.as_slice())
+        } else {
+            consensus::target(readings.as_slice(), false)
+        };
+        let Some(target) = target else {
+            return;
+        };
+        // Asymmetric paths keep clocks that have met apart, as it seems, but not those that are
+        // still on their way to each other, nor those that liars with two faces keep apart: the
+        // midpoint brings these together first.
+        let met = now - since > self.config.listen * AS_IT_SEEMS
+            && target.scatter <= target.reach
+            && target.scatter >= MEETING * self.clock.scatter;
+        self.clock.scatter = target.scatter;
+        let mut arrived = ARRIVED.max(4.0 * target.sigma);
+        let mut around = arrived;
+        if met {
+            arrived = arrived.max(4.0 * target.unknown);
+            around = arrived.max(target.scatter);
+        }
+        let known = (target.sigma / RATE_MATTERS).clamp(RATE_KNOWN.0, RATE_KNOWN.1);
+        let near = target.offset.abs() <= arrived
+            && target.rate.abs() <= RATE_ARRIVED.max(4.0 * target.rate_sigma)
+            && target.rate_sigma <= known
+            && consensus::majority_within(readings.as_slice(), around);
+        if target.rate_sigma <= known {
+            self.tie_leash(readings);
+            let line = self.clock.view.line;
+            let rate = self.leashed(line.rate() + Rate::from_fraction(target.rate));
+            self.clock.view.line = line.with_rate(now, rate);
+        }
+        self.clock.view.last_offset = target.offset;
+        if target.offset.abs() > 0.25 * arrived {
+            self.step(now, target.offset);
+        }
+        self.clock.streak = if near {
+            self.clock.streak.saturating_add(1)
+        } else {
+            0
+        };
+        self.judge(readings);
+        if self.clock.streak >= STREAK && now - since >= self.config.listen {
+            self.synchronized(now, arrived, RATE_ARRIVED.max(4.0 * target.rate_sigma));
+        }
+    }
+
+    /// The clock is right to `reach` ns and, in frequency, to `rate_reach`.
+    pub(super) fn synchronized(&mut self, now: RawTime, reach: f64, rate_reach: f64) {
+        self.clock.settled_rounds = 0;
+        self.clock.entered_with = (0.5 * reach, 0.5 * rate_reach);
+        let hold = self.config.poll / 4 * HELD_QUARTERS + LONGEST_ROUND;
+        let line = &self.clock.view.line;
+        self.clock.promise = Keeper::new(now, line, self.config.max_correction, hold);
+        self.enter(ClockState::Synchronized);
+    }
+}
