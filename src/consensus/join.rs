@@ -15,7 +15,8 @@ pub struct Target {
     /// How far asymmetric paths can make clocks that agree seem to be apart: half of what packets
     /// leave open of a typical offset, ns.
     pub reach: f64,
-    /// The same of the median of them, if each is off on its own account, ns.
+    /// The same of the median of them, if each is off on its own account; 0 if paths do not explain
+    /// how far they are apart. ns.
     pub unknown: f64,
     /// The median frequency minus ours, as a fraction.
     pub rate: f64,
@@ -86,14 +87,19 @@ fn aim(
     };
     let mut others = sample(|r| r.offset, None);
     let scatter = others.lower_median().map(|median| others.spread(median))?;
+    let reach = sample(|r| 0.5 * (r.upper - r.lower), None).lower_median()?;
     let mut rate_sigmas = sample(|r| r.rate_sigma, None);
     let together = MEDIAN / (rate_sigmas.len() as f64).sqrt();
     Some(Target {
         sigma: sample(|r| r.sigma, None).lower_median()?,
         rate_sigma: rate_sigmas.lower_median()? * together.min(1.0),
         scatter,
-        reach: sample(|r| 0.5 * (r.upper - r.lower), None).lower_median()?,
-        unknown: MEDIAN * scatter / (others.len() as f64).sqrt(),
+        reach,
+        unknown: if scatter <= reach {
+            MEDIAN * scatter / (others.len() as f64).sqrt()
+        } else {
+            0.0
+        },
         offset: centre(&mut sample(|r| r.offset, own))?,
         rate: centre(&mut sample(|r| r.rate, own))?,
     })

@@ -159,6 +159,8 @@ pub(super) struct Clockwork {
     pub(super) promise: Keeper,
     /// When the first neighbour of this join was heard.
     pub(super) joining_since: Option<RawTime>,
+    /// When frequencies were first known in this join.
+    pub(super) knowing_since: Option<RawTime>,
     pub(super) leash: Option<Leash>,
     /// What the last round with fresh readings guaranteed.
     pub(super) known: Option<Known>,
@@ -221,6 +223,7 @@ impl Clockwork {
             promise: Keeper::new(now, &line, max_correction, Span::from_secs(1)),
             entered_with: (0.0, 0.0),
             joining_since: None,
+            knowing_since: None,
             leash: None,
             known: None,
             corrected: now,

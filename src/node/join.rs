@@ -8,7 +8,8 @@ use crate::link::LinkEstimator;
 use crate::time::{Rate, RawTime};
 use crate::wire::ClockState;
 
-/// Joining that takes more than this many times as long as newcomers listen has stalled.
+/// Joining that takes more than this many times as long as newcomers listen has stalled, from when
+/// frequencies were known: until then it cannot end.
 const STALLED: i64 = 3;
 
 /// A joining clock this close to the others, and better than four sigma, has arrived.
@@ -51,7 +52,8 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     /// Jump to the others until nothing is left to jump.
     pub(super) fn join(&mut self, now: RawTime, readings: &Readings) {
         let since = *self.clock.joining_since.get_or_insert(now);
-        let stalled = now - since > self.config.listen * STALLED;
+        let knowing = self.clock.knowing_since.map(|known| now - known);
+        let stalled = knowing.is_some_and(|span| span > self.config.listen * STALLED);
         let target = if stalled {
             consensus::meeting_point(readings.as_slice())
         } else {
@@ -79,6 +81,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             && target.rate_sigma <= known
             && consensus::majority_within(readings.as_slice(), around);
         if target.rate_sigma <= known {
+            self.clock.knowing_since.get_or_insert(now);
             self.tie_leash(readings);
             let line = self.clock.view.line;
             let rate = self.leashed(line.rate() + Rate::from_fraction(target.rate));

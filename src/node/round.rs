@@ -406,6 +406,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
                 // The clock is about to jump: what was known of it is void.
                 self.clock.known = None;
                 self.clock.scatter = f64::INFINITY;
+                self.clock.knowing_since = None;
                 self.clock.view.sigma = Span::MAX;
                 self.combine.restart();
             }
