@@ -153,12 +153,9 @@ fn a_peer_is_measured_with_and_nobody_is_named() {
 }
 
 #[test]
-fn what_this_build_cannot_do_is_named() {
+fn what_cannot_be_done_here_is_named() {
     for (arguments, reason) in [
-        (
-            ["--loopback", "--transport", "xdp"],
-            "xdp is not available in this build",
-        ),
+        (["--loopback", "--transport", "xdp"], "no AF_XDP"),
         (["--loopback", "--stamps", "hardware"], "no hardware clock"),
         (
             ["--loopback", "--mode", "sleep"],
