@@ -6,7 +6,7 @@
 //! network*, SIGCOMM 2001: 2d neighbours, (d/4)·n^(1/d) steps a lookup.
 //!
 //! Zones, unlike keys, cannot be checked: who owns which is what nodes say of themselves. Two
-//! that claim the same zone settle it by rule (see [`Can::settle`]), and lookups go over disjoint
+//! that claim the same zone settle it by rule (see `Can::settle`), and lookups go over disjoint
 //! paths; still CAN is the weakest of the four against liars.
 
 mod zone;
