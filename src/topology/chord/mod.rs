@@ -206,17 +206,6 @@ impl<A: Place> LinkStructure<A> for Chord<A> {
         }
     }
 
-    fn answered(
-        &mut self,
-        _now: RawTime,
-        _from: Contact<A>,
-        _query: &Query,
-        _answer: &Answer<A>,
-        _actions: &mut Actions<A>,
-    ) {
-        // Whom an answer names is pinged if wanted, and comes in when it answers.
-    }
-
     fn looked_up(
         &mut self,
         _now: RawTime,

@@ -92,16 +92,6 @@ impl<A: Place> LinkStructure<A> for Kademlia<A> {
         Answer::Pong
     }
 
-    fn answered(
-        &mut self,
-        _now: RawTime,
-        _from: Contact<A>,
-        _query: &Query,
-        _answer: &Answer<A>,
-        _actions: &mut Actions<A>,
-    ) {
-    }
-
     fn looked_up(
         &mut self,
         _now: RawTime,

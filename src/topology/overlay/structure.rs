@@ -58,15 +58,17 @@ pub trait LinkStructure<A: Place> {
         actions: &mut Actions<A>,
     ) -> Answer<A>;
 
-    /// The answer to a query of ours that this structure made.
+    /// The answer to a query of ours that this structure made. Most have nothing to do: whom an
+    /// answer names is pinged if wanted, and comes in when it answers.
     fn answered(
         &mut self,
-        now: RawTime,
-        from: Contact<A>,
-        query: &Query,
-        answer: &Answer<A>,
-        actions: &mut Actions<A>,
-    );
+        _now: RawTime,
+        _from: Contact<A>,
+        _query: &Query,
+        _answer: &Answer<A>,
+        _actions: &mut Actions<A>,
+    ) {
+    }
 
     /// A lookup that this structure asked for has ended. `found` are the nodes nearest to the
     /// target that answered, with where they said they sit, the one in charge first.
