@@ -15,6 +15,9 @@ const STALLED: i64 = 3;
 /// A joining clock this close to the others, and better than four sigma, has arrived.
 const ARRIVED: f64 = 2_000.0;
 
+/// Share of what a clock may be off by to have arrived that is worth a jump.
+const WORTH: f64 = 0.25;
+
 /// A frequency this well known is worth adopting while joining: at least, and where the offset is
 /// known so badly that it takes [`RATE_MATTERS`] seconds to notice.
 const RATE_KNOWN: (f64, f64) = (0.5e-6, 2e-6);
@@ -88,16 +91,20 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             self.clock.view.line = line.with_rate(now, rate);
         }
         self.clock.view.last_offset = target.offset;
-        if target.offset.abs() > 0.25 * arrived {
-            self.step(now, target.offset);
-        }
         self.clock.streak = if near {
             self.clock.streak.saturating_add(1)
         } else {
             0
         };
+        let last = self.clock.streak >= STREAK && now - since >= self.config.listen;
+        // On the way a jump must stand out from the noise, or clocks would chase each other's. What
+        // the last one leaves is slewed, which takes a second per microsecond.
+        let worth = (WORTH * arrived).min(if last { ARRIVED } else { f64::INFINITY });
+        if target.offset.abs() > worth {
+            self.step(now, target.offset);
+        }
         self.judge(readings);
-        if self.clock.streak >= STREAK && now - since >= self.config.listen {
+        if last {
             self.synchronized(now, arrived, RATE_ARRIVED.max(4.0 * target.rate_sigma));
         }
     }
