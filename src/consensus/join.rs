@@ -22,18 +22,25 @@ pub struct Target {
     pub rate: f64,
     /// One sigma of the median frequency: many that are each known badly are known well together.
     pub rate_sigma: f64,
+    /// Whether it is that of many who have not agreed on a time yet.
+    pub crowd: bool,
 }
 
 /// Synchronized clocks that are this close, ns, stand for the same time.
 const TOGETHER: f64 = 20_000.0;
+
+/// So many clocks tell where the middle is, and how fast it moves, well enough to do without a word
+/// of those who call themselves synchronized first, who may be lying.
+const CROWD: usize = 16;
 
 /// The median of n Gaussian values scatters this much more than their mean: √(π/2).
 const MEDIAN: f64 = 1.2533;
 
 /// Whether those that call themselves synchronized can be believed to be an established network,
 /// ourselves included if `settled`: either most of them cannot be lying, or more of them agree
-/// with their median than could be lying. Liars call themselves whatever they like, so that some
-/// are synchronized is not enough.
+/// with their median than could be lying, and there are not many others who stand together.
+/// Liars call themselves whatever they like, so that some are synchronized is not enough, and in a
+/// network that forms they are the first to do so.
 ///
 /// Who agrees is judged by what its own packets guarantee: a lie cannot widen the interval of an
 /// honest clock.
@@ -45,10 +52,21 @@ pub fn established(readings: &[Reading], settled: bool) -> bool {
     let Some(median) = offsets.lower_median() else {
         return false;
     };
-    let near = |low: f64, high: f64| low - TOGETHER <= median && median <= high + TOGETHER;
-    let support =
-        ready().filter(|r| near(r.lower, r.upper)).count() + usize::from(settled && near(0.0, 0.0));
-    offsets.len() > 2 * liars || support > liars
+    let near =
+        |r: &&Reading, place: f64| r.lower - TOGETHER <= place && place <= r.upper + TOGETHER;
+    if offsets.len() > 2 * liars {
+        return true;
+    }
+    let ours = usize::from(settled && median.abs() <= TOGETHER);
+    let support = ready().filter(|r| near(r, median)).count() + ours;
+    // Most of so few may be lying. If nearly everybody else stands together, all of them count.
+    let together = || {
+        let all = readings.iter().map(|r| r.offset).chain([0.0]);
+        let middle = all.collect::<Sample>().lower_median().unwrap_or(median);
+        readings.iter().filter(|r| near(r, middle)).count()
+    };
+    let crowd = !settled && readings.len() >= CROWD;
+    support > liars && !(crowd && 2 * together() > readings.len())
 }
 
 /// The lower median of the network, or `None` without readings.
@@ -59,7 +77,12 @@ pub fn established(readings: &[Reading], settled: bool) -> bool {
 ///
 /// `settled`: our own clock counts as established too (it seeks to rejoin after a partition).
 pub fn target(readings: &[Reading], settled: bool) -> Option<Target> {
-    aim(readings, settled, Sample::lower_median)
+    let centre = if readings.len() >= CROWD {
+        Sample::median_of_the_near
+    } else {
+        Sample::lower_median
+    };
+    aim(readings, settled, centre)
 }
 
 /// The same for a network that should have formed long since: where there is no established
@@ -102,6 +125,7 @@ fn aim(
         },
         offset: centre(&mut sample(|r| r.offset, own))?,
         rate: centre(&mut sample(|r| r.rate, own))?,
+        crowd: !established && readings.len() >= CROWD,
     })
 }
 
@@ -184,6 +208,30 @@ mod tests {
         // Four that agree cannot all be lying.
         readings[4..7].iter_mut().for_each(|r| r.ready = true);
         assert!(established(&readings, false));
+    }
+
+    #[test]
+    fn liars_who_are_ready_first_do_not_lead_a_crowd() {
+        // Of twenty, eight call themselves synchronized, a bit ahead: more than can be lying.
+        let mut readings = [0.0; 20].map(reading);
+        for (n, r) in readings.iter_mut().enumerate() {
+            let offset = if n < 8 { 50.0 } else { n as f64 - 14.0 };
+            *r = reading(offset);
+            r.ready = n < 8;
+        }
+        assert!(!established(&readings, false));
+        let target = target(&readings, false).unwrap();
+        assert!(target.crowd && target.offset.abs() <= 3.0, "{target:?}");
+        // Newcomers who are anywhere are no crowd that stands together.
+        for (n, r) in readings.iter_mut().enumerate().skip(8) {
+            *r = reading((n as f64 - 14.0) * 1e8);
+            r.ready = false;
+        }
+        assert!(established(&readings, false));
+        // Nor does a crowd outvote who has settled.
+        readings[8..].iter_mut().for_each(|r| *r = reading(-1e9));
+        readings[8..].iter_mut().for_each(|r| r.ready = false);
+        assert!(established(&readings, true));
     }
 
     #[test]

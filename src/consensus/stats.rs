@@ -42,6 +42,32 @@ impl Sample {
         self.rank(self.len.checked_sub(1)? / 2)
     }
 
+    /// The lower median of those that are not far out, which liars on one side are: what they pull it
+    /// by is small, but everybody who goes there is pulled again.
+    pub(super) fn median_of_the_near(&mut self) -> Option<f64> {
+        /// Beyond so many robust standard deviations from the median, values are far out.
+        const FAR_OUT: f64 = 3.0;
+        /// Without those farthest out, others are.
+        const PASSES: usize = 3;
+        for _ in 0..PASSES {
+            let median = self.lower_median()?;
+            let near = FAR_OUT * self.spread(median);
+            let before = self.len;
+            let mut kept = 0;
+            for k in 0..before {
+                if (self.values[k] - median).abs() <= near {
+                    self.values[kept] = self.values[k];
+                    kept += 1;
+                }
+            }
+            self.len = kept;
+            if kept == before {
+                return Some(median);
+            }
+        }
+        self.lower_median()
+    }
+
     /// Halfway between the least and the largest value that are left without the `k` outermost on
     /// each side (the fault-tolerant midpoint of J. Lundelius Welch and N. Lynch, *A new
     /// fault-tolerant algorithm for clock synchronization*, 1988).
@@ -98,6 +124,18 @@ impl FromIterator<f64> for Sample {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn those_far_out_do_not_move_the_median_of_the_near() {
+        let honest = [-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, -3.0];
+        for lie in [1e9, -1e9, 40.0] {
+            let mut all: Sample = honest.into_iter().chain([lie; 3]).collect();
+            assert_eq!(all.median_of_the_near(), Some(0.0), "{lie}");
+        }
+        let camps: Sample = [0.0, 0.0, 0.0, 9.0, 9.0].into_iter().collect();
+        assert_eq!({ camps }.median_of_the_near(), Some(0.0));
+        assert_eq!(Sample::new().median_of_the_near(), None);
+    }
 
     #[test]
     fn the_lower_median_stays_while_others_move_onto_it() {

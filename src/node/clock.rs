@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::promise::Keeper;
+use super::round::STREAK;
 use crate::consensus::{Window, tolerated_liars};
 use crate::time::{Rate, RawTime, Span, VirtualLine};
 use crate::wire::ClockState;
@@ -149,6 +150,9 @@ pub(super) struct Clockwork {
     pub(super) view: ClockView,
     /// Rounds in a row in which joining was as good as done, or the majority was elsewhere.
     pub(super) streak: u8,
+    /// Rounds in a row in which more neighbours were elsewhere than can be lying, so that who is
+    /// here may be.
+    pub(super) beset: u8,
     /// How far apart the others seemed to be in the last round of joining, ns.
     pub(super) scatter: f64,
     /// Rounds since the clock became synchronized.
@@ -218,6 +222,7 @@ impl Clockwork {
                 last_offset: 0.0,
             },
             streak: 0,
+            beset: 0,
             scatter: f64::INFINITY,
             settled_rounds: 0,
             promise: Keeper::new(now, &line, max_correction, Span::from_secs(1)),
@@ -274,15 +279,18 @@ impl Clockwork {
         };
     }
 
-    /// Whether joining has taken so long that it must be the neighbours' fault.
-    pub(super) fn joins_in_vain(&self, now: RawTime) -> bool {
+    /// Whether others should take the neighbours' place: joining has taken so long that it must be
+    /// their fault, or more of them are elsewhere than can be lying.
+    pub(super) fn in_vain(&self, now: RawTime) -> bool {
         /// A network with milliseconds of jitter takes its time as well.
         const PATIENCE: Span = Span::from_secs(120);
-        let joining = self.view.state == ClockState::Joining;
-        joining
-            && self
+        match self.view.state {
+            ClockState::Joining => self
                 .joining_since
-                .is_some_and(|since| now - since > PATIENCE)
+                .is_some_and(|since| now - since > PATIENCE),
+            ClockState::Synchronized => self.beset >= STREAK,
+            _ => false,
+        }
     }
 
     pub(super) const fn view(&self) -> ClockView {

@@ -3,7 +3,7 @@
 use super::promise::Keeper;
 use super::round::{ELSEWHERE, HELD_QUARTERS, LONGEST_ROUND, Readings, STREAK, elsewhere};
 use super::{Node, Size};
-use crate::consensus::{self, Combine};
+use crate::consensus::{self, Combine, Target};
 use crate::link::LinkEstimator;
 use crate::time::{Rate, RawTime};
 use crate::wire::ClockState;
@@ -17,6 +17,9 @@ const ARRIVED: f64 = 2_000.0;
 
 /// Share of what a clock may be off by to have arrived that is worth a jump.
 const WORTH: f64 = 0.25;
+
+/// In a network that forms, clocks this share of the scatter from the median stay.
+const SCATTERED: f64 = 0.3;
 
 /// A frequency this well known is worth adopting while joining: at least, and where the offset is
 /// known so badly that it takes [`RATE_MATTERS`] seconds to notice.
@@ -32,6 +35,9 @@ const AS_IT_SEEMS: i64 = 8;
 /// Clocks that are apart by less than this share of what they were apart a round ago are still
 /// coming closer.
 const MEETING: f64 = 0.8;
+
+/// In a network that forms, a frequency that is off by no more than so many sigma stays.
+const NOISE: f64 = 2.0;
 
 /// A joining frequency this close to the others has arrived.
 const RATE_ARRIVED: f64 = 0.2e-6;
@@ -84,11 +90,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             && target.rate_sigma <= known
             && consensus::majority_within(readings.as_slice(), around);
         if target.rate_sigma <= known {
-            self.clock.knowing_since.get_or_insert(now);
-            self.tie_leash(readings);
-            let line = self.clock.view.line;
-            let rate = self.leashed(line.rate() + Rate::from_fraction(target.rate));
-            self.clock.view.line = line.with_rate(now, rate);
+            self.adopt_rate(now, readings, &target);
         }
         self.clock.view.last_offset = target.offset;
         self.clock.streak = if near {
@@ -97,9 +99,15 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             0
         };
         let last = self.clock.streak >= STREAK && now - since >= self.config.listen;
-        // On the way a jump must stand out from the noise, or clocks would chase each other's. What
-        // the last one leaves is slewed, which takes a second per microsecond.
-        let worth = (WORTH * arrived).min(if last { ARRIVED } else { f64::INFINITY });
+        // On the way a jump must stand out from the noise, or clocks would chase each other's; in a
+        // crowd also from what liars who are all on one side do to a median, or they would move it
+        // each time. What the last jump leaves is slewed: a second per microsecond.
+        let worth = WORTH * arrived;
+        let worth = match (last, target.crowd) {
+            (true, _) => worth.min(ARRIVED),
+            (false, true) => worth.max(SCATTERED * target.scatter),
+            (false, false) => worth,
+        };
         if target.offset.abs() > worth {
             self.step(now, target.offset);
         }
@@ -107,6 +115,23 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         if last {
             self.synchronized(now, arrived, RATE_ARRIVED.max(4.0 * target.rate_sigma));
         }
+    }
+
+    /// Run as fast as the others do.
+    fn adopt_rate(&mut self, now: RawTime, readings: &Readings, target: &Target) {
+        self.tie_leash(readings);
+        let line = self.clock.view.line;
+        let begins = self.clock.knowing_since.is_none();
+        self.clock.knowing_since.get_or_insert(now);
+        let oscillators = consensus::oscillator_centre(readings.as_slice());
+        let rate = match oscillators {
+            // Nobody's clock runs at a frequency that anybody agreed on yet.
+            Some(centre) if begins && target.crowd => Rate::from_fraction(centre.rate),
+            // Who takes up what is noise moves with the liars each time.
+            _ if target.crowd && target.rate.abs() <= NOISE * target.rate_sigma => return,
+            _ => line.rate() + Rate::from_fraction(target.rate),
+        };
+        self.clock.view.line = line.with_rate(now, self.leashed(rate));
     }
 
     /// The clock is right to `reach` ns and, in frequency, to `rate_reach`.

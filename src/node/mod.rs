@@ -109,7 +109,7 @@ pub struct Totals {
 pub struct Pace {
     /// The clock has settled: polls are as rare as they are to be.
     pub settled: bool,
-    /// Joining takes so long that neighbours are exchanged.
+    /// Neighbours are exchanged soon: joining takes long, or more of them are false than can be.
     pub in_vain: bool,
 }
 

@@ -25,7 +25,8 @@ const CONNECT_TIMEOUT: Span = Span::from_secs(10);
 /// An inbound peer that is silent for this long, and for a few polls, may make room for another.
 const IDLE: Span = Span::from_secs(10);
 
-/// The pause between two exchanges of neighbours while those at hand do not let us join.
+/// The pause between two exchanges of neighbours while those at hand do not let us join, or too
+/// many of them disagree.
 const HASTY_ROTATE: Span = Span::from_secs(10);
 
 /// Longest pause between two requests for more peers.
@@ -229,7 +230,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     pub(super) fn own_pace(&self, now: RawTime) -> Pace {
         Pace {
             settled: self.is_settled(),
-            in_vain: self.clock.joins_in_vain(now),
+            in_vain: self.clock.in_vain(now),
         }
     }
 
@@ -263,6 +264,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     /// Exchange one neighbour for a fresh one, so that no path's asymmetry stays for ever.
     fn rotate(&mut self, now: RawTime) {
         if self.candidates.free(now) == 0 {
+            self.emit(Event::WantPeers(1));
             return;
         }
         let exchangeable = |slot: &Option<Slot<E, S>>| {

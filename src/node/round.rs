@@ -4,7 +4,7 @@ use super::clock::{Known, Leash};
 use super::slot::Slot;
 use super::{Event, Node, Size};
 use crate::consensus::{
-    self, Combine, Correction, Gain, MAX_READINGS, Reading, Round, Verdict, Window,
+    self, Combine, Correction, Gain, MAX_READINGS, Reading, Round, Verdict, Window, tolerated_liars,
 };
 use crate::link::LinkEstimator;
 use crate::time::{Rate, RawTime, Span, VirtualLine};
@@ -138,6 +138,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     fn agree(&mut self, now: RawTime, period: Span, readings: &Readings) {
         let verdicts = self.judge(readings);
         let slice = readings.as_slice();
+        self.look_around(&verdicts[..readings.len]);
         // Newcomers and few others do not move a settled clock.
         if consensus::established(slice, true)
             && let Some(target) = consensus::target(slice, true)
@@ -174,6 +175,21 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         });
         self.tie_leash(readings);
         self.steer(now, period, &correction, gain);
+    }
+
+    /// Among so many liars nobody knows who they are: see more than those at hand.
+    fn look_around(&mut self, verdicts: &[Verdict]) {
+        let elsewhere = verdicts.iter().filter(|v| **v == Verdict::Falseticker);
+        let beset = elsewhere.count() > tolerated_liars(verdicts.len() + 1);
+        let rounds = if beset {
+            self.clock.beset.saturating_add(1)
+        } else {
+            0
+        };
+        self.clock.beset = rounds;
+        if rounds == STREAK {
+            self.emit(Event::WantPeers(FRESH_SAMPLE));
+        }
     }
 
     /// Between rounds: take in what was observed since.
