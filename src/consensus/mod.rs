@@ -22,7 +22,7 @@ pub use join::{
 };
 pub use risk::liar_risk;
 pub use strategies::{Ensemble, RobustMean};
-pub use window::{Window, disagreement, tolerated_liars, window};
+pub use window::{Window, disagreement, enclosed, tolerated_liars, window};
 
 use crate::link::Likelihood;
 use crate::time::{RawTime, Span, VirtualLine, VirtualTime};

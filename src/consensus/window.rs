@@ -37,11 +37,17 @@ impl Window {
 /// median, so the (f+1)-th smallest lower end is too, whatever the liars say; likewise from
 /// above. Liars can widen the window, never shift it off the truth.
 pub fn window(readings: &[Reading]) -> Option<Window> {
+    let ready = readings.iter().filter(|r| r.ready);
+    enclosed(ready.map(|r| (r.lower, r.upper)))
+}
+
+/// The same for the least and largest possible offsets of the clocks that are ready.
+pub fn enclosed(offsets: impl Iterator<Item = (f64, f64)>) -> Option<Window> {
     let mut lower = Sample::new();
     let mut upper = Sample::new();
-    for reading in readings.iter().filter(|r| r.ready) {
-        lower.push(reading.lower);
-        upper.push(reading.upper);
+    for (least, largest) in offsets {
+        lower.push(least);
+        upper.push(largest);
     }
     if lower.len() == 0 {
         return None;

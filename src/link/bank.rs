@@ -72,6 +72,7 @@ impl PhaseBank {
     }
 
     /// The belief at `at` (s).
+    #[inline]
     pub fn at(&self, at: f64) -> Self {
         Self {
             filters: self.filters.map(|filter| filter.at(at)),
@@ -80,11 +81,13 @@ impl PhaseBank {
     }
 
     /// Offset (ns) and its variance.
+    #[inline]
     pub fn offset(&self) -> (f64, f64) {
         self.mixed(PhaseFilter::offset)
     }
 
     /// Rate (ns/s) and its variance.
+    #[inline]
     pub fn rate(&self) -> (f64, f64) {
         self.mixed(PhaseFilter::rate)
     }

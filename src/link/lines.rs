@@ -27,6 +27,7 @@ pub(super) struct Lines<'a> {
 impl Lines<'_> {
     /// What is possible at `at`; `None` without limits from both sides, or if they contradict each
     /// other.
+    #[inline]
     pub(super) fn interval(&self, at: f64) -> Option<Interval> {
         if self.above.is_empty() || self.below.is_empty() {
             return None;
@@ -53,6 +54,7 @@ impl Lines<'_> {
     }
 
     /// The possible rates, or `None` if there are none.
+    #[inline]
     pub(super) fn rates(&self) -> Option<(f64, f64)> {
         let (mut least, mut most) = (-self.max_rate, self.max_rate);
         for u in self.above {

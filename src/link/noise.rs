@@ -158,6 +158,7 @@ impl Likelihood {
     /// By how much an offset `innovation` away from where it was expected, give or take the root of
     /// `variance` (ns²), is farther than a clock and a path that did not jump leave likely. ns, with
     /// the sign of `innovation`; 0 if it is no surprise.
+    #[inline]
     pub fn surprise(&self, innovation: f64, variance: f64) -> f64 {
         let sigma = (variance + self.jitter * self.jitter).sqrt();
         let beyond = innovation.abs() - self.excess() - SURPRISE * variance.sqrt();
@@ -169,6 +170,7 @@ impl Likelihood {
     }
 
     /// One sigma of the offset if nothing else is known, ns.
+    #[inline]
     pub fn sigma(&self) -> f64 {
         let share = Odds::new(self.log_odds).share();
         let queueing = self.excess().powi(2) / 3.0;
@@ -275,6 +277,7 @@ pub struct PathNoise {
 
 impl PathNoise {
     /// Take in half of a round trip; what the exchange says about the offset.
+    #[inline]
     pub fn take(&mut self, half_delay: f64) -> Likelihood {
         let half = half_delay as f32;
         if self.counted == 0 {
@@ -335,6 +338,7 @@ impl PathNoise {
     }
 
     /// What the last exchange told of the path itself.
+    #[inline]
     pub fn learn(&mut self, told: &Posterior) {
         self.floor = told.floor.mean as f32;
         self.floor_variance = told.floor.variance as f32;

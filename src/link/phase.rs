@@ -51,16 +51,19 @@ impl PhaseFilter {
     }
 
     /// Offset (ns) and its variance.
+    #[inline]
     pub fn offset(&self) -> (f64, f64) {
         (self.offset, f64::from(self.p[0]))
     }
 
     /// Rate (ns/s) and its variance.
+    #[inline]
     pub fn rate(&self) -> (f64, f64) {
         (self.rate, f64::from(self.p[2]))
     }
 
     /// The belief at `at`; going back in time adds no noise.
+    #[inline]
     pub fn at(&self, at: f64) -> Self {
         let mut there = *self;
         let dt = at - self.at;
@@ -81,6 +84,7 @@ impl PhaseFilter {
     ///
     /// Stamps come one packet late, so `at` may lie in the past: what the clock did since then is
     /// part of the error.
+    #[inline]
     pub fn observe(
         &mut self,
         at: f64,
@@ -155,6 +159,7 @@ impl PhaseFilter {
         self.set([offset + more, cross, rate * (1.0 + share)]);
     }
 
+    #[inline]
     fn set(&mut self, [offset, cross, rate]: [f64; 3]) {
         self.p = [offset.max(1e-6), cross, rate.max(1e-12)].map(|p| p as f32);
     }

@@ -385,21 +385,24 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
 
     /// What the readings, taken at `at`, guarantee a clock on `line`.
     fn window_at(&self, at: RawTime, line: &VirtualLine, readings: &Readings) -> Option<Window> {
-        let mut fresh = [readings.readings[0]; MAX_READINGS];
-        let mut len = 0;
+        let mut limits = [(0.0, 0.0); MAX_READINGS];
+        let (mut ready, mut heard) = (0, 0);
         for index in &readings.slots[..readings.len] {
             let slot: Option<&Slot<E, S>> = self.slots[usize::from(*index)].as_ref();
-            if let Some(reading) = slot.and_then(|s| s.reading(line, at, &self.config)) {
-                fresh[len] = reading;
-                len += 1;
+            let possible = slot.and_then(|s| Some((s, s.limits(line, at, &self.config)?)));
+            if let Some((slot, possible)) = possible {
+                heard += 1;
+                if slot.is_ready() {
+                    limits[ready] = possible;
+                    ready += 1;
+                }
             }
         }
         // Where clocks have only just met, a few that say so first are not the network.
-        let ready = fresh[..len].iter().filter(|r| r.ready).count();
-        if self.clock.settled_rounds < EAGER_ROUNDS && 2 * ready < len {
+        if self.clock.settled_rounds < EAGER_ROUNDS && 2 * ready < heard {
             return None;
         }
-        consensus::window(&fresh[..len])
+        consensus::enclosed(limits[..ready].iter().copied())
     }
 
     /// Our raw clock has missed `span`: what was known of ours and of the others' is void.

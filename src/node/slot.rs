@@ -4,7 +4,7 @@ use super::ledger::{Ledger, Samples};
 use super::size::{Daemon, Size};
 use crate::consensus::{Observation, Reading, Verdict};
 use crate::link::{Estimate, Link, LinkEstimator, Measured};
-use crate::time::{Rate, RawTime, Span, VirtualLine};
+use crate::time::{Rate, RawTime, Span, VirtualLine, floor};
 use crate::topology::NodeId;
 use crate::wire::{ClockState, Message, Promise, StampSource, Tier};
 
@@ -26,6 +26,32 @@ pub(super) struct Announced {
     pub(super) promise: Told,
     /// When it said so, on our raw clock.
     pub(super) heard: RawTime,
+}
+
+impl Announced {
+    /// Least and largest possible offset of its clock from ours (`line`) at `now`, ns.
+    #[inline]
+    fn limits(
+        &self,
+        line: &VirtualLine,
+        estimate: &Estimate,
+        now: RawTime,
+        config: &NodeConfig,
+    ) -> (f64, f64) {
+        let (interval, believed) = (estimate.interval, estimate.belief.offset);
+        let shown = virtual_offset(line, &self.line, estimate, now);
+        // An honest peer may have left its announced line by this much since it said so, which may
+        // be long before we heard it if somebody held the packet back.
+        let (origin, ..) = self.line.origin();
+        let there = now + Span::from_nanos(estimate.reference);
+        let said = there + Span::from_nanos_f64(believed) - origin;
+        let age = (now - self.heard).abs().max(said.abs());
+        let left = self.promise.left(config.max_correction, age);
+        (
+            shown + (interval.lower - believed) - left,
+            shown + (interval.upper - believed) + left,
+        )
+    }
 }
 
 /// A [`Promise`] in few bytes. What goes over the wire fits.
@@ -182,7 +208,7 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
         if self.verdict != Some(Verdict::Used) {
             return None;
         }
-        let whole = measured.offset.floor();
+        let whole = floor(measured.offset);
         let there = measured.at + Span::from_nanos(measured.reference.saturating_add(whole as i64));
         // Where it wants to be says more than where it is, and holds for the past as well.
         let (at, fraction) = announced.line.settled().at_exact(there);
@@ -238,6 +264,24 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
         self.link.expect_wander(ours.hypot(theirs));
     }
 
+    /// It says that it is synchronized.
+    pub(super) fn is_ready(&self) -> bool {
+        let announced = self.announced.as_ref();
+        announced.is_some_and(|a| a.state == ClockState::Synchronized)
+    }
+
+    /// Least and largest possible [`Slot::reading`]: what of it a guaranteed window is made of.
+    pub(super) fn limits(
+        &self,
+        line: &VirtualLine,
+        now: RawTime,
+        config: &NodeConfig,
+    ) -> Option<(f64, f64)> {
+        let announced = self.announced.as_ref()?;
+        let estimate = self.link.estimate(now)?;
+        Some(announced.limits(line, &estimate, now, config))
+    }
+
     /// Its virtual clock against ours (`line`) at `now`, if it is known.
     pub(super) fn reading(
         &self,
@@ -245,27 +289,19 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
         now: RawTime,
         config: &NodeConfig,
     ) -> Option<Reading> {
-        let announced = self.announced?;
+        let announced = self.announced.as_ref()?;
         let estimate = self.link.estimate(now)?;
         let belief = estimate.belief;
-        let shown = virtual_offset(line, &announced.line, &estimate, now);
-        let offset = virtual_offset(&line.settled(), &announced.line.settled(), &estimate, now);
-        // An honest peer may have left its announced line by this much since it said so, which may
-        // be long before we heard it if somebody held the packet back.
-        let (origin, ..) = announced.line.origin();
-        let there = now + Span::from_nanos(estimate.reference);
-        let said = there + Span::from_nanos_f64(belief.offset) - origin;
-        let age = (now - announced.heard).abs().max(said.abs());
-        let left = announced.promise.left(config.max_correction, age);
+        let (lower, upper) = announced.limits(line, &estimate, now, config);
         Some(Reading {
-            offset,
+            offset: virtual_offset(&line.settled(), &announced.line.settled(), &estimate, now),
             sigma: belief.offset_sigma,
-            lower: shown + (estimate.interval.lower - belief.offset) - left,
-            upper: shown + (estimate.interval.upper - belief.offset) + left,
+            lower,
+            upper,
             rate: belief.rate + announced.line.rate().as_fraction() - line.rate().as_fraction(),
             rate_sigma: belief.rate_sigma,
             raw_rate: belief.rate,
-            ready: announced.state == ClockState::Synchronized,
+            ready: self.is_ready(),
             key: self.peer.order_key(),
             tier: announced.tier,
         })
@@ -273,13 +309,14 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
 }
 
 /// The peer's virtual clock minus ours at `now`, ns.
+#[inline]
 fn virtual_offset(
     ours: &VirtualLine,
     theirs: &VirtualLine,
     estimate: &Estimate,
     now: RawTime,
 ) -> f64 {
-    let whole = estimate.belief.offset.floor();
+    let whole = floor(estimate.belief.offset);
     let reference = Span::from_nanos(estimate.reference) + Span::from_nanos(whole as i64);
     let (their_time, their_fraction) = theirs.at_exact(now + reference);
     let (our_time, our_fraction) = ours.at_exact(now);

@@ -20,6 +20,7 @@ pub struct VirtualLine {
 
 impl VirtualLine {
     /// A line through (`origin`, `epoch`) with frequency `rate` relative to raw.
+    #[inline]
     pub const fn new(origin: RawTime, epoch: VirtualTime, rate: Rate) -> Self {
         Self {
             origin,
@@ -33,6 +34,7 @@ impl VirtualLine {
 
     /// The point the line is anchored at: raw, virtual, and the virtual instant's fraction of a
     /// nanosecond in `[0, 1)`.
+    #[inline]
     pub const fn origin(&self) -> (RawTime, VirtualTime, f64) {
         (self.origin, self.epoch, self.fraction)
     }
@@ -65,6 +67,7 @@ impl VirtualLine {
     }
 
     /// The frequency at `raw`, a slew in progress included.
+    #[inline]
     pub fn rate_at(&self, raw: RawTime) -> Rate {
         if raw < self.slew_until {
             self.rate + self.slew
@@ -79,9 +82,10 @@ impl VirtualLine {
     }
 
     /// The line that this one will be on when its slew is done: where its owner wants it to be.
+    #[inline]
     pub fn settled(&self) -> Self {
         let gained = self.fraction + self.slew.over(self.slew_until - self.origin);
-        let whole = gained.floor();
+        let whole = floor(gained);
         Self {
             epoch: self.epoch + Span::from_nanos(whole as i64),
             fraction: gained - whole,
@@ -92,6 +96,7 @@ impl VirtualLine {
     }
 
     /// The virtual time at `raw`, and its fraction of a nanosecond in `[0, 1)`.
+    #[inline]
     pub fn at_exact(&self, raw: RawTime) -> (VirtualTime, f64) {
         let elapsed = raw - self.origin;
         let slewed = raw.min(self.slew_until) - self.origin;
@@ -106,6 +111,7 @@ impl VirtualLine {
     }
 
     /// The same line with its origin moved to `raw`; nothing else changes.
+    #[inline]
     pub fn anchored_at(&self, raw: RawTime) -> Self {
         let (epoch, fraction) = self.at_exact(raw);
         let slewing = raw < self.slew_until;
@@ -120,6 +126,7 @@ impl VirtualLine {
     }
 
     /// From `raw` on, run at `rate`. Continuous in phase.
+    #[inline]
     pub fn with_rate(&self, raw: RawTime, rate: Rate) -> Self {
         Self {
             rate,
@@ -129,6 +136,7 @@ impl VirtualLine {
 
     /// From `raw` on, gain `nanos` nanoseconds over `duration`, replacing any slew in progress.
     /// Continuous in phase; a duration that is not positive leaves the line as it is.
+    #[inline]
     pub fn with_slew(&self, raw: RawTime, nanos: f64, duration: Span) -> Self {
         let line = self.anchored_at(raw);
         if duration <= Span::ZERO {
@@ -155,9 +163,23 @@ impl VirtualLine {
     }
 }
 
+/// [`f64::floor`], which is a function call on processors of the first generation.
+#[inline]
+pub(crate) fn floor(nanos: f64) -> f64 {
+    /// From here on all numbers are whole.
+    const WHOLE: f64 = (1_i64 << 52) as f64;
+    if nanos.abs() < WHOLE {
+        let near = nanos as i64 as f64;
+        if near > nanos { near - 1.0 } else { near }
+    } else {
+        nanos
+    }
+}
+
 /// Whole nanoseconds and the rest, in `[0, 1)`.
+#[inline]
 fn split(nanos: f64) -> (Span, f64) {
-    let whole = nanos.floor();
+    let whole = floor(nanos);
     let fraction = nanos - whole;
     if fraction < 1.0 {
         (Span::from_nanos(whole as i64), fraction)
@@ -176,6 +198,16 @@ mod tests {
         assert_eq!(split(2.25), (Span::from_nanos(2), 0.25));
         assert_eq!(split(-0.25), (Span::from_nanos(-1), 0.75));
         assert_eq!(split(-1e-20), (Span::ZERO, 0.0));
+    }
+
+    #[test]
+    fn the_floor_is_the_floor() {
+        for magnitude in [0.0, 0.3, 1.0, 2.5, 1e9 + 0.125, 2f64.powi(52) - 0.5, 1e18, f64::INFINITY] {
+            for nanos in [magnitude, -magnitude] {
+                assert_eq!(floor(nanos), nanos.floor());
+            }
+        }
+        assert!(floor(f64::NAN).is_nan());
     }
 
     fn raw(ns: i64) -> RawTime {

@@ -16,6 +16,7 @@ mod rate;
 mod span;
 
 pub use line::VirtualLine;
+pub(crate) use line::floor;
 pub use rate::Rate;
 pub use span::Span;
 

@@ -156,9 +156,11 @@ impl<const MOST: usize> Combine for Ensemble<MOST> {
         let weight = 1.0 / (sigma * sigma + variance + own);
         let variance = own + seen.stamp_sigma * seen.stamp_sigma;
         let common = self.common;
-        let Some(bias) = self.bias(seen.key) else {
+        let Some(place) = self.place(seen.key) else {
             return;
         };
+        let bias = &mut self.biases[place];
+        bias.key = seen.key;
         // The link notices when its route changes.
         let known = seen.likelihood.floor;
         let moved = (f64::from(bias.floor) - known.mean).abs();
@@ -185,9 +187,7 @@ impl<const MOST: usize> Combine for Ensemble<MOST> {
             middle - believed,
             variance + sigma * sigma + witness * witness,
         );
-        let Some(bias) = self.bias(seen.key) else {
-            return;
-        };
+        let bias = &mut self.biases[place];
         let variance = variance + strange * strange;
         let mut likelihood = seen.likelihood;
         likelihood.floor = Floor {
@@ -207,9 +207,8 @@ impl<const MOST: usize> Combine for Ensemble<MOST> {
                 bias.surprise -= moved as f32;
             }
         }
-        if let Some(bias) = self.bias(seen.key) {
-            (bias.floor, bias.floor_variance) = (told.mean as f32, told.variance as f32);
-        }
+        let bias = &mut self.biases[place];
+        (bias.floor, bias.floor_variance) = (told.mean as f32, told.variance as f32);
     }
 
     fn pace(&self) -> Option<Span> {
@@ -256,16 +255,12 @@ impl<const MOST: usize> Combine for Ensemble<MOST> {
 }
 
 impl<const MOST: usize> Ensemble<MOST> {
-    /// The bias of the neighbour with this key; `None` if there are too many neighbours.
-    fn bias(&mut self, key: u64) -> Option<&mut Bias> {
-        let known = self
-            .biases
-            .iter()
-            .position(|b| b.is_known() && b.key == key);
-        let index = known.or_else(|| self.biases.iter().position(|b| !b.is_known()))?;
-        let bias = &mut self.biases[index];
-        bias.key = key;
-        Some(bias)
+    /// Where the bias of the neighbour with this key is or can be; `None` if there are too many
+    /// neighbours.
+    fn place(&self, key: u64) -> Option<usize> {
+        let mut known = self.biases.iter();
+        let known = known.position(|b| b.key == key && b.is_known());
+        known.or_else(|| self.biases.iter().position(|b| !b.is_known()))
     }
 
     /// By how much each neighbour's last exchange was a surprise, and our own clock, ns.

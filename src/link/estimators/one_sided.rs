@@ -38,6 +38,7 @@ impl LinkEstimator for OneSided {
         self.told(exchange);
     }
 
+    #[inline]
     fn told(&mut self, exchange: &Exchange) -> Option<Posterior> {
         let stamps = exchange.stamp_sigma.max(STAMP_FLOOR);
         if self.started {
@@ -53,6 +54,7 @@ impl LinkEstimator for OneSided {
         }
     }
 
+    #[inline]
     fn at(&self, at: f64) -> Option<Belief> {
         if !self.started {
             return None;
