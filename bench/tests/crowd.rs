@@ -18,7 +18,7 @@ fn simulate(plan: &Plan) -> Report {
     let (report, _) = run(plan, None, &stop, &Progress::hidden()).unwrap();
     println!(
         "{:?} {:?} {} nodes, {:?} {}, churn {}: synchronized {:.3}, sigma {:.0} ns, worst {:.0} ns, \
-         captured {}, drag {:.3} ppm, rounds to {:?}, arrive {:?}, bound {:?}, {:.0} bytes/s",
+         captured {}, drag {:?} ppm, rounds to {:?}, arrive {:?}, bound {:?}, {:.0} bytes/s",
         plan.fidelity,
         plan.links,
         plan.nodes,

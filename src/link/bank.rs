@@ -104,8 +104,9 @@ impl PhaseBank {
             .filters
             .each_mut()
             .map(|filter| filter.observe(at, middle, variance, likelihood));
+        let share = likelihood.share();
         for (evidence, told) in self.evidence.iter_mut().zip(told) {
-            *evidence = FORGET * *evidence + told.log_evidence;
+            *evidence = FORGET * *evidence + told.log_evidence(share);
         }
         let most = self.evidence.iter().copied().fold(f64::MIN, f64::max);
         self.evidence.iter_mut().for_each(|e| *e -= most);

@@ -1,22 +1,33 @@
 //! The guaranteed interval of a link: all lines that no packet contradicts.
 
 use super::OscillatorSpec;
-use super::lines::{Lines, Point};
+use super::lines::{Limit, Lines, Point, ShortPoint};
 
 /// The limits that a hull keeps for one direction: the more, the closer to the exact convex hull.
 pub trait Limits:
-    AsRef<[Point]> + AsMut<[Point]> + Clone + Copy + Default + std::fmt::Debug
+    AsRef<[Self::Point]> + AsMut<[Self::Point]> + Clone + Copy + Default + std::fmt::Debug
 {
+    /// What one of them is kept as.
+    type Point: Limit;
+    /// All of them, exactly.
+    type Exact: AsRef<[Point]> + AsMut<[Point]> + Default;
 }
 
 /// As many as a daemon can well afford.
 pub type Six = [Point; 6];
 
 /// As many as simulations of millions of nodes can.
-pub type Three = [Point; 3];
+pub type Three = [ShortPoint; 3];
 
-impl Limits for Six {}
-impl Limits for Three {}
+impl Limits for Six {
+    type Point = Point;
+    type Exact = [Point; 6];
+}
+
+impl Limits for Three {
+    type Point = ShortPoint;
+    type Exact = [Point; 3];
+}
 
 /// How many sigma of wander the guarantee covers.
 const WANDER_SIGMAS: f64 = 4.0;
@@ -72,46 +83,67 @@ struct Side<P> {
 }
 
 impl<P: Limits> Side<P> {
-    fn points(&self) -> &[Point] {
-        &self.points.as_ref()[..usize::from(self.len)]
+    #[inline]
+    fn points(&self) -> impl Iterator<Item = Point> {
+        let kept = &self.points.as_ref()[..usize::from(self.len)];
+        kept.iter().map(P::Point::point)
     }
 
-    /// `tighter(a, b)`: whether limit `a` says more than `b`, both on the same line.
-    fn push(&mut self, new: Point, rate: f64, tighter: impl Fn(f64, f64) -> bool) {
+    /// Keep `new`, a limit from above or below, if it says more than another. `rate`: the likely one;
+    /// none is larger than `max_rate`.
+    #[inline]
+    fn push(&mut self, new: Point, above: bool, rate: f64, max_rate: f64) {
         let len = usize::from(self.len);
         let free = if len < self.points.as_ref().len() {
             self.len += 1;
             len
-        } else if let Some(loser) = self.loser(&new, rate, tighter) {
+        } else if let Some(loser) = self.loser(&new, above, rate) {
             loser
         } else {
             return;
         };
         let points = self.points.as_mut();
         points.copy_within(..free, 1);
-        points[0] = new;
+        points[0] = P::Point::keep(new, above, max_rate);
     }
 
     /// The point to give up for a new one; `None` if that says least itself.
-    fn loser(&self, new: &Point, rate: f64, tighter: impl Fn(f64, f64) -> bool) -> Option<usize> {
+    fn loser(&self, new: &Point, above: bool, rate: f64) -> Option<usize> {
         let crowded =
             |newer: &Point, older: &Point| (newer.at - older.at) / (1.0 + new.at - older.at);
-        let points = self.points.as_ref();
-        let (mut pair, mut least) = (0, crowded(new, &points[0]));
-        for k in 1..points.len() {
-            let this = crowded(&points[k - 1], &points[k]);
-            if this < least {
-                (pair, least) = (k, this);
+        let mut newer = *new;
+        let mut crowd = (0, f64::INFINITY, newer, newer);
+        for (k, older) in self.points().enumerate() {
+            let this = crowded(&newer, &older);
+            if this < crowd.1 || k == 0 {
+                crowd = (k, this, newer, older);
             }
+            newer = older;
         }
-        let newer = if pair == 0 { new } else { &points[pair - 1] };
-        let older = &points[pair];
+        let (pair, _, newer, older) = crowd;
         let moved = older.limit + rate * 1e9 * (newer.at - older.at);
-        if tighter(moved, newer.limit) {
+        let says_more = if above {
+            moved < newer.limit
+        } else {
+            moved > newer.limit
+        };
+        if says_more {
             pair.checked_sub(1)
         } else {
             Some(pair)
         }
+    }
+}
+
+/// The limits of a side as they are at one instant.
+struct Widened<T> {
+    points: T,
+    len: usize,
+}
+
+impl<T: AsRef<[Point]>> Widened<T> {
+    fn as_slice(&self) -> &[Point] {
+        &self.points.as_ref()[..self.len]
     }
 }
 
@@ -192,7 +224,8 @@ impl<P: Limits> Hull<P> {
     /// [`Inconsistent`] if that contradicts what came before.
     pub fn limit_above(&mut self, at: f64, limit: f64) -> Result<(), Inconsistent> {
         let new = Point { at, limit };
-        self.above.push(new, self.middle_rate(), |a, b| a < b);
+        self.above
+            .push(new, true, self.middle_rate(), self.max_rate());
         let known = self.allowed(&self.below, -1.0, &new, f64::from(self.rate));
         self.check(at, known)
     }
@@ -203,7 +236,8 @@ impl<P: Limits> Hull<P> {
     /// [`Inconsistent`] if that contradicts what came before.
     pub fn limit_below(&mut self, at: f64, limit: f64) -> Result<(), Inconsistent> {
         let new = Point { at, limit };
-        self.below.push(new, self.middle_rate(), |a, b| a > b);
+        self.below
+            .push(new, false, self.middle_rate(), self.max_rate());
         let known = self.allowed(&self.above, 1.0, &new, f64::from(self.rate));
         self.check(at, known)
     }
@@ -211,8 +245,8 @@ impl<P: Limits> Hull<P> {
     /// What is possible at `at`; `None` without samples in both directions, or if they contradict
     /// each other.
     pub fn interval(&self, at: f64) -> Option<Interval> {
-        let (above, below) = self.widened(at);
-        self.lines(above.points(), below.points()).interval(at)
+        let (above, below) = (self.widened(&self.above, at, 1.0), self.widened(&self.below, at, -1.0));
+        self.lines(above.as_slice(), below.as_slice()).interval(at)
     }
 
     /// The same if what is believed, `offset` (ns) at `at` and `rate` (a fraction), contradicts it;
@@ -231,18 +265,21 @@ impl<P: Limits> Hull<P> {
         interval
     }
 
-    /// The limits at `at`, each widened by what the clocks may have gathered since.
-    fn widened(&self, at: f64) -> (Side<P>, Side<P>) {
-        let (mut above, mut below) = (self.above, self.below);
-        self.widen(&mut above, at, 1.0);
-        self.widen(&mut below, at, -1.0);
-        (above, below)
-    }
-
-    fn widen(&self, side: &mut Side<P>, at: f64, sign: f64) {
-        for point in &mut side.points.as_mut()[..usize::from(side.len)] {
-            point.limit += sign * self.wander(at - point.at);
+    /// The limits from above (`sign` 1) or below (−1) at `at`, each widened by what the clocks may
+    /// have gathered since.
+    #[inline]
+    fn widened(&self, side: &Side<P>, at: f64, sign: f64) -> Widened<P::Exact> {
+        let mut widened = Widened {
+            points: P::Exact::default(),
+            len: usize::from(side.len),
+        };
+        for (wide, point) in widened.points.as_mut().iter_mut().zip(side.points()) {
+            *wide = Point {
+                at: point.at,
+                limit: point.limit + sign * self.wander(at - point.at),
+            };
         }
+        widened
     }
 
     fn lines<'a>(&self, above: &'a [Point], below: &'a [Point]) -> Lines<'a> {
@@ -261,7 +298,7 @@ impl<P: Limits> Hull<P> {
     /// side. Old limits are widened only where that decides.
     fn allowed(&self, side: &Side<P>, sign: f64, point: &Point, rate: f64) -> bool {
         rate.abs() <= self.max_rate()
-            && side.points().iter().all(|p| {
+            && side.points().all(|p| {
                 let age = point.at - p.at;
                 let room = sign * (p.limit + 1e9 * rate * age - point.limit);
                 room >= 0.0 || room + self.wander(age) >= 0.0
@@ -272,8 +309,9 @@ impl<P: Limits> Hull<P> {
     /// is if the new limit allows it, for limits only fade; else all are looked at.
     fn check(&mut self, at: f64, known: bool) -> Result<(), Inconsistent> {
         if !known && self.above.len > 0 && self.below.len > 0 {
-            let (above, below) = self.widened(at);
-            let all = self.lines(above.points(), below.points()).rates();
+            let above = self.widened(&self.above, at, 1.0);
+            let below = self.widened(&self.below, at, -1.0);
+            let all = self.lines(above.as_slice(), below.as_slice()).rates();
             self.rate = middle(all.ok_or(Inconsistent)?);
         }
         Ok(())

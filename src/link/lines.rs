@@ -11,6 +11,69 @@ pub struct Point {
     pub(super) limit: f64,
 }
 
+/// A form in which a limit is kept.
+pub trait Limit: Clone + Copy + Default + std::fmt::Debug {
+    /// The form of `exact`, a limit from above or below; what it loses makes it say less, whatever
+    /// the rate is up to `max_rate`.
+    fn keep(exact: Point, above: bool, max_rate: f64) -> Self;
+
+    /// The limit.
+    fn point(&self) -> Point;
+}
+
+impl Limit for Point {
+    #[inline]
+    fn keep(exact: Point, _: bool, _: f64) -> Self {
+        exact
+    }
+
+    #[inline]
+    fn point(&self) -> Point {
+        *self
+    }
+}
+
+/// Half the bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ShortPoint {
+    at: f32,
+    limit: f32,
+}
+
+impl Limit for ShortPoint {
+    #[inline]
+    fn keep(exact: Point, above: bool, max_rate: f64) -> Self {
+        let at = exact.at as f32;
+        let moved = 1e9 * max_rate * (f64::from(at) - exact.at).abs();
+        let limit = if above {
+            let wanted = exact.limit + moved;
+            let near = wanted as f32;
+            if f64::from(near) < wanted {
+                near.next_up()
+            } else {
+                near
+            }
+        } else {
+            let wanted = exact.limit - moved;
+            let near = wanted as f32;
+            if f64::from(near) > wanted {
+                near.next_down()
+            } else {
+                near
+            }
+        };
+        Self { at, limit }
+    }
+
+    #[inline]
+    fn point(&self) -> Point {
+        Point {
+            at: f64::from(self.at),
+            limit: f64::from(self.limit),
+        }
+    }
+}
+
 /// Limits from both sides.
 ///
 /// The possible lines are those with `L_j + b·s_j ≤ a ≤ U_i + b·s_i` (`a` the offset now, `s` the
@@ -71,5 +134,25 @@ impl Lines<'_> {
             }
         }
         (least <= most).then_some((least, most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_short_limit_never_says_more(
+            at in 0.0..1e5f64, limit in -1e10..1e10f64, rate in -2e-4..2e-4f64, above: bool,
+        ) {
+            let exact = Point { at, limit };
+            let kept = ShortPoint::keep(exact, above, 2e-4).point();
+            // The line at that rate through the kept limit, where the exact one is.
+            let there = kept.limit + 1e9 * rate * (at - kept.at);
+            prop_assert!(if above { there >= limit - 1e-3 } else { there <= limit + 1e-3 });
+            prop_assert!((there - limit).abs() <= 1e-2 * at + 2.0 * 1.2e-7 * (1.0 + limit.abs() + 8e5));
+        }
     }
 }

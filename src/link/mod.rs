@@ -20,7 +20,7 @@ mod sample;
 pub use bank::PhaseBank;
 pub use estimators::{AnyEstimator, EstimatorKind, Kalman, OneSided};
 pub use hull::{Hull, Inconsistent, Interval, Limits, Six, Three};
-pub use lines::Point;
+pub use lines::{Limit, Point, ShortPoint};
 pub use noise::{Floor, Likelihood, PathNoise, Posterior};
 pub use phase::PhaseFilter;
 pub use sample::{Direction, Exchange, OneWay};

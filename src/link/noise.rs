@@ -87,9 +87,31 @@ pub struct Posterior {
     pub floor: Floor,
     /// Logarithm of how much likelier queueing makes this exchange than jitter does.
     pub log_odds: f64,
+    evidence: Evidence,
+}
+
+/// How likely an exchange was, given the belief: the likelier of two densities, which counts with
+/// its share of before. What takes a logarithm is worked out where it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Evidence {
+    /// If packets queue: exponent, factor, and by how much more the other adds.
+    Queueing(f64, f64, f64),
+    /// If they jitter: exponent, divisor, and by how much more the other adds.
+    Jitter(f64, f64, f64),
+}
+
+impl Posterior {
     /// Logarithm of the density of the two packets' delays (1/ns²), given the belief: what a
-    /// hypothesis that made the belief is judged by.
-    pub log_evidence: f64,
+    /// hypothesis that made the belief is judged by. `share`: [`Likelihood::share`].
+    #[inline]
+    pub fn log_evidence(&self, share: f64) -> f64 {
+        match self.evidence {
+            Evidence::Queueing(exponent, factor, more) => exponent + (share * factor * more).ln(),
+            Evidence::Jitter(exponent, divisor, more) => {
+                exponent + ((1.0 - share) * more / divisor).ln()
+            }
+        }
+    }
 }
 
 impl Likelihood {
@@ -126,11 +148,11 @@ impl Likelihood {
         let mean = share * queueing.offset + (1.0 - share) * jitter.0;
         let spread = |(m, v): (f64, f64)| v + (m - mean) * (m - mean);
         // s·(density if queueing) + (1 − s)·(density if jitter), with the share s from before.
-        let before = Odds::new(self.log_odds).share();
-        let log_evidence = if odds.likely {
-            queue_exponent + (before * queue_factor * (1.0 + odds.ratio)).ln()
+        let more = 1.0 + odds.ratio;
+        let evidence = if odds.likely {
+            Evidence::Queueing(queue_exponent, queue_factor, more)
         } else {
-            jitter_exponent + ((1.0 - before) * (1.0 + odds.ratio) / jitter_spread).ln()
+            Evidence::Jitter(jitter_exponent, jitter_spread, more)
         };
         Posterior {
             mean,
@@ -141,8 +163,13 @@ impl Likelihood {
                 variance: queueing.p_floor,
             },
             log_odds,
-            log_evidence,
+            evidence,
         }
+    }
+
+    /// How likely queueing is rather than jitter, before the exchange.
+    pub fn share(&self) -> f64 {
+        Odds::new(self.log_odds).share()
     }
 
     /// How much the variance of the floor grows from one exchange to the next, ns².
@@ -172,7 +199,7 @@ impl Likelihood {
     /// One sigma of the offset if nothing else is known, ns.
     #[inline]
     pub fn sigma(&self) -> f64 {
-        let share = Odds::new(self.log_odds).share();
+        let share = self.share();
         let queueing = self.excess().powi(2) / 3.0;
         (share * queueing + (1.0 - share) * self.jitter * self.jitter).sqrt()
     }
@@ -444,7 +471,8 @@ mod tests {
             let mut sum = 0.0;
             for (i, j) in (0..400).flat_map(|i| (-200..200).map(move |j| (i, j))) {
                 let (half, middle) = (50.0 + step * f64::from(i), step * f64::from(j));
-                sum += seen(half).posterior(middle, 25.0).log_evidence.exp();
+                let seen = seen(half);
+                sum += seen.posterior(middle, 25.0).log_evidence(seen.share()).exp();
             }
             let mass = 2.0 * step * step * sum;
             assert!((0.99..1.3).contains(&mass), "{log_odds}: {mass}");
@@ -509,9 +537,10 @@ mod tests {
             floor_variance in 0.0..1e15f64,
         ) {
             let floor = Floor { mean: floor, variance: floor_variance };
-            let p = Likelihood { half_delay, queue, usual: floor.mean, jitter, log_odds, floor }.posterior(middle, variance);
+            let seen = Likelihood { half_delay, queue, usual: floor.mean, jitter, log_odds, floor };
+            let p = seen.posterior(middle, variance);
             prop_assert!(p.mean.is_finite() && p.log_odds.is_finite() && p.floor.mean.is_finite());
-            prop_assert!(p.log_evidence.is_finite());
+            prop_assert!(p.log_evidence(seen.share()).is_finite());
             prop_assert!(p.variance >= 0.0 && p.variance.is_finite() && p.floor.variance.is_finite());
         }
     }

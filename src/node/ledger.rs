@@ -6,24 +6,82 @@ use crate::link::OneWay;
 use crate::time::{RawTime, Span};
 use crate::wire::{Message, PacketStamp, StampSource};
 
-/// The packets remembered in each direction.
-pub trait Packets: AsRef<[Option<Passed>]> + AsMut<[Option<Passed>]> + Clone + Debug {
-    /// None yet.
-    const NONE: Self;
-}
+/// Packets remembered in each direction: as many as can be under way at once in a burst.
+const REMEMBERED: usize = 4;
 
-/// As many as can be under way at once in a burst.
-pub(super) type Four = [Option<Passed>; 4];
+type Packets = [Option<Passed>; REMEMBERED];
+
+/// Makes samples of packets and their stamps.
+pub trait Matching: Clone + Debug {
+    /// Nothing was sent yet. `first_seq` should be random, so that a restart is not mistaken for a
+    /// continuation.
+    fn new(first_seq: u32) -> Self;
+
+    /// A packet is about to leave: its number.
+    fn send(&mut self) -> u32;
+
+    /// The transmit stamp of packet `seq` is there.
+    fn stamp(&mut self, seq: u32, at: RawTime, error: Span, source: StampSource);
+
+    /// What the next packet says of the departure of a previous one: the last whose stamp came, if
+    /// it was one of the last few.
+    fn last_tx(&self) -> Option<PacketStamp>;
+
+    /// What the next packet says of the arrival of the last one.
+    fn last_rx(&self) -> Option<PacketStamp>;
+
+    /// What it says of the one before that.
+    fn prior_rx(&self) -> Option<PacketStamp>;
+
+    /// A packet arrived: remember it, and tell which samples it completes. An exchange may rest on
+    /// when a packet was made if that is when it left to within `tolerance` (one sigma, ns).
+    fn receive(
+        &mut self,
+        message: &Message,
+        at: RawTime,
+        error: Span,
+        source: StampSource,
+        tolerance: f64,
+    ) -> Samples;
+}
 
 /// For surroundings that deal in whole exchanges: there is nothing to match.
-pub(super) type Unmatched = [Option<Passed>; 0];
+#[derive(Debug, Clone)]
+pub struct Unmatched;
 
-impl Packets for Four {
-    const NONE: Self = [None; 4];
-}
+impl Matching for Unmatched {
+    fn new(_: u32) -> Self {
+        Self
+    }
 
-impl Packets for Unmatched {
-    const NONE: Self = [];
+    fn send(&mut self) -> u32 {
+        0
+    }
+
+    fn stamp(&mut self, _: u32, _: RawTime, _: Span, _: StampSource) {}
+
+    fn last_tx(&self) -> Option<PacketStamp> {
+        None
+    }
+
+    fn last_rx(&self) -> Option<PacketStamp> {
+        None
+    }
+
+    fn prior_rx(&self) -> Option<PacketStamp> {
+        None
+    }
+
+    fn receive(
+        &mut self,
+        _: &Message,
+        _: RawTime,
+        _: Span,
+        _: StampSource,
+        _: f64,
+    ) -> Samples {
+        Samples::default()
+    }
 }
 
 /// A half-width in nanoseconds, as short as on the wire.
@@ -47,7 +105,7 @@ impl From<ShortError> for Span {
 
 /// A packet of ours or of the peer's, and what became of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Passed {
+struct Passed {
     seq: u32,
     /// Half-width of our stamp.
     error: ShortError,
@@ -112,7 +170,7 @@ impl Passed {
 
 /// The samples that one packet completes.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Samples {
+pub struct Samples {
     /// Packets of ours that reached the peer.
     pub(super) forward: [Option<OneWay>; 2],
     /// A packet of the peer reached us.
@@ -156,24 +214,23 @@ impl Latency {
 
 /// Remembers the last few packets of a link in both directions.
 #[derive(Debug, Clone)]
-pub(super) struct Ledger<P = Four> {
+pub struct Ledger {
     next_seq: u32,
     last_stamped: u32,
     last_received: u32,
-    sent: P,
-    received: P,
+    sent: Packets,
+    received: Packets,
     latency: Latency,
 }
 
-impl<P: Packets> Ledger<P> {
-    /// `first_seq` should be random, so that a restart is not mistaken for a continuation.
-    pub(super) const fn new(first_seq: u32) -> Self {
+impl Matching for Ledger {
+    fn new(first_seq: u32) -> Self {
         Self {
             next_seq: first_seq,
             last_stamped: 0,
             last_received: 0,
-            sent: P::NONE,
-            received: P::NONE,
+            sent: [None; REMEMBERED],
+            received: [None; REMEMBERED],
             latency: Latency {
                 mean: 0.0,
                 variance: 0.0,
@@ -182,8 +239,7 @@ impl<P: Packets> Ledger<P> {
         }
     }
 
-    /// A packet is about to leave: its number.
-    pub(super) fn send(&mut self) -> u32 {
+    fn send(&mut self) -> u32 {
         let seq = self.next_seq;
         self.next_seq = seq.wrapping_add(1);
         if let Some(place) = place(&mut self.sent, seq) {
@@ -192,17 +248,14 @@ impl<P: Packets> Ledger<P> {
         seq
     }
 
-    /// The transmit stamp of packet `seq` is there.
-    pub(super) fn stamp(&mut self, seq: u32, at: RawTime, error: Span, source: StampSource) {
+    fn stamp(&mut self, seq: u32, at: RawTime, error: Span, source: StampSource) {
         if let Some(sent) = find(&mut self.sent, seq) {
             (sent.at, sent.error, sent.source) = (at, error.into(), Some(source));
             self.last_stamped = seq;
         }
     }
 
-    /// What the next packet says of the departure of a previous one: the last whose stamp came, if
-    /// it was one of the last few.
-    pub(super) fn last_tx(&self) -> Option<PacketStamp> {
+    fn last_tx(&self) -> Option<PacketStamp> {
         let sent = look_up(&self.sent, self.last_stamped)?;
         Some(PacketStamp {
             seq: sent.seq,
@@ -212,29 +265,15 @@ impl<P: Packets> Ledger<P> {
         })
     }
 
-    /// What the next packet says of the arrival of the last one.
-    pub(super) fn last_rx(&self) -> Option<PacketStamp> {
+    fn last_rx(&self) -> Option<PacketStamp> {
         self.rx(self.last_received)
     }
 
-    /// What it says of the one before that.
-    pub(super) fn prior_rx(&self) -> Option<PacketStamp> {
+    fn prior_rx(&self) -> Option<PacketStamp> {
         self.rx(self.last_received.wrapping_sub(1))
     }
 
-    fn rx(&self, seq: u32) -> Option<PacketStamp> {
-        let received = look_up(&self.received, seq)?;
-        Some(PacketStamp {
-            seq: received.seq,
-            at: received.at,
-            error: received.error.into(),
-            source: received.source?,
-        })
-    }
-
-    /// A packet arrived: remember it, and tell which samples it completes. An exchange may rest on
-    /// when a packet was made if that is when it left to within `tolerance` (one sigma, ns).
-    pub(super) fn receive(
+    fn receive(
         &mut self,
         message: &Message,
         at: RawTime,
@@ -267,6 +306,18 @@ impl<P: Packets> Ledger<P> {
         let made_is_sent = self.latency.steady(tolerance);
         samples.exchanges = [(); 2].map(|()| self.pair(made_is_sent));
         samples
+    }
+}
+
+impl Ledger {
+    fn rx(&self, seq: u32) -> Option<PacketStamp> {
+        let received = look_up(&self.received, seq)?;
+        Some(PacketStamp {
+            seq: received.seq,
+            at: received.at,
+            error: received.error.into(),
+            source: received.source?,
+        })
     }
 
     /// Of the packets not yet part of an exchange the two, one each way, that are closest: what
@@ -303,24 +354,24 @@ impl<P: Packets> Ledger<P> {
 }
 
 /// Where packet `seq` is remembered, if any are.
-fn place(passed: &mut impl Packets, seq: u32) -> Option<&mut Option<Passed>> {
+fn place(passed: &mut Packets, seq: u32) -> Option<&mut Option<Passed>> {
     let places = passed.as_mut();
     let place = (seq as usize).checked_rem(places.len())?;
     places.get_mut(place)
 }
 
-fn find(passed: &mut impl Packets, seq: u32) -> Option<&mut Passed> {
+fn find(passed: &mut Packets, seq: u32) -> Option<&mut Passed> {
     place(passed, seq)?.as_mut().filter(|p| p.seq == seq)
 }
 
-fn look_up(passed: &impl Packets, seq: u32) -> Option<&Passed> {
+fn look_up(passed: &Packets, seq: u32) -> Option<&Passed> {
     let places = passed.as_ref();
     let place = (seq as usize).checked_rem(places.len())?;
     places[place].as_ref().filter(|p| p.seq == seq)
 }
 
 /// One that both ends have stamped and that was not given out yet.
-fn fresh(passed: &mut impl Packets) -> Option<&Passed> {
+fn fresh(passed: &mut Packets) -> Option<&Passed> {
     let mut all = passed.as_mut().iter_mut().flatten();
     let found = all.find(|p| p.complete() && !p.used)?;
     found.used = true;
@@ -367,7 +418,7 @@ mod tests {
 
     #[test]
     fn two_exchanges_interleaved() {
-        let mut ledger = Ledger::<Four>::new(u32::MAX);
+        let mut ledger = Ledger::new(u32::MAX);
         let first = ledger.send();
         ledger.stamp(first, at(100), Span::ZERO, StampSource::Kernel);
         // The reply says when our packet arrived, not yet when the reply itself left.
@@ -398,7 +449,7 @@ mod tests {
 
     #[test]
     fn a_late_transmit_stamp_still_completes_the_exchange() {
-        let mut ledger = Ledger::<Four>::new(0);
+        let mut ledger = Ledger::new(0);
         let first = ledger.send();
         let s = ledger.receive(
             &message(7, None, Some(stamp(first, 1_150))),
@@ -421,7 +472,7 @@ mod tests {
 
     #[test]
     fn repeated_and_foreign_numbers_give_nothing() {
-        let mut ledger = Ledger::<Four>::new(0);
+        let mut ledger = Ledger::new(0);
         let first = ledger.send();
         ledger.stamp(first, at(100), Span::ZERO, StampSource::Kernel);
         ledger.stamp(
@@ -443,7 +494,7 @@ mod tests {
 
     #[test]
     fn the_next_packet_tells_of_the_last_ones() {
-        let mut ledger = Ledger::<Four>::new(0);
+        let mut ledger = Ledger::new(0);
         assert_eq!((ledger.last_tx(), ledger.last_rx()), (None, None));
         let unknown = Span::MAX;
         let first = ledger.send();

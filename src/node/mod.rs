@@ -37,12 +37,12 @@ use serde::{Deserialize, Serialize};
 use crate::consensus::{Combine, Ensemble};
 use crate::link::{Link, LinkEstimator, Measured, OneSided, OneWay};
 use crate::time::{RawTime, Span, VirtualLine};
-use crate::topology::{Candidates, NodeId};
+use crate::topology::{Candidates, Kept, NodeId};
 use crate::wire::{ClockState, Message, Promise, StampSource};
 
 use crate::rng::Rng;
 use clock::Clockwork;
-use ledger::Samples;
+use ledger::{Matching, Samples};
 use slot::Slot;
 use stability::Stability;
 
@@ -127,11 +127,11 @@ pub struct Node<E: LinkEstimator = OneSided, C = Ensemble, S: Size = Daemon> {
     slots: Vec<Option<Slot<E, S>>>,
     outbox: VecDeque<u16>,
     events: VecDeque<Event>,
-    candidates: Candidates,
+    candidates: Candidates<S::Peer>,
     clock: Clockwork,
     estimator: E::Kind,
     combine: C,
-    stability: Stability,
+    stability: Stability<S::Octaves>,
     pace: Option<Pace>,
     next_round: RawTime,
     /// When the clock takes in what was observed, if that is before the next round.
@@ -225,7 +225,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
 
     /// What each peer takes in memory, bytes, with what is known of its address.
     pub const fn link_bytes() -> usize {
-        size_of::<Option<Slot<E, S>>>() + Candidates::BYTES
+        size_of::<Option<Slot<E, S>>>() + Candidates::<S::Peer>::BYTES
     }
 
     /// Whether [`Node::poll_transmit`] has anything to look at.
@@ -246,7 +246,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     }
 
     /// The peers known.
-    pub const fn candidates(&self) -> &Candidates {
+    pub const fn candidates(&self) -> &Candidates<S::Peer> {
         &self.candidates
     }
 
@@ -314,7 +314,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         self.totals.exchanges += u64::from(slot.exchanges - before);
         // Only the first answer after a silence is news to the candidates.
         if before == 0 {
-            let peer = slot.peer;
+            let peer = slot.peer();
             self.candidates.answered(&peer);
         }
         self.observe(index, &measured);
@@ -363,7 +363,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             if !slot.up {
                 continue;
             }
-            let peer = slot.peer;
+            let peer = slot.peer();
             let link = LinkId {
                 slot: index,
                 generation: slot.generation,
@@ -402,7 +402,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
                         slot: index,
                         generation,
                     };
-                    return Some((slot.peer, link));
+                    return Some((slot.peer(), link));
                 }
             }
         }
@@ -485,7 +485,8 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     }
 
     fn find(&self, peer: &NodeId) -> Option<usize> {
-        let is_peer = |slot: &Option<Slot<E, S>>| slot.as_ref().is_some_and(|s| s.peer == *peer);
+        let peer = <S::Peer as Kept>::Id::from(*peer);
+        let is_peer = |slot: &Option<Slot<E, S>>| slot.as_ref().is_some_and(|s| s.peer == peer);
         self.slots.iter().position(is_peer)
     }
 }

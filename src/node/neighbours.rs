@@ -86,7 +86,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     /// Whom the node chose and has a session with.
     pub fn neighbours(&self) -> impl Iterator<Item = NodeId> {
         let slots = self.slots.iter().flatten();
-        slots.filter(|slot| slot.chosen && slot.up).map(|s| s.peer)
+        slots.filter(|slot| slot.chosen && slot.up).map(Slot::peer)
     }
 
     /// Whether `peer` has a slot, so that its messages are taken in.
@@ -119,12 +119,12 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     pub fn peers(&self, now: RawTime) -> impl Iterator<Item = Peer> {
         let line = self.clock.view.line;
         self.slots.iter().flatten().map(move |slot| {
-            let known = self.candidates.get(&slot.peer);
+            let known = self.candidates.get(&slot.peer());
             let reading = slot.reading(&line, now, &self.config);
             Peer {
-                id: slot.peer,
-                addr: known.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |k| k.addr),
-                found_by: known.map_or(FoundBy::Inbound, |k| k.found_by),
+                id: slot.peer(),
+                addr: known.as_ref().map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |k| k.addr),
+                found_by: known.as_ref().map_or(FoundBy::Inbound, |k| k.found_by),
                 used: standing(slot),
                 state: slot
                     .announced
@@ -211,7 +211,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         slot.burst_left = self.config.burst - 1;
         self.queue(index, true);
         if seems_dead && let Some(slot) = &self.slots[index] {
-            let peer = slot.peer;
+            let peer = slot.peer();
             self.reconnect(&peer);
         }
     }
@@ -269,7 +269,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         }
         let exchangeable = |slot: &Option<Slot<E, S>>| {
             slot.as_ref().is_some_and(|slot| {
-                let found_by = self.candidates.get(&slot.peer).map(|c| c.found_by);
+                let found_by = self.candidates.get(&slot.peer()).map(|c| c.found_by);
                 slot.chosen && found_by != Some(FoundBy::Static)
             })
         };
@@ -299,14 +299,13 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             return self.drop_slot(index, now, false);
         }
         slot.retire();
-        let peer = slot.peer;
+        let peer = slot.peer();
         self.candidates.release(&peer);
         self.emit(Event::Dropped(peer));
     }
 
     fn reconnect(&mut self, peer: &NodeId) {
         if let Some(candidate) = self.candidates.get(peer) {
-            let candidate = candidate.clone();
             self.emit(Event::Connect(candidate));
         }
     }
@@ -344,21 +343,22 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let Some(slot) = self.slots[index].take() else {
             return;
         };
+        let peer = slot.peer();
         if slot.queued {
             self.outbox.retain(|queued| usize::from(*queued) != index);
         }
         if failed {
-            self.candidates.failed(&slot.peer, now);
+            self.candidates.failed(&peer, now);
         } else {
-            self.candidates.release(&slot.peer);
+            self.candidates.release(&peer);
         }
         if !slot.chosen {
-            self.candidates.forget_stranger(&slot.peer);
+            self.candidates.forget_stranger(&peer);
         } else if slot.up {
             // A neighbour less. Those that never were one are no reason to ask more often.
             self.want_pause = Span::from_secs(1);
         }
-        self.emit(Event::Dropped(slot.peer));
+        self.emit(Event::Dropped(peer));
     }
 }
 

@@ -1,11 +1,11 @@
 //! Everything a node remembers of one peer it talks to. Fixed size.
 
-use super::ledger::{Ledger, Samples};
+use super::ledger::{Matching, Samples};
 use super::size::{Daemon, Size};
 use crate::consensus::{Observation, Reading, Verdict};
 use crate::link::{Estimate, Link, LinkEstimator, Measured};
 use crate::time::{Rate, RawTime, Span, VirtualLine, floor};
-use crate::topology::NodeId;
+use crate::topology::{Kept, NodeId};
 use crate::wire::{ClockState, Message, Promise, StampSource, Tier};
 
 use super::NodeConfig;
@@ -88,7 +88,8 @@ impl Told {
 /// One peer.
 #[derive(Debug, Clone)]
 pub(super) struct Slot<E: LinkEstimator, S: Size = Daemon> {
-    pub(super) peer: NodeId,
+    /// As short as it is kept.
+    pub(super) peer: <S::Peer as Kept>::Id,
     pub(super) generation: u16,
     /// We chose it; otherwise it chose us and is merely answered.
     pub(super) chosen: bool,
@@ -96,7 +97,7 @@ pub(super) struct Slot<E: LinkEstimator, S: Size = Daemon> {
     pub(super) up: bool,
     pub(super) since: RawTime,
     pub(super) link: Link<E, S::Limits>,
-    pub(super) ledger: Ledger<S::Packets>,
+    pub(super) ledger: S::Ledger,
     pub(super) announced: Option<Announced>,
     pub(super) verdict: Option<Verdict>,
     /// When the next packet of our own accord is due; within a burst earlier than the next burst.
@@ -125,13 +126,13 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
         first_seq: u32,
     ) -> Self {
         Self {
-            peer,
+            peer: peer.into(),
             generation,
             chosen: false,
             up: false,
             since: now,
             link,
-            ledger: Ledger::new(first_seq),
+            ledger: S::Ledger::new(first_seq),
             announced: None,
             verdict: None,
             next_poll: now,
@@ -147,6 +148,11 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
             min_rtt: Span::MAX,
             stamps: None,
         }
+    }
+
+    /// Who it is.
+    pub(super) fn peer(&self) -> NodeId {
+        self.peer.into()
     }
 
     /// Take in an authenticated packet that arrived at `at ± error`; the exchanges it
@@ -213,7 +219,7 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
         // Where it wants to be says more than where it is, and holds for the past as well.
         let (at, fraction) = announced.line.settled().at_exact(there);
         Some(Observation {
-            key: self.peer.order_key(),
+            key: self.peer().order_key(),
             at: measured.at,
             clock: (at, fraction + measured.offset - whole),
             stamp_sigma: measured.stamp_sigma,
@@ -232,7 +238,7 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
     /// Our raw clock is another one from now on: whatever relates it to the peer's is void.
     pub(super) fn restart(&mut self, now: RawTime, first_seq: u32) {
         self.link.reset();
-        self.ledger = Ledger::new(first_seq);
+        self.ledger = S::Ledger::new(first_seq);
         self.announced = None;
         self.verdict = None;
         self.burst_left = 0;
@@ -302,7 +308,7 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
             rate_sigma: belief.rate_sigma,
             raw_rate: belief.rate,
             ready: self.is_ready(),
-            key: self.peer.order_key(),
+            key: self.peer().order_key(),
             tier: announced.tier,
         })
     }
@@ -330,11 +336,12 @@ mod tests {
     use super::*;
     use crate::link::OneSided;
     use crate::node::Crowd;
+    use crate::node::ledger::Ledger;
 
     const AFFORDABLE: usize = 800;
 
     /// Simulations hold millions of these.
-    const CROWDED: usize = 448;
+    const CROWDED: usize = 352;
 
     #[test]
     fn a_peer_takes_few_bytes() {

@@ -2,9 +2,6 @@
 
 use crate::time::{RawTime, VirtualLine};
 
-/// Averaging times: 1 s, 2 s, 4 s, … 4096 s.
-const OCTAVES: usize = 13;
-
 /// Shortest averaging time, ns.
 const SHORTEST: i64 = 1_000_000_000;
 
@@ -36,16 +33,22 @@ pub struct Deviation {
 /// filter that averages smooths it; at long τ it is the oscillator: a random walk of its frequency
 /// of w per √s shows as w·√(τ/3).
 #[derive(Debug, Clone, Default)]
-pub(super) struct Stability {
+pub(super) struct Stability<O = [Octave; 13]> {
     /// Time scales differ by this, ns; phases are relative to it.
     base: i64,
     /// The last whole second that was looked at.
     last: i64,
-    octaves: [Octave; OCTAVES],
+    octaves: O,
 }
 
+/// Averaging times: 1 s, 2 s, 4 s, and so on.
+pub trait Octaves: AsRef<[Octave]> + AsMut<[Octave]> + Clone + std::fmt::Debug + Default {}
+
+impl<const COUNT: usize> Octaves for [Octave; COUNT] where Self: Default {}
+
+/// One averaging time.
 #[derive(Debug, Clone, Copy, Default)]
-struct Octave {
+pub struct Octave {
     /// The last phases at multiples of τ, older first, ns.
     phases: [f64; 2],
     known: u8,
@@ -69,9 +72,12 @@ impl Octave {
     }
 }
 
-impl Stability {
+impl<O: Octaves> Stability<O> {
     /// The virtual clock goes by `line` until `now`.
     pub(super) fn follow(&mut self, now: RawTime, line: &VirtualLine) {
+        let Some(first) = self.octaves.as_ref().first().copied() else {
+            return;
+        };
         let second = now.as_nanos().div_euclid(SHORTEST);
         if second == self.last {
             return;
@@ -83,11 +89,11 @@ impl Stability {
         let at = RawTime::from_nanos(second * SHORTEST);
         let (shown, fraction) = line.at_exact(at);
         let apart = shown.as_nanos() - at.as_nanos();
-        if self.octaves[0].known == 0 && self.octaves[0].terms == 0.0 {
+        if first.known == 0 && first.terms == 0.0 {
             self.base = apart;
         }
         let phase = (apart - self.base) as f64 + fraction;
-        for (index, octave) in self.octaves.iter_mut().enumerate() {
+        for (index, octave) in self.octaves.as_mut().iter_mut().enumerate() {
             if second % (1 << index) == 0 {
                 octave.push(phase);
             }
@@ -96,14 +102,14 @@ impl Stability {
 
     /// The clock was stepped, or nobody was followed: phases before and after are no pair.
     pub(super) fn interrupt(&mut self) {
-        for octave in &mut self.octaves {
+        for octave in self.octaves.as_mut() {
             octave.known = 0;
         }
     }
 
     /// What is known, from the shortest averaging time on.
     pub(super) fn deviations(&self) -> impl Iterator<Item = Deviation> + '_ {
-        let known = self.octaves.iter().enumerate();
+        let known = self.octaves.as_ref().iter().enumerate();
         known
             .filter(|(_, octave)| octave.terms >= FEWEST)
             .map(|(index, octave)| {

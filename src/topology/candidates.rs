@@ -2,20 +2,20 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Candidate, FoundBy, NodeId};
+use super::{Candidate, FoundBy, Kept, NodeId};
 use crate::time::{RawTime, Span};
 
 /// How long a peer that could not be reached is left alone at first; doubles each time.
 const FIRST_PAUSE: Span = Span::from_secs(5);
 
 /// Longest pause: ten minutes or so.
-const MOST_PAUSES: u32 = 7;
+const MOST_PAUSES: u8 = 7;
 
 /// One known peer.
 #[derive(Debug, Clone)]
-struct Known {
-    peer: Candidate,
-    failures: u32,
+struct Known<P> {
+    peer: P,
+    failures: u8,
     not_before: RawTime,
     taken: bool,
 }
@@ -26,8 +26,8 @@ struct Known {
 /// who owns one network cannot own a neighbourhood as long as others are there to choose from,
 /// and on a LAN, where all share one subnet, the draw is simply uniform.
 #[derive(Debug, Clone)]
-pub struct Candidates {
-    known: Vec<Known>,
+pub struct Candidates<P = Candidate> {
+    known: Vec<Known<P>>,
     capacity: usize,
 }
 
@@ -39,9 +39,9 @@ pub fn subnet(addr: IpAddr) -> u64 {
     }
 }
 
-impl Candidates {
+impl<P: Kept> Candidates<P> {
     /// What each peer takes in memory.
-    pub(crate) const BYTES: usize = size_of::<Known>();
+    pub(crate) const BYTES: usize = size_of::<Known<P>>();
 
     /// An empty table for at most `capacity` peers.
     pub fn new(capacity: usize) -> Self {
@@ -57,23 +57,26 @@ impl Candidates {
     /// newcomer is more than that, else one that failed, if there is one.
     pub fn learn(&mut self, peer: Candidate) -> bool {
         if let Some(known) = self.find(&peer.id) {
+            let mut so_far = known.peer.candidate();
             // Being configured or found outranks having spoken to us.
-            if known.peer.found_by == FoundBy::Inbound || peer.found_by == FoundBy::Static {
-                known.peer.found_by = peer.found_by;
+            if so_far.found_by == FoundBy::Inbound || peer.found_by == FoundBy::Static {
+                so_far.found_by = peer.found_by;
             }
-            let moved = known.peer.addr != peer.addr && peer.found_by != FoundBy::Inbound;
+            let peer = P::of(peer).candidate();
+            let moved = so_far.addr != peer.addr && peer.found_by != FoundBy::Inbound;
             if moved {
-                known.peer.addr = peer.addr;
+                so_far.addr = peer.addr;
                 known.failures = 0;
                 known.not_before = RawTime::from_nanos(i64::MIN);
             }
+            known.peer = P::of(so_far);
             return moved;
         }
         if self.known.len() >= self.capacity {
-            let stranger = |k: &Known| k.peer.found_by == FoundBy::Inbound;
-            let displaced = |k: &Known| peer.found_by != FoundBy::Inbound && stranger(k);
+            let stranger = |k: &Known<P>| k.peer.found_by() == FoundBy::Inbound;
+            let displaced = |k: &Known<P>| peer.found_by != FoundBy::Inbound && stranger(k);
             let unused = self.known.iter().enumerate().filter(|(_, k)| {
-                let replaceable = k.failures > 0 && k.peer.found_by != FoundBy::Static;
+                let replaceable = k.failures > 0 && k.peer.found_by() != FoundBy::Static;
                 !k.taken && (displaced(k) || replaceable)
             });
             let worst = unused
@@ -85,7 +88,7 @@ impl Candidates {
             }
         }
         self.known.push(Known {
-            peer,
+            peer: P::of(peer),
             failures: 0,
             not_before: RawTime::from_nanos(i64::MIN),
             taken: false,
@@ -95,14 +98,16 @@ impl Candidates {
 
     /// Forget a peer, unless it is configured.
     pub fn forget(&mut self, id: &NodeId) {
+        let id = P::Id::from(*id);
         self.known
-            .retain(|k| k.peer.id != *id || k.peer.found_by == FoundBy::Static);
+            .retain(|k| k.peer.id() != id || k.peer.found_by() == FoundBy::Static);
     }
 
     /// Forget a peer of which no more is known than that it spoke to us.
     pub fn forget_stranger(&mut self, id: &NodeId) {
+        let id = P::Id::from(*id);
         self.known
-            .retain(|k| k.peer.id != *id || k.peer.found_by != FoundBy::Inbound);
+            .retain(|k| k.peer.id() != id || k.peer.found_by() != FoundBy::Inbound);
     }
 
     /// A neighbour did not answer: give it back and leave it alone for a while.
@@ -111,7 +116,7 @@ impl Candidates {
             known.taken = false;
             let pause = FIRST_PAUSE * (1 << known.failures.min(MOST_PAUSES));
             known.not_before = now + pause;
-            known.failures += 1;
+            known.failures = known.failures.saturating_add(1);
         }
     }
 
@@ -132,20 +137,20 @@ impl Candidates {
     /// Draw a neighbour. `random` must be a fresh random number. Peers that merely spoke to us
     /// are drawn only if `desperate`.
     pub fn draw(&mut self, now: RawTime, random: u64, desperate: bool) -> Option<Candidate> {
-        let rank = |k: &Known| {
+        let rank = |k: &Known<P>| {
             let crowd = self.known.iter().filter(|other| {
-                other.taken && subnet(other.peer.addr.ip()) == subnet(k.peer.addr.ip())
+                other.taken && subnet(other.peer.ip()) == subnet(k.peer.ip())
             });
             // Configured peers come first, those that merely spoke to us last.
-            let class = match k.peer.found_by {
+            let class = match k.peer.found_by() {
                 FoundBy::Static => 0,
                 FoundBy::Dht | FoundBy::Lan | FoundBy::Saved => 1,
                 FoundBy::Inbound => 2,
             };
             (class, crowd.count())
         };
-        let free = |k: &&Known| {
-            !k.taken && k.not_before <= now && (desperate || k.peer.found_by != FoundBy::Inbound)
+        let free = |k: &&Known<P>| {
+            !k.taken && k.not_before <= now && (desperate || k.peer.found_by() != FoundBy::Inbound)
         };
         let best = self.known.iter().filter(free).map(rank).min()?;
         let equals = || {
@@ -154,36 +159,42 @@ impl Candidates {
         };
         let (index, _) = equals().nth(random as usize % equals().count())?;
         self.known[index].taken = true;
-        Some(self.known[index].peer.clone())
+        Some(self.known[index].peer.candidate())
     }
 
     /// Peers that could be drawn now.
     pub fn free(&self, now: RawTime) -> usize {
         let free =
-            |k: &&Known| !k.taken && k.not_before <= now && k.peer.found_by != FoundBy::Inbound;
+            |k: &&Known<P>| !k.taken && k.not_before <= now && k.peer.found_by() != FoundBy::Inbound;
         self.known.iter().filter(free).count()
     }
 
     /// How a peer was found and where it is.
-    pub fn get(&self, id: &NodeId) -> Option<&Candidate> {
-        let known = self.known.iter().find(|k| k.peer.id == *id)?;
-        Some(&known.peer)
+    pub fn get(&self, id: &NodeId) -> Option<Candidate> {
+        let id = P::Id::from(*id);
+        let known = self.known.iter().find(|k| k.peer.id() == id)?;
+        Some(known.peer.candidate())
     }
 
     /// Where a peer was last heard, authenticated.
     pub fn moved(&mut self, id: &NodeId, addr: SocketAddr) {
         if let Some(known) = self.find(id) {
-            known.peer.addr = addr;
+            let moved = Candidate {
+                addr,
+                ..known.peer.candidate()
+            };
+            known.peer = P::of(moved);
         }
     }
 
     /// All known peers, for the state file.
-    pub fn iter(&self) -> impl Iterator<Item = &Candidate> {
-        self.known.iter().map(|k| &k.peer)
+    pub fn iter(&self) -> impl Iterator<Item = Candidate> {
+        self.known.iter().map(|k| k.peer.candidate())
     }
 
-    fn find(&mut self, id: &NodeId) -> Option<&mut Known> {
-        self.known.iter_mut().find(|k| k.peer.id == *id)
+    fn find(&mut self, id: &NodeId) -> Option<&mut Known<P>> {
+        let id = P::Id::from(*id);
+        self.known.iter_mut().find(|k| k.peer.id() == id)
     }
 }
 
@@ -203,7 +214,7 @@ mod tests {
 
     #[test]
     fn one_subnet_cannot_fill_the_neighbourhood() {
-        let mut table = Candidates::new(100);
+        let mut table = Candidates::<Candidate>::new(100);
         for n in 0..50 {
             table.learn(peer(n, &format!("203.0.113.{n}:4711"), FoundBy::Dht));
         }
@@ -222,7 +233,7 @@ mod tests {
 
     #[test]
     fn strangers_that_spoke_to_us_are_a_last_resort() {
-        let mut table = Candidates::new(10);
+        let mut table = Candidates::<Candidate>::new(10);
         table.learn(peer(1, "192.0.2.1:1", FoundBy::Inbound));
         assert_eq!(table.draw(NOW, 0, false), None);
         table.learn(peer(2, "192.0.2.2:1", FoundBy::Dht));
@@ -238,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_unreachable_are_left_alone_for_longer_and_longer() {
-        let mut table = Candidates::new(10);
+        let mut table = Candidates::<Candidate>::new(10);
         table.learn(peer(1, "192.0.2.1:1", FoundBy::Dht));
         let id = table.draw(NOW, 0, false).unwrap().id;
         table.failed(&id, NOW);
@@ -253,7 +264,7 @@ mod tests {
 
     #[test]
     fn strangers_do_not_keep_peers_out() {
-        let mut table = Candidates::new(3);
+        let mut table = Candidates::<Candidate>::new(3);
         for n in 0..9 {
             table.learn(peer(n, "192.0.2.1:1", FoundBy::Inbound));
         }
@@ -266,7 +277,7 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_and_keeps_what_works() {
-        let mut table = Candidates::new(2);
+        let mut table = Candidates::<Candidate>::new(2);
         assert!(table.learn(peer(1, "192.0.2.1:1", FoundBy::Dht)));
         assert!(table.learn(peer(2, "192.0.2.2:1", FoundBy::Dht)));
         assert!(!table.learn(peer(3, "192.0.2.3:1", FoundBy::Dht)));

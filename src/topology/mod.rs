@@ -10,12 +10,14 @@ mod candidates;
 pub mod chord;
 pub mod draw;
 mod id;
+mod kept;
 pub mod kademlia;
 pub mod overlay;
 pub mod pastry;
 
 pub use candidates::{Candidates, subnet};
 pub use id::{NodeId, ParseNodeIdError};
+pub use kept::{Kept, Short};
 
 use std::net::SocketAddr;
 

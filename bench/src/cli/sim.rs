@@ -78,11 +78,12 @@ pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
 fn text(report: &Report) -> String {
     let r = report;
     let round = |n: Option<u32>| n.map_or("never".to_owned(), |n| n.to_string());
+    let rate = |ppm: Option<f64>| ppm.map_or("-".to_owned(), |ppm| format!("{ppm:+.4} ppm"));
     format!(
         "{} nodes, {} rounds: {:.2} % synchronized\n\
          rounds to 10 ms {}, 1 ms {}, 100 us {}; newcomers take {}\n\
          sigma {:.3} us, any pair p50 {:.3} p99 {:.3} p99.99 {:.3} max {:.3} us, worst {:.3} us\n\
-         captured {:.4} %, virtual rate {:+.4} ppm, dragged {:+.4} ppm\n\
+         captured {:.4} %, virtual rate {}, dragged {}\n\
          bound p50 {:.3} p99 {:.3} us, {} violations in {} looks\n\
          {:.0} bytes/s a node, {} bytes of memory a node, {} a link\n\
          {} exchanges in {:.1} s ({:.0} a second; {:.1} s of processors), {:.2} GB, digest {}\n",
@@ -101,8 +102,8 @@ fn text(report: &Report) -> String {
         1e-3 * r.skew.any_pair.max,
         1e-3 * r.worst_ns,
         100.0 * r.captured,
-        r.virtual_rate_ppm,
-        r.drag_ppm,
+        rate(r.virtual_rate_ppm),
+        rate(r.drag_ppm),
         1e-3 * r.bound.p50,
         1e-3 * r.bound.p99,
         r.bound.violations,

@@ -67,13 +67,14 @@ fn simulate(cell: &Cell, stop: &AtomicBool, results: &mut Results) -> Result<boo
 }
 
 fn line(done: &crowd::Done) -> String {
-    let figure = |name: &str| done.report.get(name).and_then(Value::as_f64).unwrap_or(0.0);
+    let known = |name: &str| done.report.get(name).and_then(Value::as_f64);
+    let figure = |name: &str| known(name).unwrap_or(0.0);
+    let drag = known("drag_ppm").map_or("-".to_owned(), |ppm| format!("{ppm:+.3} ppm"));
     format!(
-        "{}: {:.1} % synchronized, sigma {:.3} us, captured {:.3} %, dragged {:+.3} ppm\n",
+        "{}: {:.1} % synchronized, sigma {:.3} us, captured {:.3} %, dragged {drag}\n",
         named(&done.cell),
         100.0 * figure("synchronized"),
         1e-3 * figure("sigma_ns"),
         100.0 * figure("captured"),
-        figure("drag_ppm"),
     )
 }

@@ -156,7 +156,7 @@ fn report(
         rounds_to_arrive: (counts.arrived > 0)
             .then(|| counts.arriving as f64 / counts.arrived as f64 / plan.round.0),
         virtual_rate_ppm,
-        drag_ppm: virtual_rate_ppm - oscillator,
+        drag_ppm: virtual_rate_ppm.map(|rate| rate - oscillator),
         bound: measured.bound(),
         bytes_per_node_s: packets * (TIME_DATAGRAM_LEN + HEADERS) as f64 / seconds,
         bytes_per_host,

@@ -94,8 +94,8 @@ impl Told {
 struct Pending {
     link: LinkId,
     with: Who,
-    /// True time, ns.
-    sent: i64,
+    /// In which tick; at the instant of the host that asks.
+    tick: u32,
     /// What its packets take, ns.
     there: f32,
     back: f32,
@@ -191,17 +191,23 @@ impl<E: LinkEstimator, C: Chosen> Host<E, C> {
         let Some(node) = self.node.as_deref_mut() else {
             return;
         };
+        let phase = now - tick.begin;
+        let sent = |pending: &Pending| i64::from(pending.tick) * tick.width + phase;
+        // Read all of them at once: memory answers no sooner to one.
+        let lives = self.pending.iter().map(|p| told[p.with.host as usize].life);
+        std::hint::black_box(lives.fold(0, |all, life| all ^ life));
         let mut k = 0;
         while k < self.pending.len() {
             let pending = self.pending[k];
-            if pending.done() > now {
+            let sent = sent(&pending);
+            if pending.done(sent) > now {
                 k += 1;
                 continue;
             }
             self.pending.swap_remove(k);
             let peer = &told[pending.with.host as usize];
             if peer.is(pending.with) {
-                let (said, packets) = pending.seen(world, &clock, peer, us);
+                let (said, packets) = pending.seen(world, sent, &clock, peer, us);
                 node.exchanged(pending.link, &said, packets);
             }
         }
@@ -259,7 +265,7 @@ impl<E: LinkEstimator, C: Chosen> Host<E, C> {
             self.pending.push(Pending {
                 link,
                 with,
-                sent: now,
+                tick: tick.nth as u32,
                 there: there as f32,
                 back: (back + held) as f32,
             });
@@ -274,23 +280,24 @@ impl<E: LinkEstimator, C: Chosen> Host<E, C> {
 }
 
 impl Pending {
-    fn done(&self) -> i64 {
-        self.arrives() + HANDLING + self.back as i64
+    fn done(&self, sent: i64) -> i64 {
+        self.arrives(sent) + HANDLING + self.back as i64
     }
 
-    const fn arrives(&self) -> i64 {
-        self.sent + self.there as i64
+    const fn arrives(&self, sent: i64) -> i64 {
+        sent + self.there as i64
     }
 
     /// What the one who asks sees of it: what the peer says, and the two packets.
     fn seen(
         &self,
         world: &World,
+        sent: i64,
         own: &Segment,
         peer: &Told,
         asks: u32,
     ) -> (Message, (OneWay, OneWay)) {
-        let (arrives, done) = (self.arrives(), self.done());
+        let (arrives, done) = (self.arrives(sent), self.done(sent));
         let answers = arrives + HANDLING;
         let said = if world.is_malicious(self.with.host) {
             let attack = world.plan.attack;
@@ -304,7 +311,7 @@ impl Pending {
         (
             said,
             (
-                OneWay::forward(raw_time(own, self.sent), there, error),
+                OneWay::forward(raw_time(own, sent), there, error),
                 OneWay::reverse(back, raw_time(own, done), error),
             ),
         )

@@ -53,7 +53,7 @@ impl Who {
         };
         Candidate {
             id: self.id(),
-            addr: SocketAddr::from((Ipv4Addr::from(address), 4_711)),
+            addr: SocketAddr::from((Ipv4Addr::from(address), 0)),
             found_by: FoundBy::Dht,
         }
     }

@@ -44,17 +44,16 @@ impl Measured {
         let settled = || honest().filter(|s| s.synchronized);
         let mut errors: Vec<f64> = settled().map(|s| s.error).collect();
         let mut all: Vec<f64> = honest().map(|s| s.error).collect();
-        errors.sort_unstable_by(f64::total_cmp);
-        all.sort_unstable_by(f64::total_cmp);
-        let of = if errors.is_empty() { &all } else { &errors };
-        let median = quantile(of, 0.5).unwrap_or(0.0);
-        let mut distances: Vec<f64> = errors.iter().map(|e| (e - median).abs()).collect();
-        distances.sort_unstable_by(f64::total_cmp);
-        let typical = quantile(&distances, 0.5).unwrap_or(0.0);
-        let captured = distances.partition_point(|d| *d <= CAPTURED * typical);
+        let of = if errors.is_empty() { &mut all } else { &mut errors };
+        let median = ranked(of, 0.5);
+        let away = |errors: &[f64]| -> Vec<f64> {
+            errors.iter().map(|e| (e - median).abs()).collect()
+        };
+        let mut distances = away(&errors);
+        let typical = ranked(&mut distances, 0.5);
+        let captured = distances.iter().filter(|d| **d > CAPTURED * typical);
+        let captured = captured.count() as f64;
         let count = errors.len().max(1) as f64;
-        let mut from_all: Vec<f64> = all.iter().map(|e| (e - median).abs()).collect();
-        from_all.sort_unstable_by(f64::total_cmp);
         let mut violations = 0;
         for shown in settled() {
             if let Some(bound) = shown.bound {
@@ -72,15 +71,16 @@ impl Measured {
             synchronized: errors.len() as u32,
             median_ns: median,
             sigma_ns: (distances.iter().map(|d| d * d).sum::<f64>() / count).sqrt(),
-            worst_ns: distances.last().copied().unwrap_or(0.0),
-            p99_ns: quantile(&from_all, MOST).unwrap_or(0.0),
-            captured: (distances.len() - captured) as f64 / count,
+            worst_ns: distances.iter().copied().fold(0.0, f64::max),
+            p99_ns: ranked(&mut away(&all), MOST),
+            captured: captured / count,
             violations,
         });
         for shown in honest() {
             self.digest = scatter(self.digest ^ shown.error.to_bits());
         }
         if last {
+            errors.sort_unstable_by(f64::total_cmp);
             let mut bounds: Vec<f64> = settled().filter_map(|s| s.bound).collect();
             bounds.sort_unstable_by(f64::total_cmp);
             let bound = |p| quantile(&bounds, p).unwrap_or(0.0);
@@ -123,9 +123,13 @@ impl Measured {
     }
 
     /// The rate of the median over the second half of the rounds of `seconds` each, ppm: the slope
-    /// of a line through all of them.
-    pub(super) fn rate_ppm(&self, seconds: f64) -> f64 {
+    /// of a line through all of them. `None` if in one of them less than half of the honest were
+    /// synchronized: clocks that still jump have no common rate.
+    pub(super) fn rate_ppm(&self, seconds: f64) -> Option<f64> {
         let rounds = &self.rounds[self.rounds.len() / 2..];
+        if rounds.iter().any(|r| 2 * r.synchronized < r.honest) {
+            return None;
+        }
         let count = rounds.len() as f64;
         let middle = 0.5 * (count - 1.0);
         let (mut xy, mut xx) = (0.0, 0.0);
@@ -134,11 +138,7 @@ impl Measured {
             xy += x * round.median_ns;
             xx += x * x;
         }
-        if xx > 0.0 {
-            xy / xx / seconds * 1e-3
-        } else {
-            0.0
-        }
+        (xx > 0.0).then(|| xy / xx / seconds * 1e-3)
     }
 
     /// The worst of the last quarter of the rounds, ns.
@@ -158,18 +158,25 @@ pub(super) fn honest(sample: &[Shown], before: &Honest, now: i64) -> Honest {
     if errors.is_empty() {
         errors = sample.iter().map(|s| s.error).collect();
     }
-    errors.sort_unstable_by(f64::total_cmp);
-    let median = quantile(&errors, 0.5).unwrap_or(0.0);
+    let median = ranked(&mut errors, 0.5);
     let mut distances: Vec<f64> = errors.iter().map(|e| (e - median).abs()).collect();
-    distances.sort_unstable_by(f64::total_cmp);
     let elapsed = (now - before.at).max(1) as f64;
     let moved = ((median - before.median) / elapsed).clamp(-200e-6, 200e-6);
     Honest {
         median,
-        spread: quantile(&distances, 0.5).unwrap_or(0.0) / TYPICAL,
+        spread: ranked(&mut distances, 0.5) / TYPICAL,
         rate: 0.9 * before.rate + 0.1 * moved,
         at: now,
     }
+}
+
+/// [`quantile`] without sorting; 0 of nothing.
+fn ranked(values: &mut [f64], q: f64) -> f64 {
+    let rank = (values.len() as f64 * q - 1e-9).ceil().max(1.0) as usize;
+    if rank > values.len() {
+        return 0.0;
+    }
+    *values.select_nth_unstable_by(rank - 1, f64::total_cmp).1
 }
 
 fn any_pair(errors: &[f64], seed: u64) -> Quantiles {
@@ -267,6 +274,10 @@ mod tests {
             });
         }
         // 2 µs every two seconds.
-        assert!((measured.rate_ppm(2.0) - 1.0).abs() < 1e-9);
+        assert!((measured.rate_ppm(2.0).unwrap() - 1.0).abs() < 1e-9);
+        // Where most are on their way, the median is nobody's clock.
+        measured.rounds[7].honest = 3;
+        measured.rounds[7].synchronized = 1;
+        assert_eq!(measured.rate_ppm(2.0), None);
     }
 }

@@ -32,6 +32,7 @@ mod messages;
 mod page;
 mod paths;
 mod plan;
+mod ranks;
 mod result;
 mod rounds;
 mod sweep;

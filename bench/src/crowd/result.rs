@@ -103,10 +103,11 @@ pub struct Report {
     pub synchronized: f64,
     /// Rounds that newcomers took to be synchronized, on average.
     pub rounds_to_arrive: Option<f64>,
-    /// The common clock against true time over the second half of the rounds, ppm.
-    pub virtual_rate_ppm: f64,
+    /// The common clock against true time over the second half of the rounds, ppm; `None` where
+    /// fewer than half of the honest hosts were synchronized all that time.
+    pub virtual_rate_ppm: Option<f64>,
     /// The same against the median honest oscillator: what liars, or nothing, dragged it by.
-    pub drag_ppm: f64,
+    pub drag_ppm: Option<f64>,
     /// The guaranteed bound.
     pub bound: Bound,
     /// Bytes that a host sends and receives a second, headers of UDP and IPv4 included.

@@ -13,6 +13,7 @@ use super::engine::{Network, share_out};
 use super::identity::scatter;
 use super::measure::honest;
 use super::plan::Plan;
+use super::ranks::Ranks;
 use crate::sim::Random;
 
 /// Streams of random numbers.
@@ -37,9 +38,6 @@ const SLEW: f64 = 1e-6;
 /// Hosts that a thread takes at once.
 const CHUNK: usize = 4_096;
 
-/// Most neighbours.
-const MOST: usize = parisync::consensus::MAX_READINGS;
-
 #[derive(Debug, Clone, Copy)]
 struct Host {
     /// Of its virtual clock against true time, ns.
@@ -53,11 +51,38 @@ struct Host {
     synchronized: bool,
 }
 
+/// What others see of a host: all of them fit into a processor's cache.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// Its error, ns off that of the network a round ago.
+    error: f32,
+    /// Its frequency; the lowest bit says whether it is synchronized.
+    rate: f32,
+}
+
+impl Seen {
+    fn of(host: &Host, base: f64) -> Self {
+        let bits = (host.rate as f32).to_bits();
+        Self {
+            error: (host.error - base) as f32,
+            rate: f32::from_bits(bits & !1 | u32::from(host.synchronized)),
+        }
+    }
+
+    const fn is_synchronized(self) -> bool {
+        self.rate.to_bits() & 1 == 1
+    }
+}
+
 /// All hosts.
 pub(super) struct Rounds {
     world: World,
     hosts: Vec<Host>,
-    next: Vec<Host>,
+    seen: Vec<Seen>,
+    /// What they show in the round under way.
+    showing: Vec<Seen>,
+    /// What errors are relative to, ns.
+    base: f64,
     /// The neighbours of each, and what the links to them are off by, ns.
     links: Vec<(u32, f32)>,
     round: u64,
@@ -85,9 +110,12 @@ impl Rounds {
             }
         });
         let hosts: Vec<Host> = (0..plan.nodes).map(start).collect();
+        let seen: Vec<Seen> = hosts.iter().map(|host| Seen::of(host, 0.0)).collect();
         Self {
             links,
-            next: hosts.clone(),
+            showing: seen.clone(),
+            seen,
+            base: 0.0,
             hosts,
             threads: plan.threads(),
             world,
@@ -108,65 +136,91 @@ fn newcomer(plan: &Plan, random: &mut Random) -> Host {
     }
 }
 
-/// How host `n` goes through a round.
-fn step(world: &World, hosts: &[Host], n: u32, links: &[(u32, f32)], round: u64) -> Host {
-    let plan = &world.plan;
-    let mut host = hosts[n as usize];
-    let seconds = plan.round.as_secs();
-    let mut random = Random::new(plan.seed, STEPS ^ scatter(round << 32 | u64::from(n)));
-    if plan.churn > 0.0 && random.unit() < plan.churn * seconds / 60.0 {
-        return newcomer(plan, &mut random);
-    }
-    let at = (round as f64 * plan.round.0) as i64;
-    let mut offsets = [0.0; MOST];
-    let (mut rates, mut rated, mut len) = (0.0, 0, 0);
-    let ready = |peer: &u32| world.is_malicious(*peer) || hosts[*peer as usize].synchronized;
-    // An established network is joined, not moved.
-    let established = 2 * links.iter().filter(|(peer, _)| ready(peer)).count() > links.len();
-    for (peer, bias) in links {
-        if !ready(peer) && (host.synchronized || established) {
-            continue;
+/// A round that all hosts go through at once.
+struct Step<'a> {
+    world: &'a World,
+    seen: &'a [Seen],
+    base: f64,
+    round: u64,
+    seconds: f64,
+}
+
+impl Step<'_> {
+    /// How host `n` goes through it.
+    fn take(&self, host: &mut Host, n: u32, links: &[(u32, f32)]) {
+        let plan = &self.world.plan;
+        let drawn = scatter(plan.seed ^ STEPS ^ scatter(self.round << 32 | u64::from(n)));
+        if plan.churn > 0.0 && unit(scatter(drawn)) < plan.churn * self.seconds / 60.0 {
+            *host = newcomer(plan, &mut Random::new(plan.seed, STEPS ^ drawn));
+            return;
         }
-        let there = if world.is_malicious(*peer) {
-            let held = plan.attack.holds(2.0 * f64::from(bias.abs()));
-            plan.attack.shows(n, at, &world.honest) - 0.5 * held
-        } else {
-            let peer = &hosts[*peer as usize];
-            rates += peer.rate - host.rate;
-            rated += 1;
-            peer.error
-        };
-        offsets[len] = there + f64::from(*bias) - host.error;
-        len += 1;
-    }
-    let offsets = &mut offsets[..len];
-    host.age = host.age.saturating_add(1);
-    if len > 0 {
-        let outer = len / 3;
-        if host.synchronized {
-            offsets.select_nth_unstable_by(outer, f64::total_cmp);
-            let inner = &mut offsets[outer..];
-            let keep = inner.len() - outer;
-            inner.select_nth_unstable_by(keep - 1, f64::total_cmp);
-            let mean = inner[..keep].iter().sum::<f64>() / keep as f64;
-            let most = SLEW * plan.round.0;
-            host.error += (GAIN.0 * mean).clamp(-most, most);
-        } else {
-            let middle = (len - 1) / 2;
-            let jump = *offsets.select_nth_unstable_by(middle, f64::total_cmp).1;
-            host.error += jump;
-            let apart = (rates / f64::from(rated.max(1))).abs();
-            // No jump is needed any more than what the links are off by.
-            let biases = links.iter().map(|(_, bias)| f64::from(bias.abs()));
-            let near = jump.abs() <= biases.fold(ARRIVED, f64::max);
-            host.synchronized = host.age >= LISTEN && near && apart <= RATE_ARRIVED;
+        let (own, own_rate) = ((host.error - self.base) as f32, host.rate as f32);
+        let mut all = Ranks::default();
+        let mut ready = Ranks::default();
+        let (mut rates, mut rated) = ((0.0, 0.0), (0, 0));
+        let mut most = ARRIVED as f32;
+        for (peer, bias) in links {
+            most = most.max(bias.abs());
+            if self.world.is_malicious(*peer) {
+                let there = self.told(n, *bias) + bias - own;
+                all.push(there);
+                ready.push(there);
+                continue;
+            }
+            let peer = self.seen[*peer as usize];
+            let (there, rate) = (peer.error + bias - own, peer.rate - own_rate);
+            all.push(there);
+            rates.0 += rate;
+            rated.0 += 1;
+            if peer.is_synchronized() {
+                ready.push(there);
+                rates.1 += rate;
+                rated.1 += 1;
+            }
         }
-        let gain = if host.synchronized { GAIN.1 } else { 1.0 };
-        host.rate += gain * rates / f64::from(rated.max(1));
+        // An established network is joined, not moved.
+        let established = 2 * ready.len > links.len();
+        if host.synchronized || established {
+            (all, rates.0, rated.0) = (ready, rates.1, rated.1);
+        }
+        let rate = f64::from(rates.0) / f64::from(rated.0.max(1));
+        host.age = host.age.saturating_add(1);
+        if all.len > 0 {
+            if host.synchronized {
+                let most = SLEW * plan.round.0;
+                host.error += (GAIN.0 * all.middle_third()).clamp(-most, most);
+            } else {
+                let jump = all.lower_median();
+                host.error += jump;
+                // No jump is needed any more than what the links are off by.
+                let near = jump.abs() <= f64::from(most);
+                host.synchronized = host.age >= LISTEN && near && rate.abs() <= RATE_ARRIVED;
+            }
+            let gain = if host.synchronized { GAIN.1 } else { 1.0 };
+            host.rate += gain * rate;
+        }
+        host.rate += plan.wander.0 * self.seconds.sqrt() * gaussian(drawn);
+        host.error += host.rate * plan.round.0;
     }
-    host.rate += plan.wander.0 * seconds.sqrt() * random.gaussian();
-    host.error += host.rate * plan.round.0;
-    host
+
+    /// What malicious hosts tell host `n`, over a path that is off by `bias`.
+    fn told(&self, n: u32, bias: f32) -> f32 {
+        let attack = self.world.plan.attack;
+        let at = (self.round as f64 * self.world.plan.round.0) as i64;
+        let held = attack.holds(2.0 * f64::from(bias.abs()));
+        (attack.shows(n, at, &self.world.honest) - 0.5 * held - self.base) as f32
+    }
+}
+
+fn unit(bits: u64) -> f64 {
+    (bits >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// As good as normal, of mean zero and variance one: the sum of four uniform numbers.
+fn gaussian(bits: u64) -> f64 {
+    let sum: u32 = [0, 16, 32, 48].map(|k| u32::from((bits >> k) as u16)).iter().sum();
+    // Each has the variance 2³²/12.
+    (f64::from(sum) - 131_070.0) / (65_536.0 * 3f64.sqrt().recip())
 }
 
 impl Network for Rounds {
@@ -179,17 +233,27 @@ impl Network for Rounds {
             let sample: Vec<Shown> = watched.map(|host| host.shown(0)).collect();
             self.world.honest = honest(&sample, &self.world.honest, now);
         }
-        let (world, hosts, round) = (&self.world, &self.hosts[..], self.round);
-        let neighbours = world.plan.neighbours;
-        let links = self.links.chunks(CHUNK * neighbours);
-        let chunks = self.next.chunks_mut(CHUNK).zip(links).enumerate();
-        share_out(self.threads, chunks, |(chunk, (then, links))| {
-            let all = then.iter_mut().zip(links.chunks(neighbours));
-            for (n, (then, links)) in (chunk * CHUNK..).zip(all) {
-                *then = step(world, hosts, n as u32, links, round);
+        let neighbours = self.world.plan.neighbours;
+        let base = self.hosts[0].error;
+        let step = Step {
+            world: &self.world,
+            seen: &self.seen,
+            base: self.base,
+            round: self.round,
+            seconds: self.world.plan.round.as_secs(),
+        };
+        let hosts = self.hosts.chunks_mut(CHUNK);
+        let hosts = hosts.zip(self.showing.chunks_mut(CHUNK));
+        let chunks = hosts.zip(self.links.chunks(CHUNK * neighbours)).enumerate();
+        share_out(self.threads, chunks, |(chunk, ((hosts, showing), links))| {
+            let all = hosts.iter_mut().zip(showing).zip(links.chunks(neighbours));
+            for (n, ((host, showing), links)) in (chunk * CHUNK..).zip(all) {
+                step.take(host, n as u32, links);
+                *showing = Seen::of(host, base);
             }
         });
-        std::mem::swap(&mut self.hosts, &mut self.next);
+        std::mem::swap(&mut self.seen, &mut self.showing);
+        self.base = base;
         let exchanges = u64::from(self.world.plan.nodes) * neighbours as u64;
         self.counts.events += exchanges;
         self.counts.packets += 2 * exchanges;
@@ -213,7 +277,7 @@ impl Network for Rounds {
     fn sizes(&self) -> (usize, usize) {
         let link = size_of::<(u32, f32)>();
         (
-            2 * size_of::<Host>() + self.world.plan.neighbours * link,
+            size_of::<Host>() + 2 * size_of::<Seen>() + self.world.plan.neighbours * link,
             link,
         )
     }

@@ -342,7 +342,7 @@ fn heat(done: &[Done], figure: &str, scale: f64, unit: &str) -> String {
                     .map_or(String::new(), |value| {
                         let shade = 0.7 * (value.abs() / most).sqrt();
                         format!(
-                            "<span style=\"background:rgba(213,94,0,{shade:.2})\">{value:.3}</span>"
+                            "<span style=\"display:block;padding:.2em .4em;background:rgba(213,94,0,{shade:.2})\">{value:.3}</span>"
                         )
                     })
             };
