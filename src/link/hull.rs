@@ -245,7 +245,10 @@ impl<P: Limits> Hull<P> {
     /// What is possible at `at`; `None` without samples in both directions, or if they contradict
     /// each other.
     pub fn interval(&self, at: f64) -> Option<Interval> {
-        let (above, below) = (self.widened(&self.above, at, 1.0), self.widened(&self.below, at, -1.0));
+        let (above, below) = (
+            self.widened(&self.above, at, 1.0),
+            self.widened(&self.below, at, -1.0),
+        );
         self.lines(above.as_slice(), below.as_slice()).interval(at)
     }
 

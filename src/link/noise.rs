@@ -472,7 +472,10 @@ mod tests {
             for (i, j) in (0..400).flat_map(|i| (-200..200).map(move |j| (i, j))) {
                 let (half, middle) = (50.0 + step * f64::from(i), step * f64::from(j));
                 let seen = seen(half);
-                sum += seen.posterior(middle, 25.0).log_evidence(seen.share()).exp();
+                sum += seen
+                    .posterior(middle, 25.0)
+                    .log_evidence(seen.share())
+                    .exp();
             }
             let mass = 2.0 * step * step * sum;
             assert!((0.99..1.3).contains(&mass), "{log_odds}: {mass}");

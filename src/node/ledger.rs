@@ -72,14 +72,7 @@ impl Matching for Unmatched {
         None
     }
 
-    fn receive(
-        &mut self,
-        _: &Message,
-        _: RawTime,
-        _: Span,
-        _: StampSource,
-        _: f64,
-    ) -> Samples {
+    fn receive(&mut self, _: &Message, _: RawTime, _: Span, _: StampSource, _: f64) -> Samples {
         Samples::default()
     }
 }

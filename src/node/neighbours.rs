@@ -123,7 +123,9 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             let reading = slot.reading(&line, now, &self.config);
             Peer {
                 id: slot.peer(),
-                addr: known.as_ref().map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |k| k.addr),
+                addr: known
+                    .as_ref()
+                    .map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |k| k.addr),
                 found_by: known.as_ref().map_or(FoundBy::Inbound, |k| k.found_by),
                 used: standing(slot),
                 state: slot

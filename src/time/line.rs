@@ -202,7 +202,16 @@ mod tests {
 
     #[test]
     fn the_floor_is_the_floor() {
-        for magnitude in [0.0, 0.3, 1.0, 2.5, 1e9 + 0.125, 2f64.powi(52) - 0.5, 1e18, f64::INFINITY] {
+        for magnitude in [
+            0.0,
+            0.3,
+            1.0,
+            2.5,
+            1e9 + 0.125,
+            2f64.powi(52) - 0.5,
+            1e18,
+            f64::INFINITY,
+        ] {
             for nanos in [magnitude, -magnitude] {
                 assert_eq!(floor(nanos), nanos.floor());
             }

@@ -138,9 +138,10 @@ impl<P: Kept> Candidates<P> {
     /// are drawn only if `desperate`.
     pub fn draw(&mut self, now: RawTime, random: u64, desperate: bool) -> Option<Candidate> {
         let rank = |k: &Known<P>| {
-            let crowd = self.known.iter().filter(|other| {
-                other.taken && subnet(other.peer.ip()) == subnet(k.peer.ip())
-            });
+            let crowd = self
+                .known
+                .iter()
+                .filter(|other| other.taken && subnet(other.peer.ip()) == subnet(k.peer.ip()));
             // Configured peers come first, those that merely spoke to us last.
             let class = match k.peer.found_by() {
                 FoundBy::Static => 0,
@@ -164,8 +165,9 @@ impl<P: Kept> Candidates<P> {
 
     /// Peers that could be drawn now.
     pub fn free(&self, now: RawTime) -> usize {
-        let free =
-            |k: &&Known<P>| !k.taken && k.not_before <= now && k.peer.found_by() != FoundBy::Inbound;
+        let free = |k: &&Known<P>| {
+            !k.taken && k.not_before <= now && k.peer.found_by() != FoundBy::Inbound
+        };
         self.known.iter().filter(free).count()
     }
 

@@ -66,7 +66,10 @@ pub struct ShortId([u8; 16]);
 impl From<NodeId> for ShortId {
     fn from(id: NodeId) -> Self {
         let (half, rest) = id.as_bytes().split_at(16);
-        debug_assert!(rest.iter().all(|byte| *byte == 0), "{id} is no short identity");
+        debug_assert!(
+            rest.iter().all(|byte| *byte == 0),
+            "{id} is no short identity"
+        );
         let mut short = [0; 16];
         short.copy_from_slice(half);
         Self(short)

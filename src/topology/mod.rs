@@ -10,8 +10,8 @@ mod candidates;
 pub mod chord;
 pub mod draw;
 mod id;
-mod kept;
 pub mod kademlia;
+mod kept;
 pub mod overlay;
 pub mod pastry;
 

@@ -50,7 +50,7 @@ pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
         source,
     })?;
     write("sweep.csv", table)?;
-    write("sweep.html", results.page())?;
+    write("sweep.html", crowd::atlas(&results.done))?;
     Ok(show(format, &reports, |_| {
         results.done.iter().map(line).collect()
     })?)

@@ -44,11 +44,14 @@ impl Measured {
         let settled = || honest().filter(|s| s.synchronized);
         let mut errors: Vec<f64> = settled().map(|s| s.error).collect();
         let mut all: Vec<f64> = honest().map(|s| s.error).collect();
-        let of = if errors.is_empty() { &mut all } else { &mut errors };
-        let median = ranked(of, 0.5);
-        let away = |errors: &[f64]| -> Vec<f64> {
-            errors.iter().map(|e| (e - median).abs()).collect()
+        let of = if errors.is_empty() {
+            &mut all
+        } else {
+            &mut errors
         };
+        let median = ranked(of, 0.5);
+        let away =
+            |errors: &[f64]| -> Vec<f64> { errors.iter().map(|e| (e - median).abs()).collect() };
         let mut distances = away(&errors);
         let typical = ranked(&mut distances, 0.5);
         let captured = distances.iter().filter(|d| **d > CAPTURED * typical);

@@ -17,6 +17,7 @@
 //!                       measure ─► result                  what the clocks show, against the truth
 //! ```
 
+mod atlas;
 mod attack;
 mod body;
 mod checkpoint;
@@ -37,6 +38,7 @@ mod result;
 mod rounds;
 mod sweep;
 
+pub use atlas::{Fit, atlas, log_fit};
 pub use attack::Attack;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use draw::{Dht, Draw, Structured, Uniform};
@@ -46,4 +48,4 @@ pub use page::page;
 pub use paths::{Links, Paths};
 pub use plan::{Fidelity, Plan, PlanError, Sessions};
 pub use result::{Bound, Quantiles, Reached, Report, Round, Skew};
-pub use sweep::{Cell, Done, Fit, Grid, Results, SweepError, log_fit, named};
+pub use sweep::{Cell, Done, Grid, Results, SweepError, named};

@@ -218,7 +218,10 @@ fn unit(bits: u64) -> f64 {
 
 /// As good as normal, of mean zero and variance one: the sum of four uniform numbers.
 fn gaussian(bits: u64) -> f64 {
-    let sum: u32 = [0, 16, 32, 48].map(|k| u32::from((bits >> k) as u16)).iter().sum();
+    let sum: u32 = [0, 16, 32, 48]
+        .map(|k| u32::from((bits >> k) as u16))
+        .iter()
+        .sum();
     // Each has the variance 2³²/12.
     (f64::from(sum) - 131_070.0) / (65_536.0 * 3f64.sqrt().recip())
 }
@@ -245,13 +248,17 @@ impl Network for Rounds {
         let hosts = self.hosts.chunks_mut(CHUNK);
         let hosts = hosts.zip(self.showing.chunks_mut(CHUNK));
         let chunks = hosts.zip(self.links.chunks(CHUNK * neighbours)).enumerate();
-        share_out(self.threads, chunks, |(chunk, ((hosts, showing), links))| {
-            let all = hosts.iter_mut().zip(showing).zip(links.chunks(neighbours));
-            for (n, ((host, showing), links)) in (chunk * CHUNK..).zip(all) {
-                step.take(host, n as u32, links);
-                *showing = Seen::of(host, base);
-            }
-        });
+        share_out(
+            self.threads,
+            chunks,
+            |(chunk, ((hosts, showing), links))| {
+                let all = hosts.iter_mut().zip(showing).zip(links.chunks(neighbours));
+                for (n, ((host, showing), links)) in (chunk * CHUNK..).zip(all) {
+                    step.take(host, n as u32, links);
+                    *showing = Seen::of(host, base);
+                }
+            },
+        );
         std::mem::swap(&mut self.seen, &mut self.showing);
         self.base = base;
         let exchanges = u64::from(self.world.plan.nodes) * neighbours as u64;

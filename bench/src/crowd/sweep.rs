@@ -1,11 +1,9 @@
 //! Grids of runs, their table, and what they come to together.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use parisync::present::page::{Row, document, escape, table};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -215,146 +213,14 @@ impl Results {
         self.done.push(done);
         Ok(())
     }
-
-    /// A page with the fits and the maps.
-    pub fn page(&self) -> String {
-        let mut body = fits(&self.done);
-        for (figure, scale, unit) in [
-            ("captured", 100.0, "% captured"),
-            ("drag_ppm", 1.0, "ppm dragged"),
-            ("sigma_ns", 1e-3, "us sigma"),
-        ] {
-            body += &heat(&self.done, figure, scale, unit);
-        }
-        document("PariSync: sweep", &body)
-    }
 }
 
-/// `a + b·ln n`, and how much of the variance that explains.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Fit {
-    /// At one node.
-    pub a: f64,
-    /// For each factor of e.
-    pub b: f64,
-    /// Explained share of the variance.
-    pub r2: f64,
-}
-
-/// The line through points (n, rounds) over the logarithm of n; `None` with fewer than two sizes.
-pub fn log_fit(points: &[(f64, f64)]) -> Option<Fit> {
-    let count = points.len() as f64;
-    let mean = |value: fn(&(f64, f64)) -> f64| points.iter().map(value).sum::<f64>() / count;
-    let (x, y) = (mean(|p| p.0.ln()), mean(|p| p.1));
-    let (mut xx, mut xy, mut yy) = (0.0, 0.0, 0.0);
-    for (n, rounds) in points {
-        let (dx, dy) = (n.ln() - x, rounds - y);
-        xx += dx * dx;
-        xy += dx * dy;
-        yy += dy * dy;
-    }
-    (xx > 0.0).then(|| Fit {
-        a: y - xy / xx * x,
-        b: xy / xx,
-        r2: if yy > 0.0 { xy * xy / (xx * yy) } else { 1.0 },
-    })
-}
-
-fn text(value: Option<&Value>) -> String {
+pub(super) fn text(value: Option<&Value>) -> String {
     match value {
         Some(Value::String(text)) => text.clone(),
         Some(value) => value.to_string(),
         None => "-".to_owned(),
     }
-}
-
-/// Rounds to a millisecond over the size, for all that differs besides.
-fn fits(done: &[Done]) -> String {
-    let mut lines: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
-    for one in done {
-        let mut cell = one.cell.clone();
-        let plan = one.report.get("plan");
-        let dht = text(plan.and_then(|plan| plan.get("dht")));
-        cell.remove("nodes");
-        cell.insert("dht".to_owned(), Value::String(dht));
-        let nodes = one.report.get("nodes").and_then(Value::as_f64);
-        let rounds = one.report.get("rounds_to").and_then(|r| r.get("1ms"));
-        if let (Some(nodes), Some(rounds)) = (nodes, rounds.and_then(Value::as_f64)) {
-            lines.entry(named(&cell)).or_default().push((nodes, rounds));
-        }
-    }
-    let rows: Vec<Row> = lines
-        .iter()
-        .filter_map(|(name, points)| {
-            let fit = log_fit(points)?;
-            let points = points.iter().map(|(n, r)| format!("{n}: {r}"));
-            Some(Row {
-                cells: vec![
-                    escape(name).into_owned(),
-                    points.collect::<Vec<_>>().join(", "),
-                    format!("{:.2} + {:.2} ln n", fit.a, fit.b),
-                    format!("{:.2}", fit.r2),
-                ],
-                marked: false,
-            })
-        })
-        .collect();
-    if rows.is_empty() {
-        return String::new();
-    }
-    let heads = ["network", "nodes: rounds to 1 ms", "fit", "R²"].map(str::to_owned);
-    table("Rounds over size", &heads, &[0, 1, 2], &rows, "")
-}
-
-/// A figure over what differs: attacks and strategies down, shares of liars and churn across.
-fn heat(done: &[Done], figure: &str, scale: f64, unit: &str) -> String {
-    let across = ["malicious", "churn"];
-    let split = |cell: &Map<String, Value>, wanted: bool| {
-        let part = cell
-            .iter()
-            .filter(|(k, _)| across.contains(&k.as_str()) == wanted);
-        named(&part.map(|(k, v)| (k.clone(), v.clone())).collect())
-    };
-    let (mut rows, mut columns) = (Vec::new(), Vec::new());
-    let mut values = BTreeMap::new();
-    for one in done {
-        let (row, column) = (split(&one.cell, false), split(&one.cell, true));
-        if !rows.contains(&row) {
-            rows.push(row.clone());
-        }
-        if !columns.contains(&column) {
-            columns.push(column.clone());
-        }
-        if let Some(value) = one.report.get(figure).and_then(Value::as_f64) {
-            values.insert((row, column), scale * value);
-        }
-    }
-    if rows.is_empty() {
-        return String::new();
-    }
-    let most = values.values().map(|v: &f64| v.abs()).fold(1e-12, f64::max);
-    let html: Vec<Row> = rows
-        .iter()
-        .map(|row| {
-            let cell = |column: &String| {
-                values
-                    .get(&(row.clone(), column.clone()))
-                    .map_or(String::new(), |value| {
-                        let shade = 0.7 * (value.abs() / most).sqrt();
-                        format!(
-                            "<span style=\"display:block;padding:.2em .4em;background:rgba(213,94,0,{shade:.2})\">{value:.3}</span>"
-                        )
-                    })
-            };
-            let name = std::iter::once(escape(row).into_owned());
-            Row {
-                cells: name.chain(columns.iter().map(cell)).collect(),
-                marked: false,
-            }
-        })
-        .collect();
-    let heads: Vec<String> = std::iter::once(String::new()).chain(columns).collect();
-    table(unit, &heads, &[0], &html, "")
 }
 
 #[cfg(test)]
@@ -385,13 +251,5 @@ mod tests {
             alone.cells(Path::new("x")),
             Err(SweepError::Cell { .. })
         ));
-    }
-
-    #[test]
-    fn a_logarithm_is_found() {
-        let points = [10.0, 100.0, 1_000.0].map(|n: f64| (n, 2.0 + 3.0 * n.ln()));
-        let fit = log_fit(&points).unwrap();
-        assert!((fit.a - 2.0).abs() < 1e-9 && (fit.b - 3.0).abs() < 1e-9 && fit.r2 > 0.999);
-        assert_eq!(log_fit(&points[..1]), None);
     }
 }
