@@ -266,6 +266,17 @@ impl<E: LinkEstimator, P: Limits> Link<E, P> {
         })
     }
 
+    /// The same without what it takes to know how likely it is: reference, believed offset and
+    /// interval of the [`Estimate`].
+    #[inline]
+    pub fn possible(&self, now: RawTime) -> Option<(i64, f64, Interval)> {
+        let at = self.seconds(now);
+        let interval = self.hull.interval(at)?;
+        let believed = self.filter.at(at)?.offset;
+        let offset = believed.clamp(interval.lower, interval.upper);
+        Some((self.reference, offset, interval))
+    }
+
     /// The strategy within, for whoever judges it.
     pub const fn estimator(&self) -> &E {
         &self.filter

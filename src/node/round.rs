@@ -385,11 +385,12 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
 
     /// What the readings, taken at `at`, guarantee a clock on `line`.
     fn window_at(&self, at: RawTime, line: &VirtualLine, readings: &Readings) -> Option<Window> {
+        let ours = line.at_exact(at);
         let mut limits = [(0.0, 0.0); MAX_READINGS];
         let (mut ready, mut heard) = (0, 0);
         for index in &readings.slots[..readings.len] {
             let slot: Option<&Slot<E, S>> = self.slots[usize::from(*index)].as_ref();
-            let possible = slot.and_then(|s| Some((s, s.limits(line, at, &self.config)?)));
+            let possible = slot.and_then(|s| Some((s, s.limits(ours, at, &self.config)?)));
             if let Some((slot, possible)) = possible {
                 heard += 1;
                 if slot.is_ready() {

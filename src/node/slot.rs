@@ -3,8 +3,8 @@
 use super::ledger::{Matching, Samples};
 use super::size::{Daemon, Size};
 use crate::consensus::{Observation, Reading, Verdict};
-use crate::link::{Estimate, Link, LinkEstimator, Measured};
-use crate::time::{Rate, RawTime, Span, VirtualLine, floor};
+use crate::link::{Interval, Link, LinkEstimator, Measured};
+use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime, floor};
 use crate::topology::{Kept, NodeId};
 use crate::wire::{ClockState, Message, Promise, StampSource, Tier};
 
@@ -29,21 +29,20 @@ pub(super) struct Announced {
 }
 
 impl Announced {
-    /// Least and largest possible offset of its clock from ours (`line`) at `now`, ns.
+    /// Least and largest possible offset of its clock from ours, which shows `ours` at `now`, ns.
     #[inline]
     fn limits(
         &self,
-        line: &VirtualLine,
-        estimate: &Estimate,
+        ours: (VirtualTime, f64),
+        (reference, believed, interval): (i64, f64, Interval),
         now: RawTime,
         config: &NodeConfig,
     ) -> (f64, f64) {
-        let (interval, believed) = (estimate.interval, estimate.belief.offset);
-        let shown = virtual_offset(line, &self.line, estimate, now);
+        let shown = virtual_offset(ours, &self.line, (reference, believed), now);
         // An honest peer may have left its announced line by this much since it said so, which may
         // be long before we heard it if somebody held the packet back.
         let (origin, ..) = self.line.origin();
-        let there = now + Span::from_nanos(estimate.reference);
+        let there = now + Span::from_nanos(reference);
         let said = there + Span::from_nanos_f64(believed) - origin;
         let age = (now - self.heard).abs().max(said.abs());
         let left = self.promise.left(config.max_correction, age);
@@ -276,16 +275,16 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
         announced.is_some_and(|a| a.state == ClockState::Synchronized)
     }
 
-    /// Least and largest possible [`Slot::reading`]: what of it a guaranteed window is made of.
+    /// Least and largest possible [`Slot::reading`] against our clock, which shows `ours` at `now`:
+    /// what a guaranteed window is made of.
     pub(super) fn limits(
         &self,
-        line: &VirtualLine,
+        ours: (VirtualTime, f64),
         now: RawTime,
         config: &NodeConfig,
     ) -> Option<(f64, f64)> {
         let announced = self.announced.as_ref()?;
-        let estimate = self.link.estimate(now)?;
-        Some(announced.limits(line, &estimate, now, config))
+        Some(announced.limits(ours, self.link.possible(now)?, now, config))
     }
 
     /// Its virtual clock against ours (`line`) at `now`, if it is known.
@@ -298,9 +297,13 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
         let announced = self.announced.as_ref()?;
         let estimate = self.link.estimate(now)?;
         let belief = estimate.belief;
-        let (lower, upper) = announced.limits(line, &estimate, now, config);
+        let (reference, believed) = (estimate.reference, belief.offset);
+        let possible = (reference, believed, estimate.interval);
+        let (lower, upper) = announced.limits(line.at_exact(now), possible, now, config);
+        let settled = line.settled().at_exact(now);
+        let theirs = announced.line.settled();
         Some(Reading {
-            offset: virtual_offset(&line.settled(), &announced.line.settled(), &estimate, now),
+            offset: virtual_offset(settled, &theirs, (reference, believed), now),
             sigma: belief.offset_sigma,
             lower,
             upper,
@@ -314,21 +317,19 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
     }
 }
 
-/// The peer's virtual clock minus ours at `now`, ns.
+/// The peer's virtual clock minus ours at `now`, ns: what ours shows, its line, and where its raw
+/// clock is believed to be.
 #[inline]
 fn virtual_offset(
-    ours: &VirtualLine,
+    (our_time, our_fraction): (VirtualTime, f64),
     theirs: &VirtualLine,
-    estimate: &Estimate,
+    (reference, believed): (i64, f64),
     now: RawTime,
 ) -> f64 {
-    let whole = floor(estimate.belief.offset);
-    let reference = Span::from_nanos(estimate.reference) + Span::from_nanos(whole as i64);
+    let whole = floor(believed);
+    let reference = Span::from_nanos(reference) + Span::from_nanos(whole as i64);
     let (their_time, their_fraction) = theirs.at_exact(now + reference);
-    let (our_time, our_fraction) = ours.at_exact(now);
-    (their_time - our_time).as_nanos_f64()
-        + (their_fraction - our_fraction)
-        + (estimate.belief.offset - whole)
+    (their_time - our_time).as_nanos_f64() + (their_fraction - our_fraction) + (believed - whole)
 }
 
 #[cfg(test)]

@@ -67,8 +67,14 @@ pub struct Structured {
     dht: Dht,
     /// Keys in order, and whose they are. In CAN, where zones begin.
     keys: Vec<(u64, u32)>,
+    /// For the leading `bits` of a key, how many keys have less in theirs.
+    directory: Vec<u32>,
+    bits: u32,
     usual: f64,
 }
+
+/// Keys to an entry of the directory.
+const ENTRY: usize = 4;
 
 impl Structured {
     /// Hosts with random keys. Who takes the place of another takes its key.
@@ -82,9 +88,18 @@ impl Structured {
         keys.sort_unstable();
         let mut structured = Self {
             dht,
+            directory: Vec::new(),
+            bits: (keys.len() / ENTRY).max(1).ilog2(),
             keys,
             usual: 1.0,
         };
+        structured.directory = (0..=1_u64 << structured.bits)
+            .map(|entry| {
+                let least = u128::from(entry) << (64 - structured.bits);
+                let keys = &structured.keys;
+                keys.partition_point(|(k, _)| u128::from(*k) < least) as u32
+            })
+            .collect();
         let mut random = Random::new(seed, 0x8 << 56);
         let mut extents: Vec<f64> = (0..USUAL)
             .map(|_| structured.near(random.bits()).1 as f64)
@@ -97,7 +112,7 @@ impl Structured {
     /// The places of the nodes nearest to `key`, and how far they reach.
     fn near(&self, key: u64) -> ([usize; SPREAD], u64) {
         let count = self.keys.len();
-        let after = self.keys.partition_point(|(k, _)| *k < key) % count;
+        let after = self.before(key) % count;
         let at = |offset: isize| (after as isize + offset).rem_euclid(count as isize) as usize;
         // On a line, the nearest of all are among these.
         let reach = SPREAD.min(count) as isize;
@@ -151,6 +166,14 @@ impl Structured {
         (found, extent)
     }
 
+    /// How many keys are less than `key`.
+    fn before(&self, key: u64) -> usize {
+        let entry = key.checked_shr(64 - self.bits).unwrap_or(0) as usize;
+        let (from, to) = (self.directory[entry], self.directory[entry + 1]);
+        let near = &self.keys[from as usize..to as usize];
+        from as usize + near.partition_point(|(k, _)| *k < key)
+    }
+
     /// The smallest subtree around `key` that has enough nodes.
     fn prefix(&self, key: u64) -> (usize, usize) {
         let mut bits = 64 - (self.keys.len() as u64 / SPREAD as u64).leading_zeros();
@@ -161,8 +184,10 @@ impl Structured {
                 let rest = u64::MAX >> bits.min(63);
                 (key & !rest, key | rest)
             };
-            let from = self.keys.partition_point(|(k, _)| *k < low);
-            let to = self.keys.partition_point(|(k, _)| *k <= high);
+            let from = self.before(low);
+            let to = high
+                .checked_add(1)
+                .map_or(self.keys.len(), |end| self.before(end));
             if to - from >= SPREAD || bits == 0 {
                 return (from, to);
             }
@@ -235,6 +260,19 @@ mod tests {
             let effective = sum * sum / counts.iter().map(|c| c * c).sum::<f64>();
             assert!(effective > 0.75 * f64::from(hosts), "{dht:?}: {effective}");
             assert!(sum > 0.9 * f64::from(draws), "{dht:?}: {sum}");
+        }
+    }
+
+    #[test]
+    fn the_directory_leads_to_where_a_search_would() {
+        for (dht, hosts) in [(Dht::Chord, 3), (Dht::Can, 700), (Dht::Kademlia, 5_000)] {
+            let structured = Structured::new(dht, hosts, 3);
+            let mut random = Random::new(1, 0);
+            let keys = (0..1_000).map(|_| random.bits()).chain([0, 1, u64::MAX]);
+            for key in keys.chain(structured.keys.iter().map(|(k, _)| *k)) {
+                let searched = structured.keys.partition_point(|(k, _)| *k < key);
+                assert_eq!(structured.before(key), searched, "{dht:?} {key}");
+            }
         }
     }
 

@@ -56,13 +56,23 @@ impl Ranks {
 
     /// The mean of the numbers of these ranks.
     fn between(&self, from: usize, until: usize) -> f64 {
-        let keys = &self.keys[..self.len.next_multiple_of(LANES)];
+        let (chunks, _) = self.keys.as_chunks::<LANES>();
+        let (values, _) = self.values.as_chunks::<LANES>();
+        let used = self.len.div_ceil(LANES);
         let (mut sum, mut count) = (0.0, 0);
-        for (value, key) in self.values.iter().zip(&self.keys[..self.len]) {
-            let smaller: i32 = keys.iter().map(|other| i32::from(other < key)).sum();
-            if (from..until).contains(&(smaller as usize)) {
-                sum += f64::from(*value);
-                count += 1;
+        for (keys, values) in chunks[..used].iter().zip(values) {
+            let mut smaller = [0_i32; LANES];
+            for other in &self.keys[..self.len] {
+                for (smaller, key) in smaller.iter_mut().zip(keys) {
+                    *smaller += i32::from(other < key);
+                }
+            }
+            for (smaller, value) in smaller.into_iter().zip(values) {
+                // Keys of no number are larger than all numbers.
+                if (from..until).contains(&(smaller as usize)) {
+                    sum += f64::from(*value);
+                    count += 1;
+                }
             }
         }
         sum / f64::from(count.max(1))

@@ -155,42 +155,36 @@ impl Step<'_> {
             return;
         }
         let (own, own_rate) = ((host.error - self.base) as f32, host.rate as f32);
-        let mut all = Ranks::default();
-        let mut ready = Ranks::default();
-        let (mut rates, mut rated) = ((0.0, 0.0), (0, 0));
-        let mut most = ARRIVED as f32;
+        let ready = |peer: &u32| {
+            self.world.is_malicious(*peer) || self.seen[*peer as usize].is_synchronized()
+        };
+        // An established network is joined, not moved.
+        let established = 2 * links.iter().filter(|(peer, _)| ready(peer)).count() > links.len();
+        let mut others = Ranks::default();
+        let (mut rates, mut rated) = (0.0, 0);
         for (peer, bias) in links {
-            most = most.max(bias.abs());
-            if self.world.is_malicious(*peer) {
-                let there = self.told(n, *bias) + bias - own;
-                all.push(there);
-                ready.push(there);
+            if (host.synchronized || established) && !ready(peer) {
                 continue;
             }
-            let peer = self.seen[*peer as usize];
-            let (there, rate) = (peer.error + bias - own, peer.rate - own_rate);
-            all.push(there);
-            rates.0 += rate;
-            rated.0 += 1;
-            if peer.is_synchronized() {
-                ready.push(there);
-                rates.1 += rate;
-                rated.1 += 1;
+            if self.world.is_malicious(*peer) {
+                others.push(self.told(n, *bias) + bias - own);
+            } else {
+                let peer = self.seen[*peer as usize];
+                others.push(peer.error + bias - own);
+                rates += peer.rate - own_rate;
+                rated += 1;
             }
         }
-        // An established network is joined, not moved.
-        let established = 2 * ready.len > links.len();
-        if host.synchronized || established {
-            (all, rates.0, rated.0) = (ready, rates.1, rated.1);
-        }
-        let rate = f64::from(rates.0) / f64::from(rated.0.max(1));
+        let rate = f64::from(rates) / f64::from(rated.max(1));
         host.age = host.age.saturating_add(1);
-        if all.len > 0 {
+        if others.len > 0 {
             if host.synchronized {
                 let most = SLEW * plan.round.0;
-                host.error += (GAIN.0 * all.middle_third()).clamp(-most, most);
+                host.error += (GAIN.0 * others.middle_third()).clamp(-most, most);
             } else {
-                let jump = all.lower_median();
+                let jump = others.lower_median();
+                let most = links.iter().map(|(_, bias)| bias.abs());
+                let most = most.fold(ARRIVED as f32, f32::max);
                 host.error += jump;
                 // No jump is needed any more than what the links are off by.
                 let near = jump.abs() <= f64::from(most);
