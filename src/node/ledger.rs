@@ -505,7 +505,7 @@ mod tests {
             (tx.seq, tx.at, tx.error),
             (second, at(200), Span::from_nanos(7))
         );
-        for _ in 0..Four::NONE.len() {
+        for _ in 0..REMEMBERED {
             ledger.send();
         }
         assert_eq!(ledger.last_tx(), None, "too long ago to be of use");

@@ -36,6 +36,8 @@ pub(super) struct World {
     pub(super) paths: Paths,
     pub(super) draw: Box<dyn Draw>,
     pub(super) honest: Honest,
+    /// Hosts from this number on are malicious.
+    truthful: u32,
 }
 
 impl World {
@@ -47,12 +49,13 @@ impl World {
             paths: Paths::new(plan),
             draw: plan.draw(),
             honest: Honest::default(),
+            truthful: plan.honest(),
             plan: plan.clone(),
         }
     }
 
     pub(super) fn is_malicious(&self, host: u32) -> bool {
-        host >= self.plan.honest()
+        host >= self.truthful
     }
 
     /// Whether no packet passes between two hosts.
