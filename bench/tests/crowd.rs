@@ -5,8 +5,12 @@
 #![expect(clippy::unwrap_used, reason = "a failing helper is a failing test")]
 
 use std::num::NonZeroUsize;
+use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use parisync_bench::crowd::{
     Attack, Checkpoint, CheckpointError, Dht, Fidelity, Links, Plan, Report, run,
 };
@@ -207,4 +211,33 @@ fn who_resumes_is_told_if_it_came_out_differently() {
         go_on(&checkpoint),
         Err(CheckpointError::Differs { rounds: 1 })
     ));
+}
+
+/// Whoever has waited for hours gets what there is, also with the bar's thread running.
+#[test]
+fn a_run_that_is_interrupted_says_how_far_it_came() {
+    let place = std::env::temp_dir().join(format!("parisync-interrupted-{}", std::process::id()));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_parisync-bench"))
+        .args(["sim", "--nodes", "20", "--rounds", "1000000", "-o", "json"])
+        .arg("--checkpoint")
+        .arg(&place)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Threads come once signals are awaited.
+    let threads = format!("/proc/{}/task", child.id());
+    while std::fs::read_dir(&threads).unwrap().count() < 3 {
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(child.try_wait().unwrap().is_none());
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{:?}", output.status);
+    let reports: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rounds = reports[0]["rounds"].as_u64().unwrap();
+    assert!((1..1_000_000).contains(&rounds));
+    let checkpoint = Checkpoint::read(&place).unwrap();
+    std::fs::remove_file(&place).unwrap();
+    assert_eq!(u64::from(checkpoint.rounds), rounds);
 }

@@ -48,10 +48,13 @@ pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
     let mut folder = folder
         .map(|dir| Run::create(dir, "sim", plan, Some(plan.seed)))
         .transpose()?;
-    let progress = Progress::new("rounds", u64::from(plan.rounds));
-    let (report, rounds) =
-        interruptible(|stop| crowd::run(plan, earlier.as_ref(), stop, &progress))??;
-    progress.finish();
+    let (report, rounds) = interruptible(|stop| {
+        // Its thread must not be there before: it would take the signal.
+        let progress = Progress::new("rounds", u64::from(plan.rounds));
+        let done = crowd::run(plan, earlier.as_ref(), stop, &progress);
+        progress.finish();
+        done
+    })??;
     if report.rounds < plan.rounds {
         let checkpoint = Checkpoint {
             plan: plan.clone(),

@@ -26,9 +26,10 @@ pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
     let cells = Grid::read(&options.file)?.cells(&options.file)?;
     let mut results = Results::open(&options.report)?;
     let todo: Vec<&Cell> = cells.iter().filter(|cell| !results.has(cell)).collect();
-    let progress = Progress::new("cells", cells.len() as u64);
-    progress.set((cells.len() - todo.len()) as u64);
     interruptible(|stop| {
+        // Its thread must not be there before: it would take the signal.
+        let progress = Progress::new("cells", cells.len() as u64);
+        progress.set((cells.len() - todo.len()) as u64);
         for cell in todo {
             progress.say(&named(&cell.values));
             if !simulate(cell, stop, &mut results)? {
@@ -36,9 +37,9 @@ pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
             }
             progress.advance(1);
         }
+        progress.finish();
         Ok::<(), BenchError>(())
     })??;
-    progress.finish();
     let write = |name: &str, text: String| {
         let path = options.report.join(name);
         std::fs::write(&path, text).map_err(|source| SweepError::File { path, source })
