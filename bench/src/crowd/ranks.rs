@@ -54,6 +54,13 @@ impl Ranks {
         self.between(outer, self.len - outer)
     }
 
+    /// Whether at least half of them are within `reach` of `centre`.
+    pub(super) fn majority_within(&self, centre: f64, reach: f64) -> bool {
+        let values = self.values[..self.len].iter();
+        let near = values.filter(|value| (f64::from(**value) - centre).abs() <= reach);
+        2 * near.count() >= self.len
+    }
+
     /// The mean of the numbers of these ranks.
     fn between(&self, from: usize, until: usize) -> f64 {
         let (chunks, _) = self.keys.as_chunks::<LANES>();

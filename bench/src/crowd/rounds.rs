@@ -186,8 +186,9 @@ impl Step<'_> {
                 let most = links.iter().map(|(_, bias)| bias.abs());
                 let most = most.fold(ARRIVED as f32, f32::max);
                 host.error += jump;
-                // No jump is needed any more than what the links are off by.
-                let near = jump.abs() <= f64::from(most);
+                // No jump is needed any more than what the links are off by, nor by the others.
+                let reach = f64::from(most);
+                let near = jump.abs() <= reach && others.majority_within(jump, reach);
                 host.synchronized = host.age >= LISTEN && near && rate.abs() <= RATE_ARRIVED;
             }
             let gain = if host.synchronized { GAIN.1 } else { 1.0 };
