@@ -301,7 +301,7 @@ pub struct TransportConfig {
     pub busy_poll: Span,
     /// The CPU the socket thread is pinned to.
     pub cpu: Option<usize>,
-    /// The `SCHED_FIFO` priority of the socket thread, 1 to 99.
+    /// The `SCHED_FIFO` priority of the socket thread and the one behind it, 1 to 99.
     pub fifo_priority: Option<u8>,
 }
 
