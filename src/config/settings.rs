@@ -143,6 +143,8 @@ pub struct DisciplineConfig {
     pub max_slew: Rate,
     /// Steer the system clock even if another program that does so runs.
     pub beside_others: bool,
+    /// The output of the card by which its clock, the target, pulses each second.
+    pub pulse_output: Option<u32>,
 }
 
 impl Default for DisciplineConfig {
@@ -152,6 +154,7 @@ impl Default for DisciplineConfig {
             step: StepPolicy::default(),
             max_slew: discipline::Settings::system().max_slew,
             beside_others: false,
+            pulse_output: None,
         }
     }
 }
