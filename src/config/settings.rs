@@ -302,7 +302,7 @@ pub struct TransportConfig {
     pub wait: Wait,
     /// How long the kernel polls the card before it sleeps, with [`Wait::BusyPoll`].
     pub busy_poll: Span,
-    /// The CPU the socket thread is pinned to.
+    /// The CPU the socket thread and the one behind it are pinned to.
     pub cpu: Option<usize>,
     /// The `SCHED_FIFO` priority of the socket thread and the one behind it, 1 to 99.
     pub fifo_priority: Option<u8>,

@@ -88,7 +88,7 @@ enum Order {
 /// What the threads on the way of a sample ask of the scheduler.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Scheduling {
-    /// The io thread stays on this CPU.
+    /// The io thread and the core stay on this CPU.
     pub cpu: Option<usize>,
     /// The io thread and the core run with `SCHED_FIFO` at this priority.
     pub fifo: Option<u8>,
@@ -179,13 +179,10 @@ impl Daemon {
             asleep: asleep(),
             stop: Arc::clone(&stop),
         };
-        // A sample has waited for nothing if it waits for the core instead.
-        let beside = Scheduling {
-            cpu: None,
-            ..scheduling
-        };
+        // A sample has waited for nothing if it waits for the core instead. On the io thread's
+        // processor the core takes over at once when that sleeps; to wake another takes longer.
         let core = spawn("core", move || {
-            schedule(beside);
+            schedule(scheduling);
             core.run();
         })?;
         let desk = Desk {

@@ -54,6 +54,9 @@ pub struct Options {
     /// Keep the machine busy meanwhile with so many threads that never sleep
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=64))]
     busy: u8,
+    /// Pin the socket and the estimator of the node that is measured to this processor
+    #[arg(long, value_name = "NUMBER")]
+    cpu: Option<u16>,
     /// Run the nodes' sockets and estimators with this SCHED_FIFO priority
     #[arg(long, value_name = "PRIORITY", value_parser = clap::value_parser!(u8).range(1..=99))]
     fifo: Option<u8>,
