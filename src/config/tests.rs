@@ -444,6 +444,7 @@ fn the_example_shows_every_key_with_its_default() {
             ..TransportConfig::default()
         },
         discipline: DisciplineConfig {
+            pulse_output: Some(0),
             step: StepPolicy {
                 threshold: Some(Span::from_millis(10)),
                 ..StepPolicy::default()
