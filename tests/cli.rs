@@ -105,6 +105,7 @@ fn status(state: ClockState, bound_ns: Option<i64>, sources: &[&str]) -> Status 
             clock_rate_ppm: None,
             interfaces: Vec::new(),
             sources: sources.iter().map(|&source| source.to_owned()).collect(),
+            latency: Vec::new(),
             warnings: vec!["the test is watching".to_owned()],
             counters: Counters::default(),
         },

@@ -141,6 +141,7 @@ mod tests {
             clock_rate_ppm: Some(-3.25),
             sources: vec!["static: 3 peers".to_owned()],
             interfaces: vec!["eth0: hardware stamps by /dev/ptp0".to_owned()],
+            latency: Vec::new(),
             warnings: Vec::new(),
             counters: Counters::default(),
         }

@@ -88,6 +88,8 @@ struct CardClock {
     external_stamps: Option<i32>,
     periodic_outputs: Option<i32>,
     pins: Option<i32>,
+    /// Virtual clocks that stand on it.
+    virtual_clocks: Option<u32>,
 }
 
 impl Card {
@@ -158,6 +160,7 @@ impl CardClock {
             external_stamps: read.map(|clock| clock.abilities.external_stamps),
             periodic_outputs: read.map(|clock| clock.abilities.periodic_outputs),
             pins: read.map(|clock| clock.abilities.pins),
+            virtual_clocks: read.map(|clock| clock.virtual_clocks),
         }
     }
 
@@ -174,8 +177,13 @@ impl CardClock {
                 Span::from_nanos(self.width_ns.unwrap_or(0)),
             ),
         )];
+        let virtual_clocks = self.virtual_clocks.unwrap_or(0);
         let steering = match self.max_adjustment_ppb.unwrap_or(0) {
             0 => "cannot be steered".to_owned(),
+            _ if virtual_clocks > 0 => format!(
+                "virtual clocks stand on it ({virtual_clocks}), so it runs free: its stamps serve as \
+                 before, and what can be steered is one of them, `--discipline phc:/dev/ptpN`"
+            ),
             ppb => format!(
                 "by up to {:.3} ppm; `--discipline phc:…` does that",
                 f64::from(ppb) / 1e3
@@ -318,6 +326,7 @@ mod tests {
                     pins: 4,
                     precise: false,
                 },
+                virtual_clocks: 0,
                 method: PhcMethod::Extended,
                 reading: CrossRead {
                     a: 5,
@@ -346,6 +355,17 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+    }
+
+    #[test]
+    fn a_clock_under_virtual_ones_is_not_to_be_steered() {
+        let mut survey = survey();
+        if let Some(Ok(clock)) = &mut survey.clock {
+            clock.virtual_clocks = 2;
+        }
+        let text = human(&[Card::of(&survey)]);
+        assert!(text.contains("virtual clocks stand on it (2)"), "{text}");
+        assert!(!text.contains("62499.999 ppm"), "{text}");
     }
 
     #[test]

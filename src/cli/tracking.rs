@@ -2,9 +2,9 @@
 
 use super::output::{CliError, Context, Exit};
 use super::text::{premise, risk, signed, span_or_dash, state};
-use crate::export::status::Tracking;
+use crate::export::status::{Stage, Tracking};
 use crate::present::{text::columns, utc};
-use crate::time::VirtualTime;
+use crate::time::{Span, VirtualTime};
 
 /// Asks the daemon and prints.
 pub(super) fn run(context: &Context) -> Result<Exit, CliError> {
@@ -108,10 +108,33 @@ fn human(t: &Tracking) -> String {
             c.stamps_hardware, c.stamps_kernel, c.stamps_user, c.stamps_lost
         ),
     );
+    if let Some(latency) = latency(t) {
+        row("Sample latency", latency);
+    }
     for warning in &t.warnings {
         row("Warning", warning.clone());
     }
     columns(&rows, &[])
+}
+
+/// How long samples take to the estimator, and how many never got there.
+fn latency(t: &Tracking) -> Option<String> {
+    let of = |stage| t.latency.iter().find(|of| of.stage == stage);
+    let short = |ns: u64| Span::from_nanos(ns.cast_signed()).to_string();
+    let total = of(Stage::Total)?;
+    let mut text = format!(
+        "half within {}, 99 % within {}, at most {}",
+        short(total.p50_ns),
+        short(total.p99_ns),
+        short(total.max_ns)
+    );
+    if let Some(queue) = of(Stage::Queue) {
+        text += &format!("; in the queue 99 % within {}", short(queue.p99_ns));
+    }
+    if t.counters.samples_dropped > 0 {
+        text += &format!("; {} dropped for newer ones", t.counters.samples_dropped);
+    }
+    Some(text)
 }
 
 /// How this host's oscillator keeps its frequency: as much as a line holds.
@@ -135,6 +158,7 @@ fn oscillator(t: &Tracking) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::status::Latency;
 
     #[test]
     fn a_bound_comes_with_what_it_rests_on() {
@@ -160,6 +184,28 @@ mod tests {
         assert!(human(&t).contains(&format!("{line}\n")));
         t.wander_ppb = None;
         assert!(!human(&t).contains("Oscillator"));
+    }
+
+    #[test]
+    fn latency_has_a_line_once_there_were_samples() {
+        let mut t = crate::cli::tests::tracking();
+        assert!(!human(&t).contains("Sample latency"));
+        t.latency = [(Stage::Queue, 7_000), (Stage::Total, 19_000)]
+            .map(|(stage, p99_ns)| Latency {
+                stage,
+                count: 9,
+                sum_ns: 90_000,
+                p50_ns: 5_000,
+                p99_ns,
+                max_ns: 20_000,
+                buckets: Vec::new(),
+            })
+            .to_vec();
+        t.counters.samples_dropped = 2;
+        assert!(human(&t).contains(
+            "Sample latency   half within 5.00µs, 99 % within 19.0µs, at most 20.0µs; \
+             in the queue 99 % within 7.00µs; 2 dropped for newer ones\n"
+        ));
     }
 
     #[test]

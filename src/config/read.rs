@@ -183,6 +183,10 @@ fn discipline(section: &Section<'_>, config: &mut Config) -> Result<(), ConfigEr
         &mut discipline.beside_others,
         Field::boolean,
     )?;
+    section.set("pulse_output", &mut discipline.pulse_output, |f| {
+        let output = f.integer(0..=u64::from(u32::MAX))?;
+        Ok(u32::try_from(output).ok())
+    })?;
     let Some(section) = section.section("step")? else {
         return Ok(());
     };

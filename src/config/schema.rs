@@ -34,7 +34,13 @@ pub const SECTIONS: &[SectionKeys] = &[
     ("dht", &["enabled", "listen"]),
     (
         "discipline",
-        &["target", "max_slew_ppm", "beside_others", "step"],
+        &[
+            "target",
+            "max_slew_ppm",
+            "beside_others",
+            "pulse_output",
+            "step",
+        ],
     ),
     (
         "discipline.step",

@@ -143,6 +143,8 @@ pub struct DisciplineConfig {
     pub max_slew: Rate,
     /// Steer the system clock even if another program that does so runs.
     pub beside_others: bool,
+    /// The output of the card by which its clock, the target, pulses each second.
+    pub pulse_output: Option<u32>,
 }
 
 impl Default for DisciplineConfig {
@@ -152,6 +154,7 @@ impl Default for DisciplineConfig {
             step: StepPolicy::default(),
             max_slew: discipline::Settings::system().max_slew,
             beside_others: false,
+            pulse_output: None,
         }
     }
 }
@@ -299,9 +302,9 @@ pub struct TransportConfig {
     pub wait: Wait,
     /// How long the kernel polls the card before it sleeps, with [`Wait::BusyPoll`].
     pub busy_poll: Span,
-    /// The CPU the socket thread is pinned to.
+    /// The CPU the socket thread and the one behind it are pinned to.
     pub cpu: Option<usize>,
-    /// The `SCHED_FIFO` priority of the socket thread, 1 to 99.
+    /// The `SCHED_FIFO` priority of the socket thread and the one behind it, 1 to 99.
     pub fifo_priority: Option<u8>,
 }
 

@@ -54,6 +54,7 @@ fn everything_can_be_said() {
         discipline.target = "virtual"
         discipline.max_slew_ppm = 1_000
         discipline.beside_others = true
+        discipline.pulse_output = 1
         [discipline.step]
         threshold = "20ms"
         startup = "0s"
@@ -119,6 +120,7 @@ fn everything_can_be_said() {
         discipline: DisciplineConfig {
             target: Target::Virtual,
             beside_others: true,
+            pulse_output: Some(1),
             max_slew: Rate::from_ppm(1_000.0),
             step: StepPolicy {
                 threshold: Some(Span::from_millis(20)),
@@ -442,6 +444,7 @@ fn the_example_shows_every_key_with_its_default() {
             ..TransportConfig::default()
         },
         discipline: DisciplineConfig {
+            pulse_output: Some(0),
             step: StepPolicy {
                 threshold: Some(Span::from_millis(10)),
                 ..StepPolicy::default()

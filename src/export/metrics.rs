@@ -6,7 +6,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::status::{Peer, Status, Tracking, Use};
+use super::status::{Latency, Peer, Status, Tracking, Use};
 use crate::discipline::SteeringState;
 use crate::wire::ClockState;
 
@@ -19,6 +19,7 @@ pub fn text(status: &Status) -> String {
     clock(&mut page, &status.tracking);
     steering(&mut page, &status.tracking);
     counters(&mut page, &status.tracking);
+    latency(&mut page, &status.tracking.latency);
     peers(&mut page, &status.peers);
     page.0
 }
@@ -169,6 +170,16 @@ fn counters(page: &mut Page, t: &Tracking) {
             "Transmit stamps that never came.",
             c.stamps_lost,
         ),
+        (
+            "samples_dropped_total",
+            "Stamps and datagrams that newer ones drove out before the estimator.",
+            c.samples_dropped,
+        ),
+        (
+            "sends_dropped_total",
+            "Datagrams that newer ones drove out before the socket.",
+            c.sends_dropped,
+        ),
     ] {
         page.family(name, help, "counter");
         page.line(name, &[], value);
@@ -184,6 +195,31 @@ fn counters(page: &mut Page, t: &Tracking) {
         ("user", c.stamps_user),
     ] {
         page.line("stamps_total", &[("source", &source)], value);
+    }
+}
+
+fn latency(page: &mut Page, latency: &[Latency]) {
+    if latency.is_empty() {
+        return;
+    }
+    let name = "sample_latency_seconds";
+    page.family(
+        name,
+        "How long samples took from their stamp to the estimator, by part of the way.",
+        "histogram",
+    );
+    for of in latency {
+        let stage = of.stage.name();
+        for bucket in &of.buckets {
+            let labels: [(&str, &dyn Display); 2] =
+                [("stage", &stage), ("le", &(bucket.below_ns as f64 / 1e9))];
+            page.line(&format!("{name}_bucket"), &labels, bucket.count);
+        }
+        let all: [(&str, &dyn Display); 2] = [("stage", &stage), ("le", &"+Inf")];
+        page.line(&format!("{name}_bucket"), &all, of.count);
+        let stage: [(&str, &dyn Display); 1] = [("stage", &stage)];
+        page.line(&format!("{name}_sum"), &stage, of.sum_ns as f64 / 1e9);
+        page.line(&format!("{name}_count"), &stage, of.count);
     }
 }
 
@@ -301,6 +337,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::status::{Bucket, Stage};
     use super::*;
     use std::collections::HashSet;
 
@@ -312,13 +349,25 @@ mod tests {
         (t.bound_ns, t.statistical_ns) = (Some(1_200), Some(280));
         t.liar_risk = Some(0.0381);
         t.clock_state = Some(SteeringState::Synchronized);
+        let buckets = [(1_024, 3), (2_048, 5)];
+        t.latency = vec![Latency {
+            stage: Stage::Queue,
+            count: 6,
+            sum_ns: 9_000,
+            p50_ns: 1_000,
+            p99_ns: 4_000,
+            max_ns: 4_000,
+            buckets: buckets
+                .map(|(below_ns, count)| Bucket { below_ns, count })
+                .to_vec(),
+        }];
         status
     }
 
     /// Checks what the format demands and returns the samples.
     fn checked(text: &str) -> Vec<(String, f64)> {
         let (mut families, mut samples) = (HashSet::new(), Vec::new());
-        let mut family = String::new();
+        let (mut family, mut histogram) = (String::new(), false);
         for line in text.lines() {
             if let Some(help) = line.strip_prefix("# HELP ") {
                 family = help.split(' ').next().unwrap().to_owned();
@@ -327,9 +376,16 @@ mod tests {
                 let (name, kind) = kind.split_once(' ').unwrap();
                 assert_eq!(name, family);
                 assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+                histogram = kind == "histogram";
             } else {
                 let (name, value) = line.rsplit_once(' ').unwrap();
-                assert_eq!(name.split('{').next().unwrap(), family);
+                let plain = name.split('{').next().unwrap();
+                let part = plain.strip_prefix(&family).unwrap();
+                let parts = ["_bucket", "_sum", "_count"];
+                assert!(
+                    part.is_empty() != (histogram && parts.contains(&part)),
+                    "{line}"
+                );
                 samples.push((name.to_owned(), value.parse().unwrap()));
             }
         }
@@ -350,6 +406,14 @@ mod tests {
         assert_eq!(value("parisync_wander_ratio"), Some(1.25e-9));
         let allan = value("parisync_allan_deviation_ratio{tau=\"16\"}");
         assert_eq!(allan, Some(2.5e-9));
+        let latency = |part: &str| value(&format!("parisync_sample_latency_seconds_{part}"));
+        assert_eq!(
+            latency("bucket{stage=\"queue\",le=\"0.000002048\"}"),
+            Some(5.0)
+        );
+        assert_eq!(latency("bucket{stage=\"queue\",le=\"+Inf\"}"), Some(6.0));
+        assert_eq!(latency("sum{stage=\"queue\"}"), Some(9e-6));
+        assert_eq!(latency("count{stage=\"queue\"}"), Some(6.0));
         let id = "00".repeat(32);
         let peer = |name: &str| value(&format!("{name}{{id=\"{id}\",address=\"192.0.2.0:4711\"}}"));
         assert_eq!(peer("parisync_peer_offset_seconds"), Some(-1.25e-9));

@@ -87,6 +87,10 @@ pub struct Tracking {
     /// Interfaces with stamping hardware, one line each with what stamps their packets.
     #[serde(default)]
     pub interfaces: Vec<String>,
+    /// How long samples took from the stamp to the estimator since the start, stage by stage; empty
+    /// before there was one.
+    #[serde(default)]
+    pub latency: Vec<Latency>,
     /// Trouble that people should know of (another daemon steers the clock, no privilege, …).
     pub warnings: Vec<String>,
     /// Counters since start.
@@ -153,6 +157,69 @@ pub struct Counters {
     pub stamps_lost: u64,
     /// Times the virtual clock jumped.
     pub steps: u64,
+    /// Stamps and datagrams that newer ones drove out of the queue before the estimator.
+    #[serde(default)]
+    pub samples_dropped: u64,
+    /// Datagrams that newer ones drove out of the queue before the socket.
+    #[serde(default)]
+    pub sends_dropped: u64,
+}
+
+/// A part of a sample's way to the estimator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// From its stamp until it is taken from the socket: the kernel wakes who waits for it.
+    Read,
+    /// Until it is taken from the queue: one thread wakes another.
+    Queue,
+    /// Until the estimator has it: authenticated, decoded, taken in.
+    Use,
+    /// All of it.
+    Total,
+}
+
+impl Stage {
+    /// All, in the order of the way.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Queue, Self::Use, Self::Total];
+
+    /// Its name, as in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Queue => "queue",
+            Self::Use => "use",
+            Self::Total => "total",
+        }
+    }
+}
+
+/// How long samples took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latency {
+    /// For which part of their way.
+    pub stage: Stage,
+    /// Samples.
+    pub count: u64,
+    /// Of all of them together.
+    pub sum_ns: u64,
+    /// Median; up to 6 % too long, as is the other quantile.
+    pub p50_ns: u64,
+    /// 99 % took no longer.
+    pub p99_ns: u64,
+    /// The longest.
+    pub max_ns: u64,
+    /// The distribution.
+    pub buckets: Vec<Bucket>,
+}
+
+/// A point of a distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bucket {
+    /// So many nanoseconds.
+    pub below_ns: u64,
+    /// Samples that took less.
+    pub count: u64,
 }
 
 /// Whether a neighbour takes part in the consensus, and if not why.

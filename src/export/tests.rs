@@ -72,6 +72,7 @@ pub(super) fn status(peers: u8, sent: u64) -> Status {
             clock_rate_ppm: None,
             sources: vec!["lan".to_owned()],
             interfaces: vec!["eth0: hardware stamps by /dev/ptp0".to_owned()],
+            latency: Vec::new(),
             warnings: vec!["no privilege".to_owned()],
             counters: Counters {
                 sent,

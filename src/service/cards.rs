@@ -93,9 +93,9 @@ impl CardLines {
     }
 }
 
-/// Opens the clock of a card, named by its interface or its device, to be steered; says why it
-/// cannot.
-pub(super) fn open_to_steer(card: &str) -> Result<PhcClock, String> {
+/// Opens the clock of a card, named by its interface or its device, to be steered, and has `output`
+/// of it pulse each second; says why it cannot.
+pub(super) fn open_to_steer(card: &str, output: Option<u32>) -> Result<PhcClock, String> {
     let path = if card.contains('/') {
         PathBuf::from(card)
     } else {
@@ -114,7 +114,11 @@ pub(super) fn open_to_steer(card: &str) -> Result<PhcClock, String> {
         })?;
         PathBuf::from(format!("/dev/ptp{index}"))
     };
-    PhcClock::open(&path).map_err(|error| error.to_string())
+    let mut clock = PhcClock::open(&path).map_err(|error| error.to_string())?;
+    if let Some(output) = output {
+        clock.pulse(output).map_err(|error| error.to_string())?;
+    }
+    Ok(clock)
 }
 
 /// Why no interface has hardware stamps for packets to `port`, in words.
@@ -151,7 +155,7 @@ mod tests {
 
     #[test]
     fn cards_that_cannot_be_steered_say_why() {
-        let why = |card| open_to_steer(card).unwrap_err();
+        let why = |card| open_to_steer(card, None).unwrap_err();
         assert!(why("nosuchcard0").contains("no interface nosuchcard0"));
         assert!(why("lo").contains("no hardware clock"));
         assert!(why("/dev/null").contains("no PTP hardware clock"));

@@ -90,14 +90,14 @@ impl Core {
         each!(&self.node, node => node.node().totals())
     }
 
-    /// A datagram arrived, or why it was refused.
+    /// A datagram arrived. Whether it was a sample for the estimator, or why it was refused.
     pub fn datagram(
         &mut self,
         now: RawTime,
         from: SocketAddr,
         bytes: &[u8],
         stamp: RawStamp,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         self.count_stamp(stamp.source);
         match self.sessions.handle(now, from, bytes, &mut self.plain) {
             Ok(Incoming::Message { peer, bytes }) => match wire::decode(bytes) {
@@ -109,17 +109,20 @@ impl Core {
                         }
                         node.receive(now, &peer, &message, stamp);
                     });
+                    Ok(true)
                 }
                 // An authenticated peer of a later version: nothing to hold against it.
-                Err(_) => self.refused += 1,
+                Err(_) => {
+                    self.refused += 1;
+                    Ok(false)
+                }
             },
-            Ok(_) => {}
+            Ok(_) => Ok(false),
             Err(refusal) => {
                 self.refused += 1;
-                return Err(refusal);
+                Err(refusal)
             }
         }
-        Ok(())
     }
 
     /// A time packet left at `stamp`.
@@ -281,6 +284,7 @@ impl Core {
                 clock_rate_ppm: None,
                 sources: Vec::new(),
                 interfaces: Vec::new(),
+                latency: Vec::new(),
                 warnings: Vec::new(),
                 counters: Counters {
                     sent: totals.sent,
@@ -292,6 +296,8 @@ impl Core {
                     stamps_user: user,
                     stamps_lost: 0,
                     steps: totals.steps,
+                    samples_dropped: 0,
+                    sends_dropped: 0,
                 },
             },
             peers,

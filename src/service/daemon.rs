@@ -24,6 +24,7 @@ use hwts::transport::Transport;
 use super::assemble::{Clocks, Parts};
 use super::board::Board;
 use super::core::{Core, Notice, Outgoing};
+use super::latency::{Latencies, Way};
 use super::local::LocalClock;
 use super::port::{Incoming, Port};
 use super::steer::{self, SharedReport, Steerer};
@@ -31,7 +32,7 @@ use crate::discipline::asleep;
 use crate::engine::{PeerEvent, PeerSource, Sources};
 use crate::export::status::Status;
 use crate::node::{LinkId, RawStamp};
-use crate::time::Span;
+use crate::time::{RawTime, Span};
 use crate::wire::MAX_DATAGRAM;
 
 /// Datagrams and stamps on their way to the core.
@@ -62,6 +63,7 @@ enum Input {
     Datagram {
         from: SocketAddr,
         stamp: RawStamp,
+        read: RawTime,
         len: usize,
         bytes: [u8; MAX_DATAGRAM],
     },
@@ -83,12 +85,12 @@ enum Order {
     Status(Sender<Status>),
 }
 
-/// What the io thread asks of the scheduler.
+/// What the threads on the way of a sample ask of the scheduler.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Scheduling {
-    /// Stay on this CPU.
+    /// The io thread and the core stay on this CPU.
     pub cpu: Option<usize>,
-    /// Run with `SCHED_FIFO` at this priority.
+    /// The io thread and the core run with `SCHED_FIFO` at this priority.
     pub fifo: Option<u8>,
 }
 
@@ -173,10 +175,16 @@ impl Daemon {
             wake: Arc::clone(&wake),
             orders: incoming_orders,
             notices: notice,
+            latencies: Latencies::default(),
             asleep: asleep(),
             stop: Arc::clone(&stop),
         };
-        let core = spawn("core", move || core.run())?;
+        // A sample has waited for nothing if it waits for the core instead. On the io thread's
+        // processor the core takes over at once when that sleeps; to wake another takes longer.
+        let core = spawn("core", move || {
+            schedule(scheduling);
+            core.run();
+        })?;
         let desk = Desk {
             orders,
             core: core.thread().clone(),
@@ -351,7 +359,12 @@ impl IoThread {
 fn into_input(incoming: &Incoming<'_>) -> Input {
     match *incoming {
         Incoming::Sent { packet, stamp } => Input::Sent { packet, stamp },
-        Incoming::Datagram { from, bytes, stamp } => {
+        Incoming::Datagram {
+            from,
+            bytes,
+            stamp,
+            read,
+        } => {
             // Longer ones are not ours; what is cut off fails to authenticate.
             let len = bytes.len().min(MAX_DATAGRAM);
             let mut copy = [0; MAX_DATAGRAM];
@@ -359,6 +372,7 @@ fn into_input(incoming: &Incoming<'_>) -> Input {
             Input::Datagram {
                 from,
                 stamp,
+                read,
                 len,
                 bytes: copy,
             }
@@ -375,6 +389,7 @@ struct CoreThread {
     wake: Arc<Wake>,
     orders: Receiver<Order>,
     notices: Sender<Notice>,
+    latencies: Latencies,
     /// How long the host has slept since it booted.
     asleep: Span,
     stop: Arc<AtomicBool>,
@@ -407,11 +422,19 @@ impl CoreThread {
                 Input::Datagram {
                     from,
                     stamp,
+                    read,
                     len,
                     bytes,
                 } => {
-                    if let Err(refusal) = self.core.datagram(now, from, &bytes[..len], stamp) {
-                        tracing::trace!(%from, "refused: {refusal}");
+                    match self.core.datagram(now, from, &bytes[..len], stamp) {
+                        Ok(true) => self.latencies.add(&Way {
+                            stamped: stamp.at,
+                            read,
+                            taken: now,
+                            used: self.local.now(),
+                        }),
+                        Ok(false) => {}
+                        Err(refusal) => tracing::trace!(%from, "refused: {refusal}"),
                     }
                     // An answer that leaves at once keeps the exchange short.
                     self.send();
@@ -423,8 +446,13 @@ impl CoreThread {
             match order {
                 Order::Peer(event) => self.core.peer_event(now, event),
                 Order::Status(reply) => {
+                    let mut status = self.core.status(now);
+                    let tracking = &mut status.tracking;
+                    tracking.latency = self.latencies.describe();
+                    tracking.counters.samples_dropped = self.inbox.overruns();
+                    tracking.counters.sends_dropped = self.outbox.overruns();
                     // Whoever asked may have lost patience.
-                    let _ = reply.try_send(self.core.status(now));
+                    let _ = reply.try_send(status);
                 }
             }
         }

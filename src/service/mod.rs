@@ -11,6 +11,7 @@ pub mod chosen;
 pub mod clockface;
 pub mod core;
 pub mod daemon;
+pub mod latency;
 pub mod local;
 pub mod port;
 pub mod privileges;

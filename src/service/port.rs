@@ -11,6 +11,7 @@ use super::cards::{CardBoard, CardLines};
 use super::core::Outgoing;
 use super::local::LocalClock;
 use crate::node::{LinkId, RawStamp};
+use crate::time::RawTime;
 
 /// Packets whose transmit stamp is awaited; older ones are given up.
 const IN_FLIGHT: usize = 64;
@@ -29,6 +30,8 @@ pub enum Incoming<'a> {
         bytes: &'a [u8],
         /// When it arrived.
         stamp: RawStamp,
+        /// When it was taken from the socket.
+        read: RawTime,
     },
     /// One of our time packets left.
     Sent {
@@ -149,6 +152,7 @@ impl Port {
                     from: received.from,
                     bytes: received.bytes,
                     stamp,
+                    read: clock.now(),
                 });
             }
         })?;

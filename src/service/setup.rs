@@ -71,10 +71,14 @@ fn seed(identity: &Identity) -> u64 {
 
 fn clockface(config: &Config) -> Result<Clockface, ServiceError> {
     let target = &config.discipline.target;
+    if config.discipline.pulse_output.is_some() && !matches!(target, Target::Card(_)) {
+        tracing::warn!("`pulse_output` is for a card's clock: nothing pulses with target {target}");
+    }
     Ok(match (target, config.discipline.settings()) {
         (Target::Card(card), Some(settings)) => {
             let named = card.clone();
-            let find = Box::new(move || cards::open_to_steer(&named));
+            let output = config.discipline.pulse_output;
+            let find = Box::new(move || cards::open_to_steer(&named, output));
             let face = Clockface::card(target.to_string(), find, settings);
             face.map_err(|why| ServiceError::Card {
                 card: card.clone(),

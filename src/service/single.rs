@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use hwts::clock::RawClock;
 use hwts::transport::{Transport, TransportError};
 
 use super::assemble::{Clocks, Parts};
 use super::core::Notice;
+use super::latency::{Latencies, Way};
 use super::port::Incoming;
 use super::steer::{self, SharedReport};
 use crate::engine::{PeerSource, Sources};
@@ -37,6 +39,8 @@ pub struct Single {
     next_steer: RawTime,
     report: Option<SharedReport>,
     failing: bool,
+    raw: RawClock,
+    latencies: Latencies,
     /// Turns in a row that did not sleep although nothing had come.
     empty_turns: u32,
 }
@@ -62,10 +66,12 @@ impl Single {
         Self {
             next_steer: parts.port.clock().now(),
             report: parts.steerer.as_ref().map(steer::Steerer::report),
+            raw: parts.port.clock().raw().clone(),
             parts,
             peers,
             control,
             failing: false,
+            latencies: Latencies::default(),
             empty_turns: 0,
         }
     }
@@ -80,6 +86,7 @@ impl Single {
         let mut status = self.parts.core.status(self.now());
         status.tracking.counters.stamps_lost = self.parts.port.transport().counters().tx_lost;
         status.tracking.sources = self.peers.lines();
+        status.tracking.latency = self.latencies.describe();
         steer::describe(self.report.as_ref(), &mut status.tracking);
         self.parts.port.cards().describe(&mut status.tracking);
         status
@@ -149,18 +156,33 @@ impl Single {
     }
 
     fn receive(&mut self) -> Result<bool, TransportError> {
-        let Parts { port, core, .. } = &mut self.parts;
+        let Self {
+            parts: Parts { port, core, .. },
+            latencies,
+            raw,
+            ..
+        } = self;
         let now = port.clock().now();
         let mut received = false;
         port.drain(|incoming| {
             received = true;
             match incoming {
                 Incoming::Sent { packet, stamp } => core.sent(packet, stamp),
-                Incoming::Datagram { from, bytes, stamp } => {
-                    if let Err(refusal) = core.datagram(now, from, bytes, stamp) {
-                        tracing::trace!(%from, "refused: {refusal}");
-                    }
-                }
+                Incoming::Datagram {
+                    from,
+                    bytes,
+                    stamp,
+                    read,
+                } => match core.datagram(now, from, bytes, stamp) {
+                    Ok(true) => latencies.add(&Way {
+                        stamped: stamp.at,
+                        read,
+                        taken: read,
+                        used: RawTime::from_nanos(raw.now()),
+                    }),
+                    Ok(false) => {}
+                    Err(refusal) => tracing::trace!(%from, "refused: {refusal}"),
+                },
             }
         })?;
         Ok(received)

@@ -201,12 +201,12 @@ fn settings(options: &Options) -> Result<Settings, BenchError> {
         &options.transport,
         &options.stamps,
         &options.mode,
-        || match path {
-            Path::Namespaces => no_hardware_between_namespaces(),
-            Path::Loopback => no_hardware_on("lo"),
+        |transport| match path {
+            Path::Namespaces => no_hardware_between_namespaces(transport),
+            Path::Loopback => no_hardware_on("lo", transport),
             Path::Peer { peer, local } => match interface_towards(peer, local) {
-                Some(name) => no_hardware_on(&name),
-                None => format!("no network interface leads to {peer}"),
+                Some(name) => no_hardware_on(&name, transport),
+                None => Some(format!("no network interface leads to {peer}")),
             },
         },
         || match path {

@@ -4,6 +4,7 @@
 //! a virtual clock: nothing on this host is steered. The neighbours find their time first; the node
 //! that is measured starts last.
 
+mod busy;
 mod node;
 pub(crate) mod procfs;
 mod report;
@@ -18,6 +19,7 @@ use parisync::export::status::Counters;
 use serde::Serialize;
 
 use crate::progress::Progress;
+use busy::Busy;
 use node::{Network, Node};
 use procfs::Snapshot;
 pub use report::{Report, ThreadCost, table};
@@ -49,6 +51,15 @@ pub struct Options {
     /// How the nodes find each other; several are measured one after the other
     #[arg(long, value_enum, value_delimiter = ',', default_value = "static")]
     discovery: Vec<Discovery>,
+    /// Keep the machine busy meanwhile with so many threads that never sleep
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=64))]
+    busy: u8,
+    /// Pin the socket and the estimator of the node that is measured to this processor
+    #[arg(long, value_name = "NUMBER")]
+    cpu: Option<u16>,
+    /// Run the nodes' sockets and estimators with this SCHED_FIFO priority
+    #[arg(long, value_name = "PRIORITY", value_parser = clap::value_parser!(u8).range(1..=99))]
+    fifo: Option<u8>,
     /// Run the node that is measured in one thread (with static peers only)
     #[arg(long)]
     single_thread: bool,
@@ -193,6 +204,7 @@ fn measure(
     let started = Instant::now();
     let mut node = network.start(last)?;
     let cold_start = await_bound(&mut node, started, watch)?;
+    let busy = Busy::start(options.busy);
     watch.progress.say("cost: settling");
     watch.wait(options.settle.span().to_duration())?;
 
@@ -201,6 +213,7 @@ fn measure(
     watch.wait(options.seconds.span().to_duration())?;
     let (after, now_counted) = (Snapshot::take(node.pid())?, counters(&mut node)?);
     let tracking = node.tracking()?;
+    drop(busy);
     let tracking = tracking.ok_or_else(|| CostError::NoTime {
         what: "the node no longer answers".to_owned(),
     })?;
@@ -215,12 +228,15 @@ fn measure(
         neighbours: tracking.neighbours,
         poll_s: options.poll.span().as_secs_f64(),
         burst: options.burst,
+        busy_threads: options.busy,
         seconds,
         network_start_s: network_start.as_secs_f64(),
         cold_start_s: cold_start.as_secs_f64(),
         bound_ns: tracking.bound_ns,
         packets_per_s: rate(|c| c.sent + c.received),
         exchanges_per_s: rate(|c| c.exchanges),
+        samples_dropped: tracking.counters.samples_dropped,
+        latency: tracking.latency,
         memory: after.memory,
         threads: report::threads(&spent),
         spent: spent.into(),

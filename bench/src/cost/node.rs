@@ -23,6 +23,8 @@ pub(super) struct Network {
     poll: DurationText,
     burst: u8,
     single_thread: bool,
+    fifo: Option<u8>,
+    cpu: Option<u16>,
     /// Nodes end by themselves after this long, whatever happens to us.
     lifetime: u64,
     time: Vec<SocketAddr>,
@@ -49,6 +51,8 @@ impl Network {
             poll: options.poll,
             burst: options.burst,
             single_thread: options.single_thread,
+            fifo: options.fifo,
+            cpu: options.cpu,
             lifetime: busy.to_duration().as_secs() + 3 * super::PATIENCE.as_secs(),
             time,
             dht,
@@ -118,7 +122,9 @@ impl Network {
              offset = \"{offset}us\"\n\
              drift_ppm = {drift:?}\n\
              wander_ppb = 1.0\n\
-             seed = {seed}\n",
+             seed = {seed}\n\
+             [transport]\n\
+             {fifo}{cpu}",
             state = directory.join("state"),
             control = directory.join("control.sock"),
             single_thread = self.single_thread && number + 1 == self.time.len(),
@@ -129,6 +135,13 @@ impl Network {
             offset = (500_000.0 * spread(7)) as i64,
             drift = 50.0 * spread(4),
             seed = number + 1,
+            fifo = self.fifo.map_or(String::new(), |priority| {
+                format!("fifo_priority = {priority}\n")
+            }),
+            cpu = match self.cpu {
+                Some(cpu) if number + 1 == self.time.len() => format!("cpu = {cpu}\n"),
+                _ => String::new(),
+            },
         )
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use parisync::export::status::{Latency, Stage};
 use serde::Serialize;
 
 use super::Discovery;
@@ -21,6 +22,8 @@ pub struct Report {
     pub(super) poll_s: f64,
     /// Exchanges in each poll.
     pub(super) burst: u8,
+    /// Threads beside it that never slept.
+    pub(super) busy_threads: u8,
     /// How long it was watched.
     pub(super) seconds: f64,
     /// From the start of all its neighbours' processes to a bound below 1 ms at each of them.
@@ -33,6 +36,10 @@ pub struct Report {
     pub(super) packets_per_s: f64,
     /// Exchanges that its neighbours' answers completed.
     pub(super) exchanges_per_s: f64,
+    /// How long samples took to its estimator since it started.
+    pub(super) latency: Vec<Latency>,
+    /// Samples that newer ones drove out of its queue.
+    pub(super) samples_dropped: u64,
     /// What the process used.
     #[serde(flatten)]
     pub(super) spent: Total,
@@ -116,6 +123,9 @@ pub fn table(reports: &[Report]) -> String {
     });
     line("neighbours heard", &|r| r.neighbours.to_string());
     line("poll, burst", &|r| format!("{} s, {}", r.poll_s, r.burst));
+    line("threads beside it that never sleep", &|r| {
+        r.busy_threads.to_string()
+    });
     line("watched for", &|r| format!("{:.0} s", r.seconds));
     line("cold start of the neighbours", &|r| {
         format!("{:.2} s", r.network_start_s)
@@ -154,6 +164,24 @@ pub fn table(reports: &[Report]) -> String {
     line("packets per second", &|r| format!("{:.1}", r.packets_per_s));
     line("exchanges per second", &|r| {
         format!("{:.1}", r.exchanges_per_s)
+    });
+    line("samples, 50 % / 99 % / longest", &|_| "us".to_owned());
+    for (stage, words) in [
+        (Stage::Read, "  stamp to reading the socket"),
+        (Stage::Queue, "  in the queue, and waking up"),
+        (Stage::Use, "  authenticating and estimating"),
+        (Stage::Total, "  stamp to estimator"),
+    ] {
+        line(words, &|r| {
+            let of = r.latency.iter().find(|of| of.stage == stage);
+            let micros = |ns: u64| format!("{:.1}", ns as f64 / 1e3);
+            of.map_or("-".to_owned(), |of| {
+                [of.p50_ns, of.p99_ns, of.max_ns].map(micros).join("/")
+            })
+        });
+    }
+    line("  dropped for newer ones", &|r| {
+        r.samples_dropped.to_string()
     });
     for report in reports {
         let kind = format!("{:?}", report.discovery).to_lowercase();

@@ -222,8 +222,8 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// Every combination of what was asked for. `hardware` says why the network card's own stamps
-    /// cannot be had; they never can in this build. `xdp` says why there is no AF_XDP, if so.
+    /// Every combination of what was asked for. `hardware` says why a transport cannot have the
+    /// network card's own stamps, if so; `xdp` why there is no AF_XDP.
     ///
     /// # Errors
     /// See [`PlanError`].
@@ -231,7 +231,7 @@ impl Plan {
         transports: &Selection<Transport>,
         stamps: &Selection<Stamps>,
         modes: &Selection<Mode>,
-        hardware: impl FnOnce() -> String,
+        hardware: impl Fn(Transport) -> Option<String>,
         xdp: impl FnOnce() -> Option<String>,
     ) -> Result<Self, PlanError> {
         let mut left_out = Vec::new();
@@ -248,23 +248,25 @@ impl Plan {
                 reason,
             });
         }
-        if stamps.items.contains(&Stamps::Hardware) {
-            left_out.push(LeftOut {
-                what: Stamps::Hardware.name().to_owned(),
-                reason: hardware(),
-            });
+        let mut lanes = Vec::new();
+        for transport in paths {
+            for &stamps in &stamps.items {
+                if stamps == Stamps::Hardware
+                    && let Some(reason) = hardware(transport)
+                {
+                    left_out.push(LeftOut {
+                        what: format!("{}/{}", transport.name(), stamps.name()),
+                        reason,
+                    });
+                    continue;
+                }
+                lanes.extend(modes.items.iter().map(|&mode| Lane {
+                    transport,
+                    stamps,
+                    mode,
+                }));
+            }
         }
-        let places = stamps.items.iter().filter(|s| **s != Stamps::Hardware);
-        let ways = places.flat_map(|&stamps| modes.items.iter().map(move |&mode| (stamps, mode)));
-        let ways: Vec<(Stamps, Mode)> = ways.collect();
-        let of = |transport: Transport| {
-            ways.iter().map(move |&(stamps, mode)| Lane {
-                transport,
-                stamps,
-                mode,
-            })
-        };
-        let lanes: Vec<Lane> = paths.into_iter().flat_map(of).collect();
         if lanes.is_empty() {
             let reasons = left_out.iter().map(|l| format!("{}: {}", l.what, l.reason));
             let reasons: Vec<String> = reasons.collect();
@@ -279,12 +281,11 @@ mod tests {
     use super::*;
 
     fn plan(transports: &str, stamps: &str, modes: &str) -> Result<Plan, PlanError> {
-        let parse = "no clock in the card";
         Plan::new(
             &transports.parse().unwrap(),
             &stamps.parse().unwrap(),
             &modes.parse().unwrap(),
-            || parse.to_owned(),
+            |_| Some("no clock in the card".to_owned()),
             || Some("no root".to_owned()),
         )
     }
@@ -315,7 +316,7 @@ mod tests {
         assert_eq!(plan.lanes.len(), 6);
         assert_eq!(names(&plan)[0], "udp/kernel/block");
         let out: Vec<&str> = plan.left_out.iter().map(|l| l.what.as_str()).collect();
-        assert_eq!(out, ["xdp", "hardware"]);
+        assert_eq!(out, ["xdp", "udp/hardware"]);
         assert_eq!(plan.left_out[1].reason, "no clock in the card");
     }
 
@@ -328,7 +329,7 @@ mod tests {
         assert_eq!(
             plan("udp", "hardware", "block"),
             Err(PlanError::Nothing(
-                "hardware: no clock in the card".to_owned()
+                "udp/hardware: no clock in the card".to_owned()
             ))
         );
         let others = plan("udp", "hardware,user", "block").unwrap();
@@ -336,8 +337,23 @@ mod tests {
     }
 
     #[test]
+    fn each_transport_has_hardware_stamps_or_not() {
+        let plan = Plan::new(
+            &"udp,xdp".parse().unwrap(),
+            &"hardware,kernel".parse().unwrap(),
+            &Selection::one(Mode::Block),
+            |transport| (transport == Transport::Xdp).then(|| "copied".to_owned()),
+            || None,
+        );
+        let plan = plan.unwrap();
+        let lanes = ["udp/hardware/block", "udp/kernel/block", "xdp/hook/block"];
+        assert_eq!(names(&plan), lanes);
+        assert_eq!(plan.left_out[0].what, "xdp/hardware");
+    }
+
+    #[test]
     fn lanes_by_af_xdp_are_told_apart() {
-        let any = || "any".to_owned();
+        let any = |_| Some("any".to_owned());
         let both = "udp,xdp".parse().unwrap();
         let stamps = "kernel,user".parse().unwrap();
         let modes = "block,spin".parse().unwrap();

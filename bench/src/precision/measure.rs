@@ -1,10 +1,12 @@
 //! A whole measurement: two ends, lanes in turns, until time is up or a stop is asked for.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hwts::transport::{UdpConfig, XdpConfig, XdpTransport};
+use hwts::nic::{self, Abilities};
+use hwts::transport::{UdpConfig, XdpConfig, XdpTransport, suitable};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
@@ -13,7 +15,7 @@ use serde::Serialize;
 use super::PrecisionError;
 use super::ground::{End, Ground, pave};
 use super::judge::{Judge, Truth};
-use super::lane::{Lane, LeftOut};
+use super::lane::{Lane, LeftOut, Transport};
 use super::prober::{Pace, Prober};
 use super::responder::Responder;
 use super::score::{LaneReport, Score};
@@ -218,11 +220,10 @@ pub(super) fn joined() -> Result<(Namespace, Namespace, [IpAddr; 2]), PrecisionE
 
 /// Why packets between two namespaces have no hardware stamps: the driver is asked, as for any
 /// other interface.
-pub fn no_hardware_between_namespaces() -> String {
-    match joined().and_then(|(near, _, _)| Ok(near.inside(|| no_hardware_on(VETH))?)) {
-        Ok(reason) => reason,
-        Err(error) => error.to_string(),
-    }
+pub fn no_hardware_between_namespaces(transport: Transport) -> Option<String> {
+    let asked =
+        joined().and_then(|(near, _, _)| Ok(near.inside(|| no_hardware_on(VETH, transport))?));
+    asked.unwrap_or_else(|error| Some(error.to_string()))
 }
 
 /// Why there is no AF_XDP between two namespaces; none if there is.
@@ -240,15 +241,29 @@ pub fn no_xdp_between_namespaces() -> Option<String> {
     tried.err().map(|error| error.to_string())
 }
 
-/// Why there are no hardware stamps on an interface.
-pub fn no_hardware_on(interface: &str) -> String {
-    match hwts::nic::abilities(interface) {
-        Err(error) => format!("cannot ask the driver of {interface}: {error}"),
-        Ok(abilities) => match abilities.no_hardware() {
-            Some(reason) => format!("{interface}: {reason}"),
-            None => format!("{interface} has them; this measurement is of the kernel's"),
-        },
+/// Why there are no hardware stamps on an interface; none if there are.
+pub fn no_hardware_on(interface: &str, transport: Transport) -> Option<String> {
+    let abilities = match nic_under(interface) {
+        Ok(abilities) => abilities,
+        Err(error) => return Some(format!("cannot ask the driver of {interface}: {error}")),
+    };
+    if let Some(reason) = abilities.no_hardware() {
+        return Some(format!("{interface}: {reason}"));
     }
+    match transport {
+        Transport::Udp => None,
+        Transport::Xdp => suitable(Some(interface))
+            .err()
+            .map(|error| error.to_string()),
+    }
+}
+
+/// What the device under `interface` can stamp.
+fn nic_under(interface: &str) -> io::Result<Abilities> {
+    let links = hwts::netlink::links()?;
+    let found = links.iter().find(|link| link.name == interface);
+    let device = found.and_then(|link| nic::physical(&links, link.index).ok());
+    nic::abilities(device.map_or(interface, |link| &link.name))
 }
 
 /// Puts the calling thread where it is to run.
@@ -351,7 +366,7 @@ impl Point {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::precision::lane::{Mode, Stamps, Transport};
+    use crate::precision::lane::{Mode, Stamps};
 
     fn settings(path: Path, duration: Duration) -> Settings {
         let lane = |stamps, mode| Lane {

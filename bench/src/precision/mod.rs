@@ -6,7 +6,7 @@
 //! host both ends read the same clock: the true offset is 0, and the error of every exchange is
 //! known exactly. Between two hosts there is no truth, see [`judge`].
 //!
-//! Stamps are brought to `CLOCK_MONOTONIC_RAW` by [`hwts::clock::StampConverter`], as the daemon
+//! Stamps are brought to `CLOCK_MONOTONIC_RAW` by [`hwts::clock::Timebase`], as the daemon
 //! does: that is part of the path.
 
 pub mod ground;
@@ -63,6 +63,9 @@ pub enum PrecisionError {
     /// A lane's socket fails.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// A lane by hardware stamps cannot be opened.
+    #[error("no hardware stamps: {0}")]
+    NoCard(String),
     /// A lane by `AF_XDP` cannot be opened.
     #[error("no AF_XDP: {0}")]
     Xdp(#[from] hwts::xdp::XdpError),

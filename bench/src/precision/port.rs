@@ -3,16 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hwts::clock::StampConverter;
+use hwts::clock::Timebase;
 use hwts::transport::{
-    AnyTransport, Readiness, Received, StampRequest, Transport as _, TransportError, TxEvent,
-    TxToken, UdpConfig, UdpTransport, XdpConfig, XdpTransport,
+    AnyTransport, CardNote, Readiness, Received, Transport as _, TransportError, TxEvent, TxToken,
+    UdpConfig, UdpTransport, XdpConfig, XdpTransport,
 };
-use hwts::{Domain, Source, Stamp};
+use hwts::{Source, Stamp};
 
 use super::PrecisionError;
 use super::ground::Ground;
-use super::lane::{Lane, Transport};
+use super::lane::{Lane, Stamps, Transport};
 use super::message::{Departure, LENGTH, Mark};
 
 /// How long a stamp of a sent packet may take, ms. On hosts where it comes at all it comes within
@@ -23,7 +23,7 @@ const TX_TIMEOUT_MS: u32 = 10;
 #[derive(Debug)]
 pub(super) struct Port {
     transport: AnyTransport,
-    converter: StampConverter,
+    base: Timebase,
     wanted: Source,
     last: Option<Sent>,
 }
@@ -33,8 +33,8 @@ pub(super) struct Port {
 struct Sent {
     number: u32,
     token: TxToken,
-    /// What became of its stamp; none if that is open.
-    stamp: Option<Option<Stamp>>,
+    /// What became of its stamp, with that of the kernel beside a card's; none if that is open.
+    stamp: Option<Option<(Stamp, Option<Stamp>)>>,
 }
 
 impl Port {
@@ -60,16 +60,45 @@ impl Port {
             })?
             .into(),
         };
-        Ok(Self {
+        let mut port = Self {
             transport,
-            converter: StampConverter::new(Domain::Realtime),
-            wanted: match (lane.request(), lane.transport) {
-                (StampRequest::User, _) => Source::User,
-                (StampRequest::Kernel, Transport::Udp) => Source::Kernel,
-                (StampRequest::Kernel, Transport::Xdp) => Source::Xdp,
+            base: Timebase::new(),
+            wanted: match (lane.stamps, lane.transport) {
+                (Stamps::User, _) => Source::User,
+                (Stamps::Hardware, _) => Source::Hardware,
+                (Stamps::Kernel, Transport::Udp) => Source::Kernel,
+                (Stamps::Kernel, Transport::Xdp) => Source::Xdp,
             },
             last: None,
-        })
+        };
+        if lane.stamps == Stamps::Hardware {
+            port.use_cards()?;
+        }
+        Ok(port)
+    }
+
+    /// Has cards stamp what they can.
+    fn use_cards(&mut self) -> Result<(), PrecisionError> {
+        let used = self.transport.udp_mut().use_cards(Vec::new());
+        used.map_err(|error| PrecisionError::NoCard(error.to_string()))?;
+        let notes = self.attend_cards();
+        if self.transport.udp().cards().is_empty() {
+            return Err(PrecisionError::NoCard(notes.join("; ")));
+        }
+        Ok(())
+    }
+
+    /// Follows what happens to the cards; what that was.
+    fn attend_cards(&mut self) -> Vec<String> {
+        self.transport.udp_mut().attend_cards();
+        let mut notes = Vec::new();
+        while let Some(note) = self.transport.udp_mut().next_card_note() {
+            if let CardNote::Stamping { phc, .. } = note {
+                self.base.open(phc);
+            }
+            notes.push(note.to_string());
+        }
+        notes
     }
 
     pub(super) fn local_addr(&self) -> SocketAddr {
@@ -79,7 +108,8 @@ impl Port {
     /// A slice begins: what was before does not count.
     pub(super) fn begin(&mut self) -> Result<(), TransportError> {
         self.last = None;
-        self.converter.refresh();
+        self.attend_cards();
+        self.base.refresh();
         self.transport.receive(usize::MAX, |_| ())?;
         self.transport.poll_tx(drop).map(drop)
     }
@@ -106,7 +136,11 @@ impl Port {
         self.transport
             .poll_tx(|event| {
                 let (of, outcome) = match event {
-                    TxEvent::Stamped { token, stamp, .. } => (token, Some(stamp)),
+                    TxEvent::Stamped {
+                        token,
+                        stamp,
+                        beside,
+                    } => (token, Some((stamp, beside))),
                     TxEvent::Lost { token } => (token, None),
                 };
                 if let Some(sent) = last.as_mut().filter(|sent| sent.token == of) {
@@ -124,19 +158,20 @@ impl Port {
     /// When the packet that was sent last left, as far as is known; none if there is none.
     pub(super) fn departure(&mut self) -> Option<Departure> {
         let Sent { number, stamp, .. } = self.last?;
-        let mark = stamp.flatten().and_then(|stamp| self.mark(stamp));
+        let (stamp, beside) = stamp.flatten().unzip();
+        let mark = stamp.and_then(|stamp| self.mark(stamp, beside.flatten()));
         Some(Departure { number, mark })
     }
 
     /// The stamp on the raw clock; none if that cannot be said.
-    pub(super) fn mark(&mut self, stamp: Stamp) -> Option<Mark> {
-        let raw = self.converter.convert(stamp).ok()?.raw;
+    pub(super) fn mark(&mut self, stamp: Stamp, beside: Option<Stamp>) -> Option<Mark> {
+        let (converted, source) = self.base.convert(stamp, beside).ok()?;
         Some(Mark {
-            raw,
+            raw: converted.raw,
             given: stamp.nanos,
             // A frame, while its neighbour is still to be found out, goes another way, and better is
             // not what the lane is about.
-            wanted_source: stamp.source == self.wanted,
+            wanted_source: source == self.wanted,
         })
     }
 

@@ -331,7 +331,8 @@ fn exchange(
                 }) = answer(datagram.bytes, datagram.from, to, session)
                     && of == number
                 {
-                    echoed = Some((arrived, before, datagram.stamp, woken));
+                    let stamps = (datagram.stamp, datagram.beside);
+                    echoed = Some((arrived, before, stamps, woken));
                 }
             })?;
         }
@@ -342,10 +343,10 @@ fn exchange(
             port.poll_departure()?;
         }
     }
-    let Some((there, before, stamp, woken)) = echoed else {
+    let Some((there, before, (stamp, beside), woken)) = echoed else {
         return Ok(None);
     };
-    let back = port.mark(stamp);
+    let back = port.mark(stamp, beside);
     let wake = (stamp.source > hwts::Source::User)
         .then_some(back)
         .flatten()

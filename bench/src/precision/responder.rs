@@ -212,10 +212,11 @@ impl Session {
                     && envelope.session == id
                     && datagram.from.ip() == ip
                 {
-                    asked = Some((datagram.from, envelope.message, datagram.stamp));
+                    let stamps = (datagram.stamp, datagram.beside);
+                    asked = Some((datagram.from, envelope.message, stamps));
                 }
             })?;
-            let Some((from, message, stamp)) = asked else {
+            let Some((from, message, (stamp, beside))) = asked else {
                 continue;
             };
             heard = Instant::now();
@@ -223,7 +224,7 @@ impl Session {
             tally.stamps_lost += u32::from(before.is_some_and(|d| d.mark.is_none()));
             let (number, message) = match message {
                 Message::Probe(number) => {
-                    let Some(arrived) = port.mark(stamp) else {
+                    let Some(arrived) = port.mark(stamp, beside) else {
                         tally.stamps_lost += 1;
                         continue;
                     };

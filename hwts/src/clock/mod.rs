@@ -9,6 +9,7 @@ mod oscillator;
 mod phc;
 mod phc_clock;
 mod phc_convert;
+mod pulse;
 mod raw;
 mod relation;
 mod rise;
@@ -16,6 +17,7 @@ mod system;
 mod timebase;
 mod timex;
 mod virtual_clock;
+mod virtual_phc;
 
 pub use convert::{ConvertError, Converted, StampConverter};
 pub use cross::CrossRead;
@@ -23,10 +25,12 @@ pub use oscillator::{Oscillator, OscillatorSpec};
 pub use phc::{Phc, PhcAbilities, PhcError, PhcMethod};
 pub use phc_clock::PhcClock;
 pub use phc_convert::PhcConverter;
+pub use pulse::PulseError;
 pub use raw::RawClock;
 pub use system::{Permission, SystemClock};
 pub use timebase::Timebase;
 pub use virtual_clock::{VirtualClock, VirtualReader};
+pub use virtual_phc::virtual_clocks;
 
 use std::fmt;
 use std::io;

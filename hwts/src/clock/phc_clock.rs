@@ -19,6 +19,8 @@ const UNITS: f64 = 65_536e6;
 pub struct PhcClock {
     phc: PhcConverter,
     max_rate: f64,
+    /// The output that pulses.
+    pub(super) pulses: Option<u32>,
 }
 
 impl PhcClock {
@@ -32,6 +34,7 @@ impl PhcClock {
         Ok(Self {
             phc: PhcConverter::over(phc)?,
             max_rate,
+            pulses: None,
         })
     }
 
@@ -94,8 +97,13 @@ impl Clock for PhcClock {
     }
 
     fn step(&mut self, nanos: i64) -> Result<(), ClockError> {
-        self.adjust("step a card's clock", timex::step(nanos))
-            .map(drop)
+        self.adjust("step a card's clock", timex::step(nanos))?;
+        match self.pulses {
+            Some(output) => self.begin_pulses(output).map_err(|error| {
+                ClockError::from_os("have a card pulse again after a step", error)
+            }),
+            None => Ok(()),
+        }
     }
 
     fn publish(&mut self, _: &SyncStatus) -> Result<(), ClockError> {

@@ -6,7 +6,7 @@ use super::{
     Abilities, Configured, NoDevice, NotStamping, abilities, command, configured, driver, needed,
     physical,
 };
-use crate::clock::{CrossRead, Phc, PhcAbilities, PhcError, PhcMethod};
+use crate::clock::{CrossRead, Phc, PhcAbilities, PhcError, PhcMethod, virtual_clocks};
 use crate::netlink::Link;
 
 /// What was found out about an interface; nothing was changed.
@@ -33,6 +33,8 @@ pub struct Survey {
 pub struct ClockSurvey {
     /// What it can do.
     pub abilities: PhcAbilities,
+    /// Virtual clocks that stand on it: as long as there are any it runs free.
+    pub virtual_clocks: u32,
     /// How it is read.
     pub method: PhcMethod,
     /// A reading against the raw clock.
@@ -98,6 +100,7 @@ impl Survey {
                 let reading = clock.raw_read()?;
                 Ok(ClockSurvey {
                     abilities: *clock.abilities(),
+                    virtual_clocks: virtual_clocks(index).unwrap_or(0),
                     method: clock.method(),
                     reading,
                 })

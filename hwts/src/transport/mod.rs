@@ -8,6 +8,7 @@ mod inflight;
 mod socket;
 mod tx;
 mod udp;
+mod wait;
 mod xdp;
 
 pub use any::{AnyTransport, Transport};

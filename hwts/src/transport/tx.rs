@@ -39,7 +39,7 @@ impl UdpTransport {
     ///
     /// # Errors
     /// [`TransportError::Receive`] if the socket cannot be read at all.
-    pub fn poll_tx(&mut self, mut sink: impl FnMut(TxEvent)) -> Result<usize, TransportError> {
+    pub fn poll_tx(&mut self, sink: impl FnMut(TxEvent)) -> Result<usize, TransportError> {
         let stopped = self.capabilities.fallback == Some(FallbackReason::TxStampsStopped);
         if self.inflight.waiting() > 0 || self.error_seen.get() || stopped {
             self.drain_error_queue()?;
@@ -55,26 +55,11 @@ impl UdpTransport {
                     }
                 });
         }
-        let (mut events, mut lost) = (0, 0);
-        while let Some(event) = self.next_event() {
-            match event {
-                TxEvent::Stamped { stamp, .. } => self.counters.count_tx(stamp.source),
-                TxEvent::Lost { .. } => lost += 1,
-            }
-            sink(event);
-            events += 1;
+        let reported = self.inflight.report(&mut self.counters, sink);
+        if reported.lost > 0 {
+            self.note_lost(reported.lost);
         }
-        if lost > 0 {
-            self.note_lost(lost);
-        }
-        Ok(events)
-    }
-
-    fn next_event(&mut self) -> Option<TxEvent> {
-        match self.fallen.pop_front() {
-            Some(token) => Some(TxEvent::Lost { token }),
-            None => self.inflight.next_event(),
-        }
+        Ok(reported.events)
     }
 
     pub(super) fn drain_error_queue(&mut self) -> Result<(), TransportError> {
@@ -164,7 +149,6 @@ impl UdpTransport {
     }
 
     fn note_lost(&mut self, lost: u32) {
-        self.counters.tx_lost += u64::from(lost);
         if self.out_of_step {
             self.resync();
         }

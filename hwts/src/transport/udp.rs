@@ -1,19 +1,19 @@
 //! UDP with `SO_TIMESTAMPING` (Documentation/networking/timestamping.rst).
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::cards::Cards;
-use super::inflight::{CAPACITY, Inflight};
+use super::inflight::Inflight;
 use super::socket::{
     HARDWARE, NUMBERED, is_network_error, kernel_stamp, open_bound, set_hints, set_timestamping,
     tell_interface,
 };
 use super::tx::Losses;
+use super::wait::{Patience, entry, poll};
 use super::{
     Capabilities, Card, CardNote, CardWish, Counters, FallbackReason, Readiness, Received,
     StampRequest, TransportError, TxToken, UdpConfig, WaitMode, cmsg,
@@ -43,8 +43,6 @@ pub struct UdpTransport {
     /// The kernel counts sent packets, so its stamps can be matched even while they are not used.
     pub(super) numbered: bool,
     pub(super) inflight: Inflight,
-    /// Packets that fell out of the table, not reported yet.
-    pub(super) fallen: VecDeque<TxToken>,
     pub(super) tx_timeout: i64,
     pub(super) losses: Losses,
     pub(super) out_of_step: bool,
@@ -79,7 +77,6 @@ impl UdpTransport {
             cards: None,
             numbered: false,
             inflight: Inflight::new(),
-            fallen: VecDeque::with_capacity(CAPACITY as usize),
             tx_timeout: i64::from(config.tx_timeout_ms) * 1_000_000,
             losses: Losses::default(),
             out_of_step: false,
@@ -165,14 +162,7 @@ impl UdpTransport {
             // A card may have come round to the last packet meanwhile.
             self.drain_error_queue()?;
         }
-        if let Some(token) = self.inflight.make_room() {
-            if self.fallen.len() == CAPACITY as usize {
-                // Nobody polls; one event less, but not one count less.
-                self.fallen.pop_front();
-                self.counters.tx_lost += 1;
-            }
-            self.fallen.push_back(token);
-        }
+        self.counters.tx_lost += self.inflight.make_room();
         let addr = match (self.ipv6, to.is_ipv6()) {
             (false, true) => return Err(TransportError::WrongFamily { to }),
             (true, false) => sys::to_v6(to),
@@ -271,32 +261,11 @@ impl UdpTransport {
         timeout: Option<Duration>,
         wake: Option<&Wake>,
     ) -> Result<Readiness, TransportError> {
-        let start = Domain::MonotonicRaw.now();
-        let total = timeout.map_or(i64::MAX, |t| {
-            i64::try_from(t.as_nanos()).unwrap_or(i64::MAX)
-        });
-        let spin = match self.wait {
-            WaitMode::Block => 0,
-            WaitMode::BusyPoll { micros } => i64::from(micros).saturating_mul(1_000).min(total),
-            WaitMode::Spin => total,
-        };
-        let mut elapsed = 0;
-        while elapsed < spin {
-            let ready = self.poll_once(0, wake)?;
-            if ready != Readiness::default() {
-                return Ok(ready);
-            }
-            std::hint::spin_loop();
-            elapsed = Domain::MonotonicRaw.now().saturating_sub(start);
+        let patience = Patience::new(self.wait, timeout);
+        if let Some(ready) = patience.look(|| self.poll_once(0, wake))? {
+            return Ok(ready);
         }
-        let left = match timeout {
-            None => -1,
-            Some(_) => {
-                let millis = (total - elapsed).max(0).saturating_add(999_999) / 1_000_000;
-                libc::c_int::try_from(millis).unwrap_or(libc::c_int::MAX)
-            }
-        };
-        self.poll_once(left, wake)
+        self.poll_once(patience.left_ms(), wake)
     }
 
     fn poll_once(
@@ -304,27 +273,32 @@ impl UdpTransport {
         timeout_ms: libc::c_int,
         wake: Option<&Wake>,
     ) -> Result<Readiness, TransportError> {
-        let entry = |fd: BorrowedFd<'_>, events| libc::pollfd {
-            fd: fd.as_raw_fd(),
-            events,
-            revents: 0,
-        };
-        let socket = entry(self.fd.as_fd(), libc::POLLIN | libc::POLLPRI);
+        let socket = self.poll_entry();
         let mut fds = [
             socket,
             wake.map_or(socket, |w| entry(w.as_fd(), libc::POLLIN)),
         ];
         let used = if wake.is_some() { 2 } else { 1 };
-        match sys::poll(&mut fds[..used], timeout_ms) {
-            Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(Readiness::default()),
-            Err(e) => return Err(TransportError::Wait(e)),
+        if !poll(&mut fds[..used], timeout_ms)? {
+            return Ok(Readiness::default());
         }
-        let events = fds[0].revents;
+        let ready = self.heard(fds[0].revents)?;
+        Ok(Readiness {
+            woken: wake.is_some_and(|w| fds[1].revents != 0 && w.take()),
+            ..ready
+        })
+    }
+
+    /// What to ask `poll(2)` about the socket.
+    pub(super) fn poll_entry(&self) -> libc::pollfd {
+        entry(self.fd.as_fd(), libc::POLLIN | libc::POLLPRI)
+    }
+
+    /// What `poll(2)` said of it.
+    pub(super) fn heard(&self, events: libc::c_short) -> Result<Readiness, TransportError> {
         if events & libc::POLLNVAL != 0 {
-            return Err(TransportError::Wait(io::Error::from_raw_os_error(
-                libc::EBADF,
-            )));
+            let gone = io::Error::from_raw_os_error(libc::EBADF);
+            return Err(TransportError::Wait(gone));
         }
         // The kernel shows its error queue as POLLERR, asked for or not; simulators as POLLPRI.
         let queued = events & (libc::POLLERR | libc::POLLPRI) != 0;
@@ -334,7 +308,7 @@ impl UdpTransport {
         Ok(Readiness {
             readable: events & libc::POLLIN != 0,
             tx: queued,
-            woken: wake.is_some_and(|w| fds[1].revents != 0 && w.take()),
+            woken: false,
         })
     }
 

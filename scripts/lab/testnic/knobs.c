@@ -9,6 +9,7 @@
  *   slots          so many transmit stamps can be under way if they are late, up to 16
  *   carrier        1 or 0: pulls the cable
  *   tx_stamped, tx_dropped, tx_no_slot, rx_stamped       counted so far
+ *   pulse_start_ns, pulse_period_ns   when its output was told to begin, and how often to pulse
  *   truth          one line: counter of the system's clock source, CLOCK_MONOTONIC_RAW,
  *                  CLOCK_REALTIME and this clock, the last three in ns, all at one instant
  */
@@ -90,6 +91,8 @@ void knobs_start(struct testnic *nic)
 	debugfs_create_file_unsafe("tx_dropped", 0444, dir, &nic->tx_dropped, &count_ops);
 	debugfs_create_file_unsafe("tx_no_slot", 0444, dir, &nic->tx_no_slot, &count_ops);
 	debugfs_create_file_unsafe("rx_stamped", 0444, dir, &nic->rx_stamped, &count_ops);
+	debugfs_create_u64("pulse_start_ns", 0444, dir, &nic->phc.pulse_start_ns);
+	debugfs_create_u64("pulse_period_ns", 0444, dir, &nic->phc.pulse_period_ns);
 	debugfs_create_file("truth", 0444, dir, nic, &truth_fops);
 }
 

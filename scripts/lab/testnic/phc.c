@@ -136,9 +136,18 @@ static int phc_getcrosststamp(struct ptp_clock_info *info, struct system_device_
 	return 0;
 }
 
+/* One output, of which it is only known how it would pulse. */
 static int phc_enable(struct ptp_clock_info *info, struct ptp_clock_request *request, int on)
 {
-	return -EOPNOTSUPP;
+	struct phc *phc = phc_of(info);
+	const struct ptp_clock_time *start = &request->perout.start;
+	const struct ptp_clock_time *period = &request->perout.period;
+
+	if (request->type != PTP_CLK_REQ_PEROUT || request->perout.flags)
+		return -EOPNOTSUPP;
+	phc->pulse_start_ns = on ? start->sec * NSEC_PER_SEC + start->nsec : 0;
+	phc->pulse_period_ns = on ? period->sec * NSEC_PER_SEC + period->nsec : 0;
+	return 0;
 }
 
 int phc_start(struct testnic *nic, s32 error_ppb, s64 offset_ns, int max_adj)
@@ -154,6 +163,7 @@ int phc_start(struct testnic *nic, s32 error_ppb, s64 offset_ns, int max_adj)
 		.owner = THIS_MODULE,
 		.name = "testnic",
 		.max_adj = max_adj,
+		.n_per_out = 1,
 		.adjfine = phc_adjfine,
 		.adjtime = phc_adjtime,
 		.gettimex64 = phc_gettimex64,

@@ -32,6 +32,8 @@ struct phc {
 	s64 rate;
 	long scaled_ppm; /* as adjfine was told: 2^-16 ppm */
 	s32 error_ppb;
+	u64 pulse_start_ns; /* as the output was told; not guarded */
+	u64 pulse_period_ns;
 };
 
 /* A transmit stamp on its way to whoever sent the packet. */

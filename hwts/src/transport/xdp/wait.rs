@@ -1,13 +1,11 @@
 //! Waiting for frames, datagrams, stamps, and word of changes.
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::{MAX_QUEUES, TxStamps, XdpTransport};
-use crate::stamp::Domain;
-use crate::sys;
-use crate::transport::{Readiness, TransportError, WaitMode};
+use crate::transport::wait::{Patience, entry, poll};
+use crate::transport::{Readiness, TransportError};
 use crate::wake::Wake;
 use crate::xdp::Socket;
 
@@ -23,49 +21,31 @@ impl XdpTransport {
         timeout: Option<Duration>,
         wake: Option<&Wake>,
     ) -> Result<Readiness, TransportError> {
-        let start = Domain::MonotonicRaw.now();
-        let total = timeout.map_or(i64::MAX, |t| {
-            i64::try_from(t.as_nanos()).unwrap_or(i64::MAX)
-        });
-        let spin = match self.udp.wait {
-            WaitMode::Block => 0,
-            WaitMode::BusyPoll { micros } => i64::from(micros).saturating_mul(1_000).min(total),
-            WaitMode::Spin => total,
-        };
-        let (mut elapsed, mut looks) = (0, 0);
-        while elapsed < spin {
-            let ready = if looks == 0 {
+        let patience = Patience::new(self.udp.wait, timeout);
+        let mut looks = 0;
+        let looked = patience.look(|| {
+            if looks == 0 {
                 looks = LOOKS;
-                self.look(0, wake)?
-            } else {
-                looks -= 1;
-                self.in_rings()
-            };
-            if ready != Readiness::default() {
-                return Ok(ready);
+                return self.look(0, wake);
             }
-            std::hint::spin_loop();
-            elapsed = Domain::MonotonicRaw.now().saturating_sub(start);
+            looks -= 1;
+            Ok(self.in_rings())
+        })?;
+        if let Some(ready) = looked {
+            return Ok(ready);
         }
+        let awaited = self.inflight.waiting() > 0 && self.tx_stamps != TxStamps::User;
         loop {
-            let ready = self.in_rings();
-            let left = total.saturating_sub(elapsed).max(0);
-            let mut millis = match timeout {
-                None => -1,
-                Some(_) => libc::c_int::try_from(left.saturating_add(999_999) / 1_000_000)
-                    .unwrap_or(libc::c_int::MAX),
-            };
-            let awaited = self.inflight.waiting() > 0 && self.tx_stamps != TxStamps::User;
+            let mut millis = patience.left_ms();
             if awaited && !(0..=STAMP_PAUSE).contains(&millis) {
                 millis = STAMP_PAUSE;
             }
-            if ready != Readiness::default() {
+            if self.in_rings() != Readiness::default() {
                 // What else there is, without waiting for it.
                 millis = 0;
             }
             let found = self.look(millis, wake)?;
-            elapsed = Domain::MonotonicRaw.now().saturating_sub(start);
-            if found != Readiness::default() || !awaited || elapsed >= total {
+            if found != Readiness::default() || !awaited || patience.is_over() {
                 return Ok(found);
             }
         }
@@ -86,12 +66,7 @@ impl XdpTransport {
         timeout_ms: libc::c_int,
         wake: Option<&Wake>,
     ) -> Result<Readiness, TransportError> {
-        let entry = |fd: BorrowedFd<'_>, events| libc::pollfd {
-            fd: fd.as_raw_fd(),
-            events,
-            revents: 0,
-        };
-        let udp = entry(self.udp.as_fd(), libc::POLLIN | libc::POLLPRI);
+        let udp = self.udp.poll_entry();
         let mut fds = [udp; MAX_QUEUES + 3];
         fds[1] = entry(self.ways.as_fd(), libc::POLLIN);
         let mut used = 2;
@@ -104,23 +79,11 @@ impl XdpTransport {
             fds[used] = entry(wake.as_fd(), libc::POLLIN);
             used += 1;
         }
-        match sys::poll(&mut fds[..used], timeout_ms) {
-            Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(Readiness::default()),
-            Err(e) => return Err(TransportError::Wait(e)),
+        if !poll(&mut fds[..used], timeout_ms)? {
+            return Ok(Readiness::default());
         }
-        let events = fds[0].revents;
-        if events & libc::POLLNVAL != 0 {
-            let gone = io::Error::from_raw_os_error(libc::EBADF);
-            return Err(TransportError::Wait(gone));
-        }
-        // The kernel shows its error queue as POLLERR, asked for or not.
-        let queued = events & (libc::POLLERR | libc::POLLPRI) != 0;
-        if queued {
-            self.udp.error_seen.set(true);
-        }
-        let datagrams = events & libc::POLLIN != 0;
-        if datagrams {
+        let heard = self.udp.heard(fds[0].revents)?;
+        if heard.readable {
             self.udp_ready.set(true);
         }
         // Also an overflow: whoever receives takes it in.
@@ -130,8 +93,8 @@ impl XdpTransport {
         }
         let rings = self.in_rings();
         Ok(Readiness {
-            readable: rings.readable || datagrams || changed,
-            tx: rings.tx || queued,
+            readable: rings.readable || heard.readable || changed,
+            tx: rings.tx || heard.tx,
             woken: wake.is_some_and(|w| fds[at_wake].revents != 0 && w.take()),
         })
     }
