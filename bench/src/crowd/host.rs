@@ -230,7 +230,9 @@ impl<E: LinkEstimator, C: Chosen> Host<E, C> {
                     }
                     Event::WantPeers(count) => wanted = count,
                     Event::State(ClockState::Synchronized) => self.body.arrive(now, counts),
-                    Event::Dropped(_) | Event::State(_) | Event::Stepped(_) => {}
+                    // It knows few, and should not take this one again for want of others.
+                    Event::Dropped(peer) => node.peer_lost(&peer, raw),
+                    Event::State(_) | Event::Stepped(_) => {}
                 }
             }
             if searched || wanted == 0 {

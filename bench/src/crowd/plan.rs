@@ -182,6 +182,9 @@ pub enum PlanError {
 /// The shortest time between polls that a node keeps, ns.
 const LEAST: f64 = 10e6;
 
+/// Peers that a host knows besides its neighbours, so that it can exchange one.
+const SPARE: usize = 4;
+
 impl Plan {
     /// Whether it can be carried out.
     ///
@@ -222,7 +225,7 @@ impl Plan {
         NodeConfig {
             neighbours: self.neighbours,
             inbound: 0,
-            candidates: self.neighbours,
+            candidates: self.neighbours + SPARE,
             poll,
             fast_poll: self.fast.span().min(poll),
             burst: 1,
