@@ -38,9 +38,9 @@ const MEDIAN: f64 = 1.2533;
 
 /// Whether those that call themselves synchronized can be believed to be an established network,
 /// ourselves included if `settled`: either most of them cannot be lying, or more of them agree
-/// with their median than could be lying, and there are not many others who stand together.
-/// Liars call themselves whatever they like, so that some are synchronized is not enough, and in a
-/// network that forms they are the first to do so.
+/// with their median than could be lying. Liars call themselves whatever they like, so that some
+/// are synchronized is not enough, and in a network that forms they are the first to do so: where
+/// many clocks are heard, more than could be lying are not enough either.
 ///
 /// Who agrees is judged by what its own packets guarantee: a lie cannot widen the interval of an
 /// honest clock.
@@ -59,14 +59,8 @@ pub fn established(readings: &[Reading], settled: bool) -> bool {
     }
     let ours = usize::from(settled && median.abs() <= TOGETHER);
     let support = ready().filter(|r| near(r, median)).count() + ours;
-    // Most of so few may be lying. If nearly everybody else stands together, all of them count.
-    let together = || {
-        let all = readings.iter().map(|r| r.offset).chain([0.0]);
-        let middle = all.collect::<Sample>().lower_median().unwrap_or(median);
-        readings.iter().filter(|r| near(r, middle)).count()
-    };
-    let crowd = !settled && readings.len() >= CROWD;
-    support > liars && !(crowd && 2 * together() > readings.len())
+    // Most of so few may be lying: a crowd does without them.
+    (settled || readings.len() < CROWD) && support > liars
 }
 
 /// The lower median of the network, or `None` without readings.
@@ -77,12 +71,7 @@ pub fn established(readings: &[Reading], settled: bool) -> bool {
 ///
 /// `settled`: our own clock counts as established too (it seeks to rejoin after a partition).
 pub fn target(readings: &[Reading], settled: bool) -> Option<Target> {
-    let centre = if readings.len() >= CROWD {
-        Sample::median_of_the_near
-    } else {
-        Sample::lower_median
-    };
-    aim(readings, settled, centre)
+    aim(readings, settled, |values, _| values.lower_median())
 }
 
 /// The same for a network that should have formed long since: where there is no established
@@ -93,13 +82,15 @@ pub fn meeting_point(readings: &[Reading]) -> Option<Target> {
     if established(readings, false) {
         return target(readings, false);
     }
-    aim(readings, false, |values| values.midpoint_without(liars))
+    aim(readings, false, |values, left_out| {
+        values.midpoint_without(liars.saturating_sub(left_out))
+    })
 }
 
 fn aim(
     readings: &[Reading],
     settled: bool,
-    centre: impl Fn(&mut Sample) -> Option<f64>,
+    centre: impl Fn(&mut Sample, usize) -> Option<f64>,
 ) -> Option<Target> {
     let established = established(readings, settled);
     let counts = |r: &&Reading| r.ready || !established;
@@ -107,6 +98,11 @@ fn aim(
     let sample = |value: fn(&Reading) -> f64, own: Option<f64>| {
         let values = readings.iter().filter(counts).map(value).chain(own);
         values.collect::<Sample>()
+    };
+    let many = readings.len() >= CROWD;
+    let centre = |mut values: Sample| {
+        let left_out = if many { values.drop_far_out() } else { 0 };
+        centre(&mut values, left_out)
     };
     let mut others = sample(|r| r.offset, None);
     let scatter = others.lower_median().map(|median| others.spread(median))?;
@@ -123,9 +119,9 @@ fn aim(
         } else {
             0.0
         },
-        offset: centre(&mut sample(|r| r.offset, own))?,
-        rate: centre(&mut sample(|r| r.rate, own))?,
-        crowd: !established && readings.len() >= CROWD,
+        offset: centre(sample(|r| r.offset, own))?,
+        rate: centre(sample(|r| r.rate, own))?,
+        crowd: many && !established,
     })
 }
 
@@ -222,12 +218,12 @@ mod tests {
         assert!(!established(&readings, false));
         let target = target(&readings, false).unwrap();
         assert!(target.crowd && target.offset.abs() <= 3.0, "{target:?}");
-        // Newcomers who are anywhere are no crowd that stands together.
+        // Where newcomers are anywhere, those who agree are in the middle all the same.
         for (n, r) in readings.iter_mut().enumerate().skip(8) {
             *r = reading((n as f64 - 14.0) * 1e8);
             r.ready = false;
         }
-        assert!(established(&readings, false));
+        assert_eq!(super::target(&readings, false).unwrap().offset, 50.0);
         // Nor does a crowd outvote who has settled.
         readings[8..].iter_mut().for_each(|r| *r = reading(-1e9));
         readings[8..].iter_mut().for_each(|r| r.ready = false);

@@ -42,30 +42,32 @@ impl Sample {
         self.rank(self.len.checked_sub(1)? / 2)
     }
 
-    /// The lower median of those that are not far out, which liars on one side are: what they pull it
-    /// by is small, but everybody who goes there is pulled again.
-    pub(super) fn median_of_the_near(&mut self) -> Option<f64> {
+    /// Leave out those that are far out, which liars on one side are: what they pull a median by is
+    /// small, but everybody who goes there is pulled again. How many they were.
+    pub(super) fn drop_far_out(&mut self) -> usize {
         /// Beyond so many robust standard deviations from the median, values are far out.
         const FAR_OUT: f64 = 3.0;
         /// Without those farthest out, others are.
         const PASSES: usize = 3;
+        let all = self.len;
         for _ in 0..PASSES {
-            let median = self.lower_median()?;
+            let Some(median) = self.lower_median() else {
+                break;
+            };
             let near = FAR_OUT * self.spread(median);
             let before = self.len;
-            let mut kept = 0;
+            self.len = 0;
             for k in 0..before {
                 if (self.values[k] - median).abs() <= near {
-                    self.values[kept] = self.values[k];
-                    kept += 1;
+                    self.values[self.len] = self.values[k];
+                    self.len += 1;
                 }
             }
-            self.len = kept;
-            if kept == before {
-                return Some(median);
+            if self.len == before {
+                break;
             }
         }
-        self.lower_median()
+        all - self.len
     }
 
     /// Halfway between the least and the largest value that are left without the `k` outermost on
@@ -126,15 +128,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_far_out_do_not_move_the_median_of_the_near() {
+    fn those_far_out_are_left_out() {
         let honest = [-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, -3.0];
         for lie in [1e9, -1e9, 40.0] {
             let mut all: Sample = honest.into_iter().chain([lie; 3]).collect();
-            assert_eq!(all.median_of_the_near(), Some(0.0), "{lie}");
+            assert_eq!(all.drop_far_out(), 3, "{lie}");
+            assert_eq!(all.lower_median(), Some(0.0));
         }
-        let camps: Sample = [0.0, 0.0, 0.0, 9.0, 9.0].into_iter().collect();
-        assert_eq!({ camps }.median_of_the_near(), Some(0.0));
-        assert_eq!(Sample::new().median_of_the_near(), None);
+        let mut camps: Sample = [0.0, 0.0, 0.0, 9.0, 9.0].into_iter().collect();
+        assert_eq!(camps.drop_far_out(), 2);
+        assert_eq!(Sample::new().drop_far_out(), 0);
     }
 
     #[test]
