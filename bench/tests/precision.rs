@@ -70,7 +70,7 @@ fn loopback_is_measured_and_kept() {
     assert_eq!(result["lanes"][0]["truth"], "same-clock");
     let out = result["left_out"].as_array().unwrap();
     let whats: Vec<&str> = out.iter().map(|o| o["what"].as_str().unwrap()).collect();
-    assert_eq!(whats, ["xdp", "hardware"]);
+    assert_eq!(whats, ["xdp", "udp/hardware"]);
     assert!(
         out[1]["reason"].as_str().unwrap().contains("no PHC"),
         "{out:?}"
