@@ -17,6 +17,7 @@ mod config;
 mod join;
 mod ledger;
 mod lie;
+mod matching;
 mod neighbours;
 mod promise;
 mod round;
@@ -42,7 +43,7 @@ use crate::wire::{ClockState, Message, Promise, StampSource};
 
 use crate::rng::Rng;
 use clock::Clockwork;
-use ledger::{Matching, Samples};
+use matching::{Matching, Samples};
 use slot::Slot;
 use stability::Stability;
 

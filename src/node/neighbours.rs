@@ -265,10 +265,6 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
 
     /// Exchange one neighbour for a fresh one, so that no path's asymmetry stays for ever.
     fn rotate(&mut self, now: RawTime) {
-        if self.candidates.free(now) == 0 {
-            self.emit(Event::WantPeers(1));
-            return;
-        }
         let exchangeable = |slot: &Option<Slot<E, S>>| {
             slot.as_ref().is_some_and(|slot| {
                 let found_by = self.candidates.get(&slot.peer()).map(|c| c.found_by);
@@ -278,6 +274,10 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let count = self.slots.iter().filter(|s| exchangeable(s)).count();
         let chosen = self.slots.iter().flatten().filter(|s| s.chosen).count();
         if count == 0 || chosen < self.config.neighbours {
+            return;
+        }
+        if self.candidates.free(now) == 0 {
+            self.emit(Event::WantPeers(1));
             return;
         }
         let indices = self.slots.iter().enumerate();

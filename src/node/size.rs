@@ -1,6 +1,7 @@
 //! How much a node remembers of each peer.
 
-use super::ledger::{Ledger, Matching, Unmatched};
+use super::ledger::Ledger;
+use super::matching::{Matching, Unmatched};
 use super::stability::{Octave, Octaves};
 use crate::link::{Limits, Six, Three};
 use crate::topology::{Candidate, Kept, Short};

@@ -1,6 +1,6 @@
 //! Everything a node remembers of one peer it talks to. Fixed size.
 
-use super::ledger::{Matching, Samples};
+use super::matching::{Matching, Samples};
 use super::size::{Daemon, Size};
 use crate::consensus::{Observation, Reading, Verdict};
 use crate::link::{Interval, Link, LinkEstimator, Measured};
