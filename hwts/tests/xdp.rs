@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use hwts::netlink;
 use hwts::transport::{
     StampRequest, Transport, TxEvent, TxToken, UdpConfig, UdpTransport, WaitMode, XdpConfig,
-    XdpTransport,
+    XdpNote, XdpTransport,
 };
 use hwts::xdp::{Copying, XdpError};
 use hwts::{Domain, Source, Stamp};
-use support::{Namespace, VETH, pair};
+use support::{Namespace, VETH, join, pair};
 
 /// Long enough for any machine; nothing here waits for it unless something is lost.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -336,6 +336,89 @@ fn a_link_that_goes_down_and_comes_up_carries_packets_again() {
         two.receive(8, |r| arrived |= r.stamp.source == Source::Xdp)
             .unwrap();
     }
+}
+
+/// What the transport has to say, which must live in this namespace, until there is something.
+fn next_note(namespace: &Namespace, transport: &mut XdpTransport) -> XdpNote {
+    let deadline = Instant::now() + PATIENCE;
+    namespace.inside(|| {
+        loop {
+            if let Some(note) = transport.next_note() {
+                return note;
+            }
+            assert!(Instant::now() < deadline, "{:?}", transport.counters());
+            let pause = Some(Duration::from_millis(5));
+            transport.wait(pause, None).unwrap();
+            transport.poll_tx(|_| {}).unwrap();
+            transport.receive(8, |_| {}).unwrap();
+        }
+    })
+}
+
+#[test]
+fn an_interface_that_goes_is_let_go_and_taken_again_when_it_is_back() {
+    let Some((namespaces, [mut one, mut two])) = joined() else {
+        return;
+    };
+    find_out(&mut one, &mut two, address("192.0.2.2"));
+    for _ in 0..3 {
+        // Something is on its way.
+        let _ = one.send(address("192.0.2.2"), &[0; 3]);
+        namespaces[0]
+            .ip(&format!("link delete dev {VETH}"))
+            .unwrap();
+        for (namespace, transport) in namespaces.iter().zip([&mut one, &mut two]) {
+            let gone = next_note(namespace, transport);
+            assert!(matches!(&gone, XdpNote::Gone { interface } if interface == VETH));
+            assert_eq!(transport.queues(), 0);
+            assert_eq!(transport.capabilities().tx, Source::Kernel);
+        }
+        // The kernel sends what it can: here nowhere, and that is an error of this packet only.
+        assert!(one.send(address("192.0.2.2"), &[0; 3]).is_err());
+        join(&namespaces).unwrap();
+        for (namespace, transport) in namespaces.iter().zip([&mut one, &mut two]) {
+            let back = next_note(namespace, transport);
+            assert!(matches!(back, XdpNote::Back { .. }), "{back}");
+            assert_eq!(transport.queues(), 1);
+            assert!(is_attached(namespace));
+        }
+        find_out(&mut one, &mut two, address("192.0.2.2"));
+        let passed = pass(&mut one, &mut two, address("192.0.2.2"), 10);
+        assert!(passed.arrived.values().all(|a| a.0.source == Source::Xdp));
+    }
+    drop((one, two));
+    namespaces.iter().for_each(until_detached);
+}
+
+#[test]
+fn an_interface_that_is_back_and_taken_is_waited_for() {
+    let Some((namespaces, [mut one, two])) = joined() else {
+        return;
+    };
+    drop(two);
+    let here = &namespaces[0];
+    here.ip(&format!("link delete dev {VETH}")).unwrap();
+    join(&namespaces).unwrap();
+    let mut second = config();
+    second.udp.local.set_port(PORT + 1);
+    let foreign = here.inside(|| XdpTransport::open(&second)).unwrap();
+    let gone = next_note(here, &mut one);
+    assert!(matches!(gone, XdpNote::Gone { .. }), "{gone}");
+    let refused = next_note(here, &mut one);
+    let why = XdpError::Occupied(VETH.to_owned()).to_string();
+    assert!(matches!(&refused, XdpNote::Refused { why: said } if said.to_string() == why));
+    drop(foreign);
+    until_detached(here);
+    for state in ["down", "up"] {
+        here.ip(&format!("link set dev {VETH} {state}")).unwrap();
+        // Each is seen.
+        one.wait(Some(Duration::from_millis(50)), None).unwrap();
+        let one = &mut one;
+        here.inside(|| one.receive(8, |_| {}).unwrap());
+    }
+    let back = next_note(here, &mut one);
+    assert!(matches!(back, XdpNote::Back { .. }), "{back}");
+    assert!(is_attached(here));
 }
 
 fn is_attached(namespace: &Namespace) -> bool {

@@ -84,7 +84,8 @@ pub struct Tracking {
     /// Where peers are looked for, one line each with how that goes; empty if nowhere.
     #[serde(default)]
     pub sources: Vec<String>,
-    /// Interfaces with stamping hardware, one line each with what stamps their packets.
+    /// Interfaces with stamping hardware, one line each with what stamps their packets, and that of
+    /// AF_XDP.
     #[serde(default)]
     pub interfaces: Vec<String>,
     /// How long samples took from the stamp to the estimator since the start, stage by stage; empty

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use hwts::clock::PhcClock;
 use hwts::netlink;
 use hwts::nic::{self, Survey, Verdict};
-use hwts::transport::{CardNote, UdpTransport};
+use hwts::transport::{AnyTransport, CardNote, XdpNote};
 
 use crate::export::status::Tracking;
 use crate::time::Span;
@@ -46,13 +46,14 @@ impl CardBoard {
     }
 }
 
-/// What is said of each interface with a card: those in use, and those refused.
+/// What is said of interfaces with a card, in use or refused, and of the one that packets take past
+/// the kernel.
 #[derive(Debug, Default)]
-pub(super) struct CardLines {
+pub(super) struct InterfaceLines {
     refused: Vec<(String, String)>,
 }
 
-impl CardLines {
+impl InterfaceLines {
     /// Takes a note in, and writes it to the log.
     pub(super) fn note(&mut self, note: &CardNote) {
         match note {
@@ -78,9 +79,29 @@ impl CardLines {
         }
     }
 
-    /// One line for each interface.
-    pub(super) fn lines(&self, transport: &UdpTransport) -> Vec<String> {
-        let used = transport.cards().iter().map(|card| match card.fallback {
+    /// Writes to the log what happened to the interface of AF_XDP.
+    pub(super) fn note_xdp(note: &XdpNote) {
+        match note {
+            XdpNote::Back { .. } => tracing::info!("{note}"),
+            XdpNote::Gone { .. } | XdpNote::Refused { .. } => tracing::warn!("{note}"),
+        }
+    }
+
+    /// One line for each.
+    pub(super) fn lines(&self, transport: &AnyTransport) -> Vec<String> {
+        let bypass = match transport {
+            AnyTransport::Xdp(xdp) => {
+                let how = match xdp.missing() {
+                    Some(why) => format!("UDP instead of AF_XDP, {why}"),
+                    None if xdp.is_zero_copy() => "AF_XDP, without copies".to_owned(),
+                    None => "AF_XDP, packets are copied".to_owned(),
+                };
+                Some(format!("{}: {how}", xdp.interface()))
+            }
+            AnyTransport::Udp(_) => None,
+        };
+        let cards = transport.udp().cards().iter();
+        let used = cards.map(|card| match card.fallback {
             None => format!(
                 "{}: hardware stamps by /dev/ptp{}",
                 card.interface, card.phc
@@ -88,8 +109,8 @@ impl CardLines {
             Some(why) => format!("{}: kernel stamps, {why}", card.interface),
         });
         let refused = self.refused.iter();
-        used.chain(refused.map(|(name, why)| format!("{name}: kernel stamps, {why}")))
-            .collect()
+        let refused = refused.map(|(name, why)| format!("{name}: kernel stamps, {why}"));
+        bypass.into_iter().chain(used).chain(refused).collect()
     }
 }
 
@@ -163,7 +184,7 @@ mod tests {
 
     #[test]
     fn what_was_refused_is_shown_until_it_is_not() {
-        let mut lines = CardLines::default();
+        let mut lines = InterfaceLines::default();
         lines.note(&CardNote::Refused {
             interface: "eth0".to_owned(),
             why: NotStamping::OtherPackets,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hwts::Wake;
 use hwts::transport::{AnyTransport, CardNote, Transport, TransportError, TxEvent};
 
-use super::cards::{CardBoard, CardLines};
+use super::cards::{CardBoard, InterfaceLines};
 use super::core::Outgoing;
 use super::local::LocalClock;
 use crate::node::{LinkId, RawStamp};
@@ -48,7 +48,7 @@ pub struct Port {
     transport: AnyTransport,
     clock: LocalClock,
     cards: Arc<CardBoard>,
-    lines: CardLines,
+    lines: InterfaceLines,
     in_flight: [Option<(u32, (LinkId, u32))>; IN_FLIGHT],
 }
 
@@ -60,10 +60,11 @@ impl Port {
             transport,
             clock,
             cards: Arc::default(),
-            lines: CardLines::default(),
+            lines: InterfaceLines::default(),
             in_flight: [None; IN_FLIGHT],
         };
         port.attend();
+        port.cards.set_lines(port.lines.lines(&port.transport));
         port
     }
 
@@ -72,7 +73,7 @@ impl Port {
         &self.cards
     }
 
-    /// Follow what happens to the cards.
+    /// Follow what happens to the interfaces.
     fn attend(&mut self) {
         self.transport.udp_mut().attend_cards();
         let mut changed = false;
@@ -86,8 +87,14 @@ impl Port {
         while let Some(fault) = self.clock.next_fault() {
             tracing::warn!("kernel stamps instead of a card's: {fault}");
         }
+        if let AnyTransport::Xdp(xdp) = &mut self.transport {
+            while let Some(note) = xdp.next_note() {
+                InterfaceLines::note_xdp(&note);
+                changed = true;
+            }
+        }
         if changed {
-            self.cards.set_lines(self.lines.lines(self.transport.udp()));
+            self.cards.set_lines(self.lines.lines(&self.transport));
         }
         self.cards.set_asymmetry(self.clock.asymmetry());
     }

@@ -1,4 +1,4 @@
-//! What this process may do to the host, and giving up all of it but steering the clock.
+//! What this process may do to the host, and giving up all of it but what a running daemon needs.
 
 use std::ffi::CString;
 use std::fmt;
@@ -11,8 +11,10 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::unistd::{self, Gid, Uid, User};
 use serde::Serialize;
 
-/// The only capability that a running daemon needs.
-const KEPT: Capability = Capability::CAP_SYS_TIME;
+/// Steers the clock.
+const STEER: Capability = Capability::CAP_SYS_TIME;
+/// Makes sockets for an interface that was gone and is back.
+const BYPASS: Capability = Capability::CAP_NET_RAW;
 
 /// Privileges could not be given up.
 #[derive(Debug, thiserror::Error)]
@@ -60,35 +62,50 @@ pub struct Dropped {
     pub user: String,
     /// The same as a number.
     pub uid: u32,
-    /// Whether the clock may still be steered. False if the process never had `CAP_SYS_TIME`.
-    pub may_steer: bool,
+    /// What is left.
+    pub kept: Vec<Capability>,
+    /// What was to be kept, and the process never had.
+    pub missing: Vec<Capability>,
 }
 
 impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { user, uid, .. } = self;
-        let kept = if self.may_steer {
-            "keeping CAP_SYS_TIME only"
-        } else {
-            "without CAP_SYS_TIME, which was missing from the start: the clock is only measured"
+        let names = |some: &[Capability]| {
+            let names: Vec<_> = some.iter().map(Capability::to_string).collect();
+            names.join(" and ")
         };
-        write!(f, "running as user {user} ({uid}), {kept}")
+        write!(f, "running as user {} ({})", self.user, self.uid)?;
+        if !self.kept.is_empty() {
+            write!(f, ", keeping {} only", names(&self.kept))?;
+        }
+        for capability in &self.missing {
+            let so = match *capability {
+                STEER => "the clock is only measured",
+                _ => "AF_XDP ends when its interface goes",
+            };
+            write!(
+                f,
+                ", without {capability}, which was missing from the start: {so}"
+            )?;
+        }
+        Ok(())
     }
 }
 
-/// Becomes `user` for good, keeping nothing but `CAP_SYS_TIME`: after sockets are bound,
-/// priorities set and files made, before any other thread is started.
+/// Becomes `user` for good, keeping nothing but `CAP_SYS_TIME`, and `CAP_NET_RAW` where packets go
+/// by AF_XDP: after sockets are bound, priorities set and files made, before any other thread is
+/// started.
 ///
 /// A process that is `user` already gives up its other capabilities.
 ///
 /// # Errors
 /// [`PrivilegeError`]. The process may then have given up a part, and should stop.
-pub fn drop_to(user: &str) -> Result<Dropped, PrivilegeError> {
+pub fn drop_to(user: &str, bypass: bool) -> Result<Dropped, PrivilegeError> {
     let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     if threads > 1 {
         return Err(PrivilegeError::ManyThreads(threads));
     }
-    drop_this_thread_to(user, KEPT)
+    drop_this_thread_to(user, if bypass { &[STEER, BYPASS] } else { &[STEER] })
 }
 
 /// Lets this process use `SCHED_FIFO` up to `priority` after it has given up its privileges.
@@ -100,18 +117,33 @@ pub fn allow_realtime(priority: u8) -> Result<(), PrivilegeError> {
     setrlimit(Resource::RLIMIT_RTPRIO, limit, limit).map_err(kernel("RLIMIT_RTPRIO"))
 }
 
-fn drop_this_thread_to(name: &str, keep: Capability) -> Result<Dropped, PrivilegeError> {
+/// Lets this process lock so many bytes after it has given up its privileges, or as many as it can
+/// get: who is refused memory then says so.
+pub fn allow_locked_memory(bytes: usize) {
+    let bytes = bytes as u64;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK) else {
+        return;
+    };
+    let wanted = soft.max(bytes);
+    if setrlimit(Resource::RLIMIT_MEMLOCK, wanted, hard.max(bytes)).is_err() {
+        // To go beyond the hard limit takes CAP_SYS_RESOURCE.
+        let _ = setrlimit(Resource::RLIMIT_MEMLOCK, wanted.min(hard), hard);
+    }
+}
+
+fn drop_this_thread_to(name: &str, keep: &[Capability]) -> Result<Dropped, PrivilegeError> {
     let user = User::from_name(name)
         .map_err(kernel("looking up the user"))?
         .ok_or_else(|| PrivilegeError::NoSuchUser(name.to_owned()))?;
     if user.uid.is_root() {
         return Err(PrivilegeError::StillRoot(name.to_owned()));
     }
-    let may_steer = caps::has_cap(None, CapSet::Permitted, keep)?;
+    let permitted = caps::read(None, CapSet::Permitted)?;
+    let (kept, missing): (Vec<_>, Vec<_>) = keep.iter().partition(|c| permitted.contains(c));
     if unistd::getuid() != user.uid || unistd::geteuid() != user.uid {
         become_user(name, user.uid, user.gid)?;
     }
-    keep_only(may_steer.then_some(keep))?;
+    keep_only(&kept)?;
     prctl::set_no_new_privs().map_err(kernel("PR_SET_NO_NEW_PRIVS"))?;
     if unistd::setuid(Uid::from_raw(0)).is_ok() {
         return Err(PrivilegeError::Regained);
@@ -119,7 +151,8 @@ fn drop_this_thread_to(name: &str, keep: Capability) -> Result<Dropped, Privileg
     Ok(Dropped {
         user: name.to_owned(),
         uid: user.uid.as_raw(),
-        may_steer,
+        kept,
+        missing,
     })
 }
 
@@ -144,8 +177,8 @@ fn become_user(name: &str, uid: Uid, gid: Gid) -> Result<(), PrivilegeError> {
     prctl::set_keepcaps(false).map_err(kernel("PR_SET_KEEPCAPS"))
 }
 
-fn keep_only(kept: Option<Capability>) -> Result<(), CapsError> {
-    let kept: CapsHashSet = kept.into_iter().collect();
+fn keep_only(kept: &[Capability]) -> Result<(), CapsError> {
+    let kept: CapsHashSet = kept.iter().copied().collect();
     // Effective must stay within permitted, so it shrinks first; programs we start inherit none.
     caps::clear(None, CapSet::Effective)?;
     caps::set(None, CapSet::Permitted, &kept)?;
@@ -262,7 +295,7 @@ mod tests {
             return;
         };
         for keep in [PLENTY, Capability::CAP_CHOWN] {
-            match drop_this_thread_to(&user, keep) {
+            match drop_this_thread_to(&user, &[keep]) {
                 Ok(dropped) => {
                     println!("DROPPED {dropped}");
                     println!("UID {}", Privileges::now().uid);
@@ -292,7 +325,7 @@ mod tests {
         assert!(has(&format!("CAPS {{{PLENTY}}} of {{{PLENTY}}}")), "{said}");
         // The second time as `nobody` already: the wish cannot be met, the rest is given up.
         assert!(has("CAPS {} of {}"), "{said}");
-        assert!(said.contains("without CAP_SYS_TIME"), "{said}");
+        assert!(said.contains("without CAP_CHOWN"), "{said}");
         assert!(!said.contains("ROOT AGAIN true"), "{said}");
         assert!(!said.contains("Gid(0)"), "{said}");
     }
@@ -311,7 +344,7 @@ mod tests {
     #[test]
     fn threads_in_the_way_are_counted() {
         let waiting = std::thread::spawn(std::thread::park);
-        let result = drop_to("no-such-user-here");
+        let result = drop_to("no-such-user-here", false);
         waiting.thread().unpark();
         assert!(matches!(result, Err(PrivilegeError::ManyThreads(n)) if n > 1));
         waiting.join().unwrap();

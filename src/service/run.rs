@@ -5,7 +5,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use hwts::transport::Transport;
+use hwts::transport::{AnyTransport, Transport};
 use nix::unistd::{User, geteuid};
 use tracing_subscriber::EnvFilter;
 
@@ -62,7 +62,7 @@ pub fn run(
         .control
         .then(|| ControlServer::bind(&config.control_socket))
         .transpose()?;
-    give_up_privileges(&config)?;
+    give_up_privileges(&config, parts.port.transport())?;
     let peers = setup::sources(&config, secret, time_port)?;
     let keeper = Keeper {
         file: StateFile::new(&config.state_dir),
@@ -249,17 +249,24 @@ fn start_log(filter: &str) {
     };
 }
 
-fn give_up_privileges(config: &Config) -> Result<(), ServiceError> {
+fn give_up_privileges(config: &Config, transport: &AnyTransport) -> Result<(), ServiceError> {
     let Some(user) = &config.user else {
         return Ok(());
+    };
+    let bypass = match transport {
+        AnyTransport::Xdp(xdp) => Some(xdp),
+        AnyTransport::Udp(_) => None,
     };
     if geteuid().is_root() {
         hand_over(user, config);
         if let Some(priority) = config.transport.fifo_priority {
             privileges::allow_realtime(priority)?;
         }
+        if let Some(xdp) = bypass {
+            privileges::allow_locked_memory(xdp.most_memory());
+        }
     }
-    let dropped = privileges::drop_to(user)?;
+    let dropped = privileges::drop_to(user, bypass.is_some())?;
     tracing::info!("{dropped}");
     Ok(())
 }

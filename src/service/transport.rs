@@ -3,7 +3,7 @@
 
 use hwts::transport::{
     AnyTransport, CardWish, StampRequest, Transport, UdpConfig, UdpTransport, WaitMode, XdpConfig,
-    XdpTransport, suitable,
+    XdpTransport,
 };
 use hwts::xdp::{Copying, XdpError};
 
@@ -54,10 +54,15 @@ pub(super) fn along(
     interface: Option<&str>,
     udp: UdpConfig,
 ) -> Result<AnyTransport, ServiceError> {
-    let xdp = |interface: Option<String>, copying| {
+    let xdp = |only_if_best| {
         let opened = XdpTransport::open(&XdpConfig {
-            interface,
-            copying,
+            interface: interface.map(str::to_owned),
+            copying: if only_if_best {
+                Copying::Never
+            } else {
+                Copying::IfNeeded
+            },
+            only_if_best,
             ..XdpConfig::new(udp)
         })?;
         tracing::info!(
@@ -74,19 +79,13 @@ pub(super) fn along(
     };
     match path {
         PacketPath::Udp => {}
-        PacketPath::Xdp => {
-            return xdp(interface.map(str::to_owned), Copying::IfNeeded)
-                .map_err(ServiceError::NoXdp);
-        }
-        PacketPath::Auto => {
-            let best = suitable(interface);
-            match best.and_then(|best| xdp(Some(best.interface), Copying::Never)) {
-                Ok(opened) => return Ok(opened),
-                // UDP would fail in the same way.
-                Err(XdpError::Udp(error)) => return Err(error.into()),
-                Err(why) => tracing::info!("the kernel's UDP rather than AF_XDP: {why}"),
-            }
-        }
+        PacketPath::Xdp => return xdp(false).map_err(ServiceError::NoXdp),
+        PacketPath::Auto => match xdp(true) {
+            Ok(opened) => return Ok(opened),
+            // UDP would fail in the same way.
+            Err(XdpError::Udp(error)) => return Err(error.into()),
+            Err(why) => tracing::info!("the kernel's UDP rather than AF_XDP: {why}"),
+        },
     }
     Ok(UdpTransport::open(&udp)?.into())
 }

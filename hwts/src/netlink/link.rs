@@ -65,8 +65,12 @@ pub struct Link {
 }
 
 impl Link {
-    /// From the body of an `RTM_NEWLINK` or `RTM_DELLINK`.
+    /// From the body of an `RTM_NEWLINK` or `RTM_DELLINK`; none from those that bridges send of
+    /// their ports in the same form, which say little, and that a port is gone when it only left.
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
+        if i32::from(*body.first()?) != libc::AF_UNSPEC {
+            return None;
+        }
         let flags = read_u32(body, IFINFO_FLAGS)?;
         let mut link = Self {
             index: read_u32(body, IFINFO_INDEX)?,

@@ -282,6 +282,9 @@ mod tests {
         let mut gone = VLAN.to_vec();
         gone[4] = RTM_DELLINK as u8;
         assert_eq!(link_changes(&gone).next(), Some(LinkChange::Gone(5)));
+        // What a bridge says of a port that leaves it.
+        gone[16] = libc::AF_BRIDGE as u8;
+        assert_eq!(link_changes(&gone).next(), None);
     }
 
     #[test]

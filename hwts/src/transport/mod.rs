@@ -15,7 +15,7 @@ pub use any::{AnyTransport, Transport};
 pub use cards::{Card, CardFallback, CardNote, CardWish};
 pub use error::{FallbackReason, TransportError};
 pub use udp::UdpTransport;
-pub use xdp::{Suitable, XdpConfig, XdpTransport, suitable};
+pub use xdp::{XdpConfig, XdpNote, XdpTransport, suitable};
 
 use std::net::SocketAddr;
 

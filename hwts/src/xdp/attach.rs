@@ -1,4 +1,4 @@
-//! Our program at one interface, with the maps it looks into.
+//! Our program with the maps it looks into, and attaching it to an interface.
 
 use std::collections::HashSet;
 use std::io;
@@ -14,66 +14,71 @@ use super::program::{PASS, Redirect};
 
 /// Addresses a host may have; those beyond come by the ordinary socket.
 const MAX_ADDRESSES: u32 = 1024;
-/// By when a program that is going is gone, and the pause between looks.
-const DETACHES: Duration = Duration::from_millis(500);
+/// Queues that can have a socket; packets of further ones take the ordinary way.
+pub(crate) const MAX_QUEUES: u32 = 32;
+/// Between looks whether a program that is going is gone.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Asks the driver for the card's stamp of a received packet.
 const RX_TIMESTAMP: &str = "bpf_xdp_metadata_rx_timestamp";
 
-/// What to attach.
+/// Where to attach.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AttachConfig<'a> {
     /// Name and number of the interface.
     pub(crate) name: &'a str,
     pub(crate) interface: u32,
-    /// Our UDP port.
-    pub(crate) port: u16,
-    /// Receive queues.
-    pub(crate) queues: u32,
     /// Ask the card for its stamps.
     pub(crate) hardware: bool,
+    /// How long to wait for a program that is just going.
+    pub(crate) patience: Duration,
 }
 
 /// The attached program; dropping it detaches it.
 #[derive(Debug)]
 pub(crate) struct Attached {
     _link: OwnedFd,
-    sockets: SocketMap,
-    addresses: AddressMap,
-    known: HashSet<[u8; 16]>,
     hardware: bool,
 }
 
 impl Attached {
-    /// Loads and attaches the program. It passes everything on until it is told of sockets and
-    /// addresses. Where the card's stamps are not to be had it does without.
-    pub(crate) fn new(config: AttachConfig<'_>) -> Result<Self, XdpError> {
+    /// Whether the card is asked for its stamps.
+    pub(crate) const fn asks_for_hardware_stamps(&self) -> bool {
+        self.hardware
+    }
+}
+
+/// Our program and its maps in the kernel, for any interface. To load them takes privileges, to
+/// attach the program later does not: who holds it may.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// Does without the stamps of cards, so it is bound to none.
+    plain: OwnedFd,
+    sockets: SocketMap,
+    addresses: AddressMap,
+    known: HashSet<[u8; 16]>,
+    port: u16,
+}
+
+impl Program {
+    /// Loads it for this UDP port. It passes everything on until it is told of sockets and
+    /// addresses.
+    pub(crate) fn load(port: u16) -> Result<Self, XdpError> {
         let map = |error| XdpError::os("make a BPF map", error);
-        let sockets = socket_map(config.queues).map_err(map)?;
+        let sockets = socket_map(MAX_QUEUES).map_err(map)?;
         let addresses = address_map(MAX_ADDRESSES).map_err(map)?;
-        let program = |hardware: Option<u32>| {
-            let code = Redirect {
-                port: config.port,
-                sockets: sockets.fd.as_fd(),
-                addresses: addresses.fd.as_fd(),
-                hardware,
-                otherwise: PASS,
-            }
-            .assemble();
-            let code = code.map_err(|error| XdpError::Program {
-                error: io::Error::from(io::ErrorKind::InvalidInput),
-                complaint: format!("{error:?}"),
-            })?;
-            // The driver's functions are for programs that are bound to its device.
-            let program = bpf::load(&code, hardware.map(|_| config.interface));
-            let program =
-                program.map_err(
-                    |LoadError { error, complaint }| match error.raw_os_error() {
-                        Some(libc::EPERM) => XdpError::NotPermitted("load a BPF program"),
-                        _ => XdpError::Program { error, complaint },
-                    },
-                )?;
-            attach_patiently(program.as_fd(), config.interface)
+        Ok(Self {
+            plain: load(port, &sockets, &addresses, None)?,
+            sockets,
+            addresses,
+            known: HashSet::new(),
+            port,
+        })
+    }
+
+    /// Attaches it. Where the card's stamps are not to be had it does without.
+    pub(crate) fn attach(&self, config: AttachConfig<'_>) -> Result<Attached, XdpError> {
+        let attach = |program: &OwnedFd| {
+            attach_patiently(program.as_fd(), config.interface, config.patience)
                 .map_err(|error| refused(config.name, error))
         };
         let function = if config.hardware {
@@ -81,23 +86,25 @@ impl Attached {
         } else {
             None
         };
-        let (link, hardware) = match function.map(|function| program(Some(function))) {
-            Some(Ok(link)) => (link, true),
-            Some(Err(XdpError::Occupied(name))) => return Err(XdpError::Occupied(name)),
-            Some(Err(_)) | None => (program(None)?, false),
-        };
-        Ok(Self {
-            _link: link,
-            sockets,
-            addresses,
-            known: HashSet::new(),
-            hardware,
+        if let Some(function) = function {
+            // The driver's functions are for programs that are bound to its device.
+            let bound = Some((function, config.interface));
+            let bound = load(self.port, &self.sockets, &self.addresses, bound);
+            match bound.and_then(|bound| attach(&bound)) {
+                Ok(link) => {
+                    return Ok(Attached {
+                        _link: link,
+                        hardware: true,
+                    });
+                }
+                Err(error @ XdpError::Occupied(_)) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(Attached {
+            _link: attach(&self.plain)?,
+            hardware: false,
         })
-    }
-
-    /// Whether the card is asked for its stamps.
-    pub(crate) const fn asks_for_hardware_stamps(&self) -> bool {
-        self.hardware
     }
 
     /// From now on a queue's packets go to this socket.
@@ -133,13 +140,46 @@ impl Attached {
     }
 }
 
+/// Loads the program; one that asks the card for its stamps by this function is bound to this
+/// interface.
+fn load(
+    port: u16,
+    sockets: &SocketMap,
+    addresses: &AddressMap,
+    hardware: Option<(u32, u32)>,
+) -> Result<OwnedFd, XdpError> {
+    let code = Redirect {
+        port,
+        sockets: sockets.fd.as_fd(),
+        addresses: addresses.fd.as_fd(),
+        hardware: hardware.map(|(function, _)| function),
+        otherwise: PASS,
+    }
+    .assemble();
+    let code = code.map_err(|error| XdpError::Program {
+        error: io::Error::from(io::ErrorKind::InvalidInput),
+        complaint: format!("{error:?}"),
+    })?;
+    let program = bpf::load(&code, hardware.map(|(_, interface)| interface));
+    program.map_err(
+        |LoadError { error, complaint }| match error.raw_os_error() {
+            Some(libc::EPERM) => XdpError::NotPermitted("load a BPF program"),
+            _ => XdpError::Program { error, complaint },
+        },
+    )
+}
+
 /// A program whose process has just ended is detached in the background.
-fn attach_patiently(program: BorrowedFd<'_>, interface: u32) -> io::Result<OwnedFd> {
+fn attach_patiently(
+    program: BorrowedFd<'_>,
+    interface: u32,
+    patience: Duration,
+) -> io::Result<OwnedFd> {
     let start = Instant::now();
     loop {
         match bpf::attach(program, interface) {
             Err(error)
-                if error.raw_os_error() == Some(libc::EBUSY) && start.elapsed() < DETACHES =>
+                if error.raw_os_error() == Some(libc::EBUSY) && start.elapsed() < patience =>
             {
                 thread::sleep(PAUSE);
             }

@@ -19,6 +19,6 @@ mod socket;
 pub use error::XdpError;
 pub use socket::Copying;
 
-pub(crate) use attach::{AttachConfig, Attached};
+pub(crate) use attach::{AttachConfig, Attached, MAX_QUEUES, Program};
 pub(crate) use program::Metadata;
-pub(crate) use socket::{RxFrame, Socket, SocketConfig};
+pub(crate) use socket::{RxFrame, Socket, SocketConfig, most_memory};

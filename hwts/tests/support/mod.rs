@@ -65,19 +65,25 @@ impl Namespace {
 /// where that is impossible.
 pub fn pair() -> Option<[Namespace; 2]> {
     let made = (|| {
-        let [a, b] = [Namespace::new()?, Namespace::new()?];
-        a.ip(&format!(
-            "link add dev {VETH} type veth peer name {VETH} netns {}",
-            b.path()
-        ))?;
-        for (namespace, number) in [(&a, 1), (&b, 2)] {
-            namespace.ip(&format!("address add 192.0.2.{number}/24 dev {VETH}"))?;
-            namespace.ip(&format!("address add fd00::{number}/64 dev {VETH} nodad"))?;
-            namespace.ip("link set dev lo up")?;
-            namespace.ip(&format!("link set dev {VETH} up"))?;
-        }
-        Ok::<_, String>([a, b])
+        let pair = [Namespace::new()?, Namespace::new()?];
+        join(&pair)?;
+        Ok::<_, String>(pair)
     })();
     made.map_err(|reason| eprintln!("SKIPPED: no namespaces: {reason}"))
         .ok()
+}
+
+/// Joins two namespaces that have no interfaces yet, or no longer.
+pub fn join([a, b]: &[Namespace; 2]) -> Result<(), String> {
+    a.ip(&format!(
+        "link add dev {VETH} type veth peer name {VETH} netns {}",
+        b.path()
+    ))?;
+    for (namespace, number) in [(a, 1), (b, 2)] {
+        namespace.ip(&format!("address add 192.0.2.{number}/24 dev {VETH}"))?;
+        namespace.ip(&format!("address add fd00::{number}/64 dev {VETH} nodad"))?;
+        namespace.ip("link set dev lo up")?;
+        namespace.ip(&format!("link set dev {VETH} up"))?;
+    }
+    Ok(())
 }

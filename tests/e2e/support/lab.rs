@@ -130,16 +130,24 @@ impl Lab {
     /// Adds a host, plugged into one bridge.
     pub(crate) fn host(&mut self, side: Side) -> Outcome<Host> {
         let number = u8::try_from(self.hosts.len() + 1)?;
-        let (switch, namespace) = (self.switch(), format!("{}h{number}", self.name));
+        let namespace = format!("{}h{number}", self.name);
         let (port, address) = (format!("port{number}"), Ipv4Addr::new(10, 77, number, 1));
         ip(&format!("netns add {namespace}"))?;
         // Recorded before it is wired, so that it is removed even if wiring fails.
         let host = Host {
             namespace: namespace.clone(),
             address: address.into(),
-            port: port.clone(),
+            port,
         };
         self.hosts.push(host.clone());
+        ip(&format!("-n {namespace} link set dev lo up"))?;
+        self.wire(&host, side)?;
+        Ok(host)
+    }
+
+    /// Gives a host an interface, plugged into one bridge.
+    pub(crate) fn wire(&self, host: &Host, side: Side) -> Outcome {
+        let (switch, namespace, port) = (self.switch(), &host.namespace, &host.port);
         ip(&format!(
             "link add {port} netns {switch} type veth peer name eth0 netns {namespace}"
         ))?;
@@ -147,12 +155,15 @@ impl Lab {
             "-n {switch} link set dev {port} master {} up",
             side.bridge()
         ))?;
+        let address = host.address;
         ip(&format!("-n {namespace} address add {address}/16 dev eth0"))?;
-        for device in ["lo", "eth0"] {
-            ip(&format!("-n {namespace} link set dev {device} up"))?;
-        }
-        ip(&format!("-n {namespace} route add 224.0.0.0/4 dev eth0"))?;
-        Ok(host)
+        ip(&format!("-n {namespace} link set dev eth0 up"))?;
+        ip(&format!("-n {namespace} route add 224.0.0.0/4 dev eth0")).map(drop)
+    }
+
+    /// Takes the interface of a host away, with all that is attached to it.
+    pub(crate) fn unwire(host: &Host) -> Outcome {
+        ip(&format!("-n {} link delete dev eth0", host.namespace)).map(drop)
     }
 
     /// Gives a host more addresses, of as many other subnets.

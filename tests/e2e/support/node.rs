@@ -54,6 +54,8 @@ pub(crate) struct Spec {
     pub(crate) single_thread: bool,
     /// Packets go past the kernel's network stack.
     pub(crate) xdp: bool,
+    /// It becomes nobody after set-up, by itself.
+    pub(crate) becomes_nobody: bool,
     /// The link structure of its DHT, if not the default.
     pub(crate) topology: Option<Topology>,
     /// Run as nobody, without any capability, on the machine's own oscillator, and asked to
@@ -75,6 +77,7 @@ impl Spec {
             lie: None,
             single_thread: false,
             xdp: false,
+            becomes_nobody: false,
             topology: None,
             unprivileged: false,
         }
@@ -96,6 +99,9 @@ impl Spec {
             .topology
             .map(|name| format!("topology = {:?}\n", name.word()));
         let mut toml = topology.unwrap_or_default();
+        if self.becomes_nobody {
+            toml += "user = \"nobody\"\n";
+        }
         toml += &format!(
             "network = {NETWORK:?}\n\
              listen = \"{time_address}\"\n\

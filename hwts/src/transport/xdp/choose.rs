@@ -17,34 +17,36 @@ pub(super) struct Chosen {
     pub(super) features: XdpFeatures,
 }
 
-/// An interface at which AF_XDP is better than anything else.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Suitable {
-    /// Its name.
-    pub interface: String,
-}
-
 /// Whether AF_XDP is the best there is: without copies, and with the card's stamps both ways. Takes
-/// the interface of the default route if none is named; attaches nothing, and needs no privilege.
+/// the interface of the default route if none is named, and returns its name; attaches nothing, and
+/// needs no privilege.
 ///
 /// # Errors
 /// Why it is not.
-pub fn suitable(interface: Option<&str>) -> Result<Suitable, XdpError> {
-    let Chosen { name, features, .. } = choose(interface)?;
-    if !features.zero_copy {
-        return Err(XdpError::NoZeroCopy(name));
+pub fn suitable(interface: Option<&str>) -> Result<String, XdpError> {
+    choose(interface, true).map(|chosen| chosen.name)
+}
+
+/// The interface to use, if it can be used; `only_if_best` if AF_XDP is the best there.
+pub(super) fn choose(interface: Option<&str>, only_if_best: bool) -> Result<Chosen, XdpError> {
+    let chosen = usable(interface)?;
+    if !only_if_best {
+        return Ok(chosen);
     }
-    let has_clock = nic::abilities(&name).is_ok_and(|abilities| abilities.phc.is_some());
-    if !features.is_best() || !has_clock {
+    if !chosen.features.zero_copy {
+        return Err(XdpError::NoZeroCopy(chosen.name));
+    }
+    let has_clock = nic::abilities(&chosen.name).is_ok_and(|abilities| abilities.phc.is_some());
+    if !chosen.features.is_best() || !has_clock {
         return Err(XdpError::Unsuitable {
-            interface: name,
+            interface: chosen.name,
             reason: "has no hardware stamps both ways for AF_XDP",
         });
     }
-    Ok(Suitable { interface: name })
+    Ok(chosen)
 }
 
-pub(super) fn choose(interface: Option<&str>) -> Result<Chosen, XdpError> {
+fn usable(interface: Option<&str>) -> Result<Chosen, XdpError> {
     let links = netlink::links().map_err(|error| XdpError::os("list interfaces", error))?;
     let link = match interface {
         Some(name) => links
@@ -105,9 +107,9 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_refused_with_a_reason() {
         assert!(
-            matches!(choose(Some("nosuch0")), Err(XdpError::NoInterface(name)) if name == "nosuch0")
+            matches!(choose(Some("nosuch0"), false), Err(XdpError::NoInterface(name)) if name == "nosuch0")
         );
-        let loopback = choose(Some("lo")).unwrap_err().to_string();
+        let loopback = choose(Some("lo"), false).unwrap_err().to_string();
         assert_eq!(loopback, "lo is no Ethernet interface");
         assert!(suitable(Some("lo")).is_err());
     }

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::{TxStamps, XdpTransport};
+use super::XdpTransport;
+use super::door::TxStamps;
 use crate::packet;
 use crate::stamp::{Domain, Source, Stamp};
 use crate::transport::inflight::{CAPACITY, Match};
@@ -13,15 +14,16 @@ use crate::xdp::{Metadata, RxFrame};
 impl XdpTransport {
     /// Sends by a frame; none if that is the kernel's to do.
     pub(super) fn queue_frame(&mut self, to: SocketAddr, bytes: &[u8]) -> Option<TxToken> {
+        self.door.as_ref()?;
         let before = Stamp::user_now();
         let frame = self.ways.find(to, bytes.len(), before.nanos)?;
         let token = self.inflight.next_token();
         let number = self.number;
-        let socket = self.sockets.first_mut()?;
+        let socket = self.door.as_mut()?.sockets.first_mut()?;
         if !socket.queue(token.0, |room| frame.write(room, bytes, number)) {
             // Perhaps some that were sent are still to be taken back.
             self.collect();
-            let socket = self.sockets.first_mut()?;
+            let socket = self.door.as_mut()?.sockets.first_mut()?;
             if !socket.queue(token.0, |room| frame.write(room, bytes, number)) {
                 return None;
             }
@@ -50,7 +52,7 @@ impl XdpTransport {
     /// Takes the stamps of frames that were sent.
     pub(super) fn collect(&mut self) {
         let Self {
-            sockets,
+            door,
             inflight,
             tai,
             tx_stamps,
@@ -58,8 +60,9 @@ impl XdpTransport {
             losses,
             ..
         } = self;
-        let Some(socket) = sockets
-            .first_mut()
+        let Some(socket) = door
+            .as_mut()
+            .and_then(|door| door.sockets.first_mut())
             .filter(|socket| socket.has_completions())
         else {
             return;
@@ -107,16 +110,19 @@ impl XdpTransport {
     ) -> Result<usize, TransportError> {
         self.attend();
         let Self {
-            sockets,
+            door,
             udp,
             ways,
             tai,
             counters,
             max_datagram,
             user_stamps,
-            phc,
             ..
         } = self;
+        let (sockets, phc) = match door {
+            Some(door) => (&mut door.sockets[..], door.phc),
+            None => (&mut [][..], None),
+        };
         let mut taken = 0;
         let mut sure = None;
         for socket in sockets {
@@ -136,7 +142,7 @@ impl XdpTransport {
                 let hook = metadata
                     .filter(|_| sure)
                     .and_then(|metadata| tai.stamp(metadata.hook));
-                let card = metadata.and_then(|metadata| card_of(metadata, *phc));
+                let card = metadata.and_then(|metadata| card_of(metadata, phc));
                 let (stamp, beside) = match card {
                     Some(card) => (card, hook),
                     None => (hook.unwrap_or_else(Stamp::user_now), None),
@@ -174,10 +180,10 @@ fn card_of(metadata: Metadata, phc: Option<u32>) -> Option<Stamp> {
 }
 
 /// Link-local addresses mean something on one interface only.
-fn scoped(from: SocketAddr, interface: impl FnOnce() -> u32) -> SocketAddr {
+fn scoped(from: SocketAddr, interface: impl FnOnce() -> Option<u32>) -> SocketAddr {
     match from {
         SocketAddr::V6(mut v6) if v6.ip().is_unicast_link_local() => {
-            v6.set_scope_id(interface());
+            v6.set_scope_id(interface().unwrap_or(0));
             v6.into()
         }
         _ => from,

@@ -2,16 +2,20 @@
 //! it for everything else.
 
 mod choose;
+mod door;
+mod follow;
 mod frames;
 mod open;
 mod tai;
 mod wait;
 mod ways;
 
-pub use choose::{Suitable, suitable};
+pub use choose::suitable;
+pub use follow::XdpNote;
 pub use open::XdpConfig;
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -24,23 +28,11 @@ use super::{
 };
 use crate::stamp::{Domain, Source};
 use crate::wake::Wake;
-use crate::xdp::{Attached, Socket};
+use crate::xdp::{Program, Socket, most_memory};
+use door::{Door, TxStamps};
+use follow::Absence;
 use tai::Tai;
 use ways::Ways;
-
-/// Queues that get a socket at most; packets of further ones come by the ordinary socket.
-const MAX_QUEUES: usize = 32;
-
-/// How sent packets get their stamp.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TxStamps {
-    /// From this process.
-    User,
-    /// From the kernel, in TAI.
-    Tai,
-    /// From the card.
-    Card(u32),
-}
 
 /// Sends and receives frames at the driver's door, past the kernel's network stack (and its
 /// firewall).
@@ -51,13 +43,20 @@ enum TxStamps {
 /// longer sure, is sent to by the ordinary socket: so ARP, neighbour discovery and routing stay the
 /// kernel's. What comes by other interfaces comes by that socket.
 ///
+/// An interface that goes takes the program with it; all packets take the ordinary socket until one
+/// of the same name is there, and the program is attached to that. What happens is told by
+/// [`next_note`](Self::next_note).
+///
 /// Nothing blocks except [`wait`](Transport::wait). The program is detached when this is dropped,
 /// and when the process ends in any other way.
 #[derive(Debug)]
 pub struct XdpTransport {
-    // Dropped in this order: nothing is redirected to sockets that are closing.
-    program: Attached,
-    sockets: Vec<Socket>,
+    /// None while the interface is gone.
+    door: Option<Door>,
+    absence: Absence,
+    notes: VecDeque<XdpNote>,
+    program: Program,
+    config: XdpConfig,
     udp: UdpTransport,
     interface: String,
     ways: Ways,
@@ -66,7 +65,6 @@ pub struct XdpTransport {
     by_udp: Box<[Option<(u32, TxToken)>; CAPACITY as usize]>,
     tx_stamps: TxStamps,
     user_stamps: bool,
-    phc: Option<u32>,
     tai: Tai,
     tx_timeout: i64,
     losses: Losses,
@@ -97,24 +95,23 @@ impl XdpTransport {
         &self.interface
     }
 
-    /// Queues that have a socket.
-    pub const fn queues(&self) -> usize {
-        self.sockets.len()
+    /// Queues that have a socket; none while the interface is gone.
+    pub fn queues(&self) -> usize {
+        self.sockets().len()
     }
 
     /// Whether packets come and go without being copied.
     pub fn is_zero_copy(&self) -> bool {
-        self.sockets.iter().all(Socket::is_zero_copy)
+        self.door.as_ref().is_some_and(Door::is_zero_copy)
     }
 
-    /// Takes in what changed on the way to others, if anything did.
-    fn attend(&mut self) {
-        if self.changed.take() && self.ways.attend() {
-            // What the program does not hear of comes by the ordinary socket.
-            if let Ok(addresses) = self.ways.own_addresses() {
-                let _ = self.program.set_addresses(&addresses);
-            }
-        }
+    /// The most memory that it ever locks, bytes: with as many queues as can be used.
+    pub const fn most_memory(&self) -> usize {
+        most_memory(self.config.frames)
+    }
+
+    fn sockets(&self) -> &[Socket] {
+        self.door.as_ref().map_or(&[], |door| &door.sockets)
     }
 
     fn note_lost(&mut self, lost: u32) {
@@ -128,7 +125,10 @@ impl XdpTransport {
 
 impl Transport for XdpTransport {
     fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
+        match self.door {
+            Some(_) => &self.capabilities,
+            None => self.udp.capabilities(),
+        }
     }
 
     fn local_addr(&self) -> SocketAddr {
@@ -172,7 +172,8 @@ impl Transport for XdpTransport {
 
     /// What leaves too late, since the interface is down, loses its stamp.
     fn flush(&mut self) -> Result<(), TransportError> {
-        if let Some(socket) = self.sockets.first_mut()
+        if let Some(door) = &mut self.door
+            && let Some(socket) = door.sockets.first_mut()
             && socket.flush().is_err()
         {
             self.counters.network_errors += 1;

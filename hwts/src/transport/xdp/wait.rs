@@ -3,11 +3,12 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::{MAX_QUEUES, TxStamps, XdpTransport};
+use super::XdpTransport;
+use super::door::TxStamps;
 use crate::transport::wait::{Patience, entry, poll};
 use crate::transport::{Readiness, TransportError};
 use crate::wake::Wake;
-use crate::xdp::Socket;
+use crate::xdp::{MAX_QUEUES, Socket};
 
 /// A waiting thread that does not sleep looks at the rings, which costs nanoseconds, so many times
 /// before it asks the kernel about the rest.
@@ -54,8 +55,8 @@ impl XdpTransport {
     /// What the rings hold.
     fn in_rings(&self) -> Readiness {
         Readiness {
-            readable: self.sockets.iter().any(Socket::has_frames),
-            tx: self.sockets.iter().any(Socket::has_completions),
+            readable: self.sockets().iter().any(Socket::has_frames),
+            tx: self.sockets().iter().any(Socket::has_completions),
             woken: false,
         }
     }
@@ -67,10 +68,10 @@ impl XdpTransport {
         wake: Option<&Wake>,
     ) -> Result<Readiness, TransportError> {
         let udp = self.udp.poll_entry();
-        let mut fds = [udp; MAX_QUEUES + 3];
+        let mut fds = [udp; MAX_QUEUES as usize + 3];
         fds[1] = entry(self.ways.as_fd(), libc::POLLIN);
         let mut used = 2;
-        for socket in &self.sockets {
+        for socket in self.sockets() {
             fds[used] = entry(socket.as_fd(), libc::POLLIN);
             used += 1;
         }

@@ -50,25 +50,37 @@ pub(super) struct Ways {
     routes: Routes,
     watch: Watch,
     links: Vec<Link>,
-    interface: u32,
+    /// Ours, while it is there.
+    interface: Option<u32>,
     /// Where packets come from; the address is unspecified if the route says so.
     local: SocketAddr,
     known: HashMap<SocketAddr, Known>,
 }
 
 impl Ways {
-    /// Ways by `interface` for a socket bound to `local`.
-    pub(super) fn open(interface: u32, local: SocketAddr) -> io::Result<Self> {
+    /// Ways for a socket bound to `local`: the kernel's only, until an interface is told.
+    pub(super) fn open(local: SocketAddr) -> io::Result<Self> {
         // Listening comes first, so that nothing falls between.
         let watch = Watch::open()?;
         Ok(Self {
             routes: Routes::open()?,
             watch,
             links: netlink::links()?,
-            interface,
+            interface: None,
             local: SocketAddr::new(local.ip().to_canonical(), local.port()),
             known: HashMap::with_capacity(ROOM),
         })
+    }
+
+    /// From now on ways lead by this interface, or all by the kernel.
+    pub(super) fn lead_by(&mut self, interface: Option<u32>) {
+        self.interface = interface;
+        self.known.clear();
+    }
+
+    /// The interface of this name.
+    pub(super) fn named(&self, name: &str) -> Option<&Link> {
+        self.links.iter().find(|link| link.name == name)
     }
 
     /// The addresses at which packets for us arrive.
@@ -81,14 +93,15 @@ impl Ways {
     }
 
     /// The VLAN's interface, or ours: what gives link-local addresses their meaning.
-    pub(super) fn scope(&self, vlan: Option<u16>) -> u32 {
+    pub(super) fn scope(&self, vlan: Option<u16>) -> Option<u32> {
+        let interface = self.interface?;
         let of_vlan = |id| {
             let tagged = |link: &&Link| {
-                link.lower == Some(self.interface) && link.vlan.is_some_and(|tag| tag.id == id)
+                link.lower == Some(interface) && link.vlan.is_some_and(|tag| tag.id == id)
             };
             self.links.iter().find(tagged).map(|link| link.index)
         };
-        vlan.and_then(of_vlan).unwrap_or(self.interface)
+        Some(vlan.and_then(of_vlan).unwrap_or(interface))
     }
 
     /// How frames to `to` with `len` bytes of content begin at `now`; none if the kernel is to send
@@ -109,7 +122,7 @@ impl Ways {
             );
             return None;
         }
-        let mtu = self.link(self.interface)?.mtu as usize;
+        let mtu = self.link(self.interface?)?.mtu as usize;
         let ethernet = frame.ethernet_len();
         (frame.header_len() - ethernet + len <= mtu).then_some(frame)
     }
@@ -178,10 +191,11 @@ impl Ways {
     /// The tags, outermost first, and the hardware address of packets by interface number `index`;
     /// none if they do not leave by ours, or it is down.
     fn below(&self, index: u32) -> Option<(Vec<Tag>, [u8; 6])> {
+        let interface = self.interface?;
         let mut link = self.link(index)?;
         let hardware = link.hardware?;
         let mut tags = Vec::new();
-        while link.index != self.interface {
+        while link.index != interface {
             tags.insert(0, link.vlan.filter(|_| tags.len() < MAX_TAGS)?);
             link = self.link(link.lower.filter(|_| !link.lower_elsewhere)?)?;
         }
@@ -192,15 +206,16 @@ impl Ways {
         self.links.iter().find(|link| link.index == index)
     }
 
-    /// Takes in what has changed. True if addresses of this host have.
-    pub(super) fn attend(&mut self) -> bool {
+    /// Takes in what has changed.
+    pub(super) fn attend(&mut self) -> Changes {
         let Self {
             watch,
             known,
             links,
+            interface,
             ..
         } = self;
-        let (mut addresses, mut forget) = (false, false);
+        let (mut addresses, mut forget, mut gone) = (false, false, false);
         let complete = watch.poll(|change| match change {
             Change::Neighbour(neighbour) => known.retain(|_, known| fits(known, &neighbour)),
             Change::Routes => forget = true,
@@ -219,16 +234,32 @@ impl Ways {
             Change::Link(LinkChange::Gone(index)) => {
                 links.retain(|link| link.index != index);
                 forget = true;
+                // Another may come under the same number, without our program.
+                gone |= *interface == Some(index);
             }
         });
         if !complete && let Ok(all) = netlink::links() {
             self.links = all;
+            let ours = |link: &Link| self.interface == Some(link.index) && link.xdp;
+            gone |= !self.links.iter().any(ours);
         }
         if forget || !complete {
             self.known.clear();
         }
-        addresses || !complete
+        Changes {
+            addresses: addresses || !complete,
+            gone,
+        }
     }
+}
+
+/// What has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Changes {
+    /// Perhaps addresses of this host.
+    pub(super) addresses: bool,
+    /// Our interface is gone, even if there is another in its place.
+    pub(super) gone: bool,
 }
 
 /// Whether what is known of a destination goes with what was heard of a neighbour; some of it is
@@ -255,19 +286,21 @@ mod tests {
     fn the_kernel_sends_to_ourselves() {
         let lo = netlink::links().unwrap();
         let lo = lo.iter().find(|link| link.loopback).unwrap().index;
-        let mut ways = Ways::open(lo, "[::]:9".parse().unwrap()).unwrap();
+        let mut ways = Ways::open("[::]:9".parse().unwrap()).unwrap();
+        ways.lead_by(Some(lo));
         let to = "127.0.0.1:9".parse().unwrap();
         assert_eq!(ways.find(to, 1, 0), None);
         assert_eq!(ways.known[&to].due, i64::MAX, "asked once for all");
         assert!(!ways.own_addresses().unwrap().is_empty());
-        let bound = Ways::open(lo, "192.0.2.1:9".parse().unwrap()).unwrap();
+        let bound = Ways::open("192.0.2.1:9".parse().unwrap()).unwrap();
         let only: IpAddr = "192.0.2.1".parse().unwrap();
         assert_eq!(bound.own_addresses().unwrap(), [only]);
     }
 
     #[test]
     fn vlans_are_followed_down_to_our_interface() {
-        let mut ways = Ways::open(7, "[::]:9".parse().unwrap()).unwrap();
+        let mut ways = Ways::open("[::]:9".parse().unwrap()).unwrap();
+        ways.lead_by(Some(7));
         let link = |index, lower, id: Option<u16>| Link {
             index,
             lower,
@@ -298,9 +331,19 @@ mod tests {
         assert_eq!(ids(9), Some((vec![100, 200], 9)));
         assert_eq!(ids(10), None, "three tags");
         assert_eq!(ids(11), None, "another interface");
-        assert_eq!((ways.scope(Some(100)), ways.scope(None)), (8, 7));
+        assert_eq!(
+            (ways.scope(Some(100)), ways.scope(None)),
+            (Some(8), Some(7))
+        );
         ways.links[0].up = false;
         assert_eq!(ways.below(8), None);
+        ways.links[0].up = true;
+        ways.lead_by(None);
+        assert_eq!(
+            (ways.below(7), ways.scope(None)),
+            (None, None),
+            "it is gone"
+        );
     }
 
     #[test]

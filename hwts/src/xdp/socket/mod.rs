@@ -3,7 +3,7 @@
 mod open;
 
 pub use open::Copying;
-pub(crate) use open::SocketConfig;
+pub(crate) use open::{SocketConfig, most_memory};
 
 use std::io;
 use std::mem::size_of;

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::{FRAME, Socket, TxMetadata};
 use crate::sys::check;
-use crate::xdp::XdpError;
 use crate::xdp::memory::Mapping;
 use crate::xdp::ring::{Consumer, Layout, Producer};
+use crate::xdp::{MAX_QUEUES, XdpError};
 
 /// A queue whose socket was just closed is free again after some milliseconds: the kernel closes in
-/// the background. Nothing waits longer.
-const REBIND: Duration = Duration::from_millis(500);
+/// the background.
 const REBIND_PAUSE: Duration = Duration::from_millis(2);
 /// The kernel's internal error number for what a driver does not support.
 const ENOTSUPP: i32 = 524;
@@ -42,6 +41,8 @@ pub(crate) struct SocketConfig {
     pub(crate) tx_frames: u32,
     /// Have sent packets stamped.
     pub(crate) tx_stamps: bool,
+    /// How long to wait for a queue that was just left.
+    pub(crate) patience: Duration,
 }
 
 impl Socket {
@@ -60,7 +61,7 @@ impl Socket {
                 Err(failed) => failed,
             };
             match (step, error.raw_os_error()) {
-                (Step::Bind, Some(libc::EBUSY)) if start.elapsed() < REBIND => {
+                (Step::Bind, Some(libc::EBUSY)) if start.elapsed() < config.patience => {
                     thread::sleep(REBIND_PAUSE);
                 }
                 (Step::Bind, Some(libc::EBUSY)) => {
@@ -201,6 +202,11 @@ impl SocketConfig {
     const fn memory(&self) -> usize {
         (self.rx_frames + self.tx_frames) as usize * FRAME
     }
+}
+
+/// What all queues lock together, bytes, with so many frames each way.
+pub(crate) const fn most_memory(frames: u32) -> usize {
+    2 * (frames * MAX_QUEUES) as usize * FRAME
 }
 
 /// What was being done when the kernel refused.
