@@ -7,6 +7,7 @@ use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 /// `ee_origin` of a TX stamp on the error queue (linux/errqueue.h).
 pub(crate) const SO_EE_ORIGIN_TIMESTAMPING: u8 = 4;
@@ -352,10 +353,27 @@ pub(crate) fn recv_message(
     })
 }
 
-/// `poll(2)`; a negative timeout waits for ever.
-pub(crate) fn poll(fds: &mut [libc::pollfd], timeout_ms: libc::c_int) -> io::Result<libc::c_int> {
-    // SAFETY: pointer and length come from a live slice.
-    check(unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout_ms) })
+/// `poll(2)`, and for what that cannot express `ppoll(2)`; without a timeout for ever.
+pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<libc::c_int> {
+    let count = fds.len() as libc::nfds_t;
+    let millis = match timeout {
+        None => Some(-1),
+        Some(left) if left.subsec_nanos().is_multiple_of(1_000_000) => {
+            Some(libc::c_int::try_from(left.as_millis()).unwrap_or(libc::c_int::MAX))
+        }
+        Some(_) => None,
+    };
+    if let Some(millis) = millis {
+        // SAFETY: pointer and length come from a live slice.
+        return check(unsafe { libc::poll(fds.as_mut_ptr(), count, millis) });
+    }
+    let left = timeout.unwrap_or_default();
+    let left = libc::timespec {
+        tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: left.subsec_nanos().into(),
+    };
+    // SAFETY: as above; the time is live, and no signals are masked.
+    check(unsafe { libc::ppoll(fds.as_mut_ptr(), count, &raw const left, std::ptr::null()) })
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::time::RawTime;
 const IN_FLIGHT: usize = 64;
 
 /// Datagrams taken from the socket at a time, so that transmit stamps are not kept waiting.
-const BUDGET: usize = 32;
+pub(super) const BUDGET: usize = 32;
 
 /// What came out of the socket.
 #[derive(Debug)]
@@ -120,12 +120,13 @@ impl Port {
         Ok(())
     }
 
-    /// Hand out all that has come: transmit stamps first, since an answer may follow within
-    /// microseconds and is worth more if the stamp of its question is known.
+    /// Hand out what has come: transmit stamps first, since an answer may follow within
+    /// microseconds and is worth more if the stamp of its question is known. Returns whether there
+    /// may be more.
     ///
     /// # Errors
     /// What the socket says.
-    pub fn drain(&mut self, mut sink: impl FnMut(Incoming<'_>)) -> Result<(), TransportError> {
+    pub fn drain(&mut self, mut sink: impl FnMut(Incoming<'_>)) -> Result<bool, TransportError> {
         self.clock.refresh();
         self.attend();
         let Self {
@@ -153,7 +154,7 @@ impl Port {
                 }
             }
         })?;
-        transport.receive(BUDGET, |received| {
+        let taken = transport.receive(BUDGET, |received| {
             if let Some(stamp) = clock.convert(received.stamp, received.beside) {
                 sink(Incoming::Datagram {
                     from: received.from,
@@ -163,7 +164,7 @@ impl Port {
                 });
             }
         })?;
-        Ok(())
+        Ok(taken == BUDGET)
     }
 
     /// Wait until something comes, `wake` is used, or `timeout` has passed.

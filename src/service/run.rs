@@ -19,7 +19,7 @@ use super::single::Single;
 use super::state::{KnownPeer, State, StateFile};
 use super::steer::{self, SharedReport};
 use super::{privileges, setup::blueprint};
-use crate::config::Config;
+use crate::config::{Config, Stamps, Wait};
 use crate::export::control::{ControlServer, StatusProvider};
 use crate::export::status::{ClockReading, Status};
 use crate::time::Rate;
@@ -76,6 +76,9 @@ pub fn run(
     let scheduling = Scheduling {
         cpu: config.transport.cpu,
         fifo: config.transport.fifo_priority,
+        // Who does not sleep has a processor of his own, and stamps of this process are as late as
+        // it reads the socket.
+        apart: config.transport.wait != Wait::Block || config.transport.stamps == Stamps::User,
     };
     let result = if config.single_thread {
         daemon::schedule(scheduling);

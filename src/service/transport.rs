@@ -26,10 +26,12 @@ pub(super) fn open(config: &Config) -> Result<AnyTransport, ServiceError> {
             },
             Wait::Spin => WaitMode::Spin,
         },
+        // One loop in one thread is for small devices and for simulators, which know no more.
+        whole_millis: config.single_thread,
         max_datagram: MAX_DATAGRAM,
         ..UdpConfig::new(config.listen)
     };
-    // One loop in one thread is for small devices and for simulators, which know no such sockets.
+    // Nor do those know sockets of that kind.
     let path = match settings.path {
         PacketPath::Auto if config.single_thread => PacketPath::Udp,
         path => path,

@@ -64,7 +64,7 @@ pub trait Transport: Send {
     fn poll_tx(&mut self, sink: impl FnMut(TxEvent)) -> Result<usize, TransportError>;
 
     /// Waits for datagrams, TX stamps, a wake or the timeout (none: for ever), in the mode it was
-    /// opened with. A sleeping wait is rounded up to whole milliseconds. A signal ends it early.
+    /// opened with. A signal ends it early.
     ///
     /// # Errors
     /// [`TransportError::Wait`] if the transport is unusable.

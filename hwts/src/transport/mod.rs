@@ -34,7 +34,7 @@ pub enum StampRequest {
 /// How to wait for packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WaitMode {
-    /// Sleep in `poll(2)`. With kernel stamps this costs no accuracy.
+    /// Sleep. With kernel stamps this costs no accuracy.
     #[default]
     Block,
     /// Look for packets without sleeping for that many microseconds, then sleep. Also asks the
@@ -57,6 +57,9 @@ pub struct UdpConfig {
     pub stamps: StampRequest,
     /// How to wait for packets.
     pub wait: WaitMode,
+    /// Sleep in `poll(2)` and for whole milliseconds only, rounded up: some simulators of clocks know
+    /// nothing else.
+    pub whole_millis: bool,
     /// Longest datagram accepted, bytes; longer ones are dropped and counted.
     pub max_datagram: usize,
     /// Size of the kernel's receive buffer, bytes, if not the default. TX stamps wait in it too.
@@ -74,6 +77,7 @@ impl UdpConfig {
             local,
             stamps: StampRequest::Kernel,
             wait: WaitMode::Block,
+            whole_millis: false,
             max_datagram: 2_048,
             receive_buffer: None,
             send_buffer: None,

@@ -13,10 +13,10 @@ use super::socket::{
     tell_interface,
 };
 use super::tx::Losses;
-use super::wait::{Patience, entry, poll};
+use super::wait::{Patience, Waiting, entry, poll};
 use super::{
     Capabilities, Card, CardNote, CardWish, Counters, FallbackReason, Readiness, Received,
-    StampRequest, TransportError, TxToken, UdpConfig, WaitMode, cmsg,
+    StampRequest, TransportError, TxToken, UdpConfig, cmsg,
 };
 use crate::stamp::{Domain, Source, Stamp};
 use crate::sys::{self, ControlBuffer, SockAddr};
@@ -34,7 +34,7 @@ pub struct UdpTransport {
     pub(super) fd: OwnedFd,
     pub(super) ipv6: bool,
     pub(super) local: SocketAddr,
-    pub(super) wait: WaitMode,
+    pub(super) wait: Waiting,
     pub(super) capabilities: Capabilities,
     /// What `SO_TIMESTAMPING` was set to.
     pub(super) flags: u32,
@@ -67,7 +67,10 @@ impl UdpTransport {
             ipv6: local.is_ipv6(),
             local: sys::local_addr(fd.as_fd()).unwrap_or(local),
             fd,
-            wait: config.wait,
+            wait: Waiting {
+                mode: config.wait,
+                whole_millis: config.whole_millis,
+            },
             capabilities: Capabilities {
                 rx: Source::User,
                 tx: Source::User,
@@ -252,7 +255,7 @@ impl UdpTransport {
     }
 
     /// Waits for datagrams, TX stamps, a wake or the timeout (none: for ever), in the mode it was
-    /// opened with. A sleeping wait is rounded up to whole milliseconds. A signal ends it early.
+    /// opened with. A signal ends it early.
     ///
     /// # Errors
     /// [`TransportError::Wait`] if the socket is unusable.
@@ -262,15 +265,15 @@ impl UdpTransport {
         wake: Option<&Wake>,
     ) -> Result<Readiness, TransportError> {
         let patience = Patience::new(self.wait, timeout);
-        if let Some(ready) = patience.look(|| self.poll_once(0, wake))? {
+        if let Some(ready) = patience.look(|| self.poll_once(Some(Duration::ZERO), wake))? {
             return Ok(ready);
         }
-        self.poll_once(patience.left_ms(), wake)
+        self.poll_once(patience.left(), wake)
     }
 
     fn poll_once(
         &self,
-        timeout_ms: libc::c_int,
+        timeout: Option<Duration>,
         wake: Option<&Wake>,
     ) -> Result<Readiness, TransportError> {
         let socket = self.poll_entry();
@@ -279,7 +282,7 @@ impl UdpTransport {
             wake.map_or(socket, |w| entry(w.as_fd(), libc::POLLIN)),
         ];
         let used = if wake.is_some() { 2 } else { 1 };
-        if !poll(&mut fds[..used], timeout_ms)? {
+        if !poll(&mut fds[..used], timeout)? {
             return Ok(Readiness::default());
         }
         let ready = self.heard(fds[0].revents)?;

@@ -13,8 +13,8 @@ use crate::xdp::{MAX_QUEUES, Socket};
 /// A waiting thread that does not sleep looks at the rings, which costs nanoseconds, so many times
 /// before it asks the kernel about the rest.
 const LOOKS: u32 = 32;
-/// No event tells that a card stamped a frame: it is looked for so often, ms.
-const STAMP_PAUSE: libc::c_int = 1;
+/// No event tells that a card stamped a frame: it is looked for so often.
+const STAMP_PAUSE: Duration = Duration::from_millis(1);
 
 impl XdpTransport {
     pub(super) fn wait_for(
@@ -27,7 +27,7 @@ impl XdpTransport {
         let looked = patience.look(|| {
             if looks == 0 {
                 looks = LOOKS;
-                return self.look(0, wake);
+                return self.look(Some(Duration::ZERO), wake);
             }
             looks -= 1;
             Ok(self.in_rings())
@@ -37,15 +37,15 @@ impl XdpTransport {
         }
         let awaited = self.inflight.waiting() > 0 && self.tx_stamps != TxStamps::User;
         loop {
-            let mut millis = patience.left_ms();
-            if awaited && !(0..=STAMP_PAUSE).contains(&millis) {
-                millis = STAMP_PAUSE;
+            let mut left = patience.left();
+            if awaited {
+                left = Some(left.map_or(STAMP_PAUSE, |left| left.min(STAMP_PAUSE)));
             }
             if self.in_rings() != Readiness::default() {
                 // What else there is, without waiting for it.
-                millis = 0;
+                left = Some(Duration::ZERO);
             }
-            let found = self.look(millis, wake)?;
+            let found = self.look(left, wake)?;
             if found != Readiness::default() || !awaited || patience.is_over() {
                 return Ok(found);
             }
@@ -61,10 +61,10 @@ impl XdpTransport {
         }
     }
 
-    /// What there is, after `timeout_ms` at the latest.
+    /// What there is, after `timeout` at the latest.
     fn look(
         &self,
-        timeout_ms: libc::c_int,
+        timeout: Option<Duration>,
         wake: Option<&Wake>,
     ) -> Result<Readiness, TransportError> {
         let udp = self.udp.poll_entry();
@@ -80,7 +80,7 @@ impl XdpTransport {
             fds[used] = entry(wake.as_fd(), libc::POLLIN);
             used += 1;
         }
-        if !poll(&mut fds[..used], timeout_ms)? {
+        if !poll(&mut fds[..used], timeout)? {
             return Ok(Readiness::default());
         }
         let heard = self.udp.heard(fds[0].revents)?;
