@@ -185,6 +185,22 @@ fn a_valid_file_is_told_so() {
     );
     let verdict = json(&["validate", "scripts/parisync.toml"], 0);
     assert_eq!(verdict["valid"], true);
+    assert_eq!(verdict["warnings"], serde_json::json!([]));
+}
+
+#[test]
+fn what_is_valid_and_has_no_effect_is_told() {
+    let scratch = Scratch::new("idle");
+    let idle = scratch.file("idle.toml", "[discipline]\npulse_output = 0\npps = true\n");
+    let told = prints(&["validate", &idle], 0);
+    assert!(told.starts_with(&format!("{idle}: valid\n")), "{told}");
+    for key in ["pulse_output", "pps"] {
+        let wanted = format!("warning: `discipline.{key}` has no effect with target system");
+        assert!(told.contains(&wanted), "{told}");
+    }
+    let card = "[discipline]\ntarget = \"phc:eth0\"\npulse_output = 0\npps = true\n";
+    let card = scratch.file("card.toml", card);
+    assert_eq!(prints(&["validate", &card], 0), format!("{card}: valid\n"));
 }
 
 #[test]

@@ -350,7 +350,7 @@ mod tests {
             "transmit off; receive none\n",
             "/dev/ptp3, read by PTP_SYS_OFFSET_EXTENDED to ±1.2",
             "62499.999 ppm",
-            "2 inputs with stamps, 2 periodic outputs, 4 pins",
+            "pulse per second to the kernel, 2 inputs with stamps, 2 periodic outputs, 4 pins",
             "hwstamp_ctl -i eth0 -t 1 -r 1\n",
         ] {
             assert!(text.contains(part), "{part} in {text}");

@@ -22,6 +22,8 @@ struct Verdict {
     error: Option<String>,
     line: Option<usize>,
     column: Option<usize>,
+    /// What is valid and has no effect.
+    warnings: Vec<String>,
 }
 
 /// Reads the file and prints what is wrong with it, if anything.
@@ -35,10 +37,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, CliError> {
         error: error.map(ToString::to_string),
         line: place.map(|place| place.line),
         column: place.map(|place| place.column),
+        warnings: result.as_ref().map(Config::idle).unwrap_or_default(),
     };
     context.show(&verdict, |verdict| {
         if verdict.valid {
-            format!("{}: valid\n", verdict.file.display())
+            let file = verdict.file.display();
+            let warnings = verdict.warnings.iter();
+            warnings.fold(format!("{file}: valid\n"), |text, warning| {
+                text + &format!("{file}: warning: {warning}\n")
+            })
         } else {
             String::new()
         }

@@ -185,6 +185,28 @@ impl Config {
         Ok(())
     }
 
+    /// Settings that have no effect with the others, in words: no error, since a flag may change the
+    /// others.
+    pub fn idle(&self) -> Vec<String> {
+        let DisciplineConfig {
+            target,
+            pulse_output,
+            pps,
+            ..
+        } = &self.discipline;
+        let set = [("pulse_output", pulse_output.is_some()), ("pps", *pps)];
+        let idle = set
+            .into_iter()
+            .filter(|(_, set)| *set && !matches!(target, Target::Card(_)));
+        idle.map(|(key, _)| {
+            format!(
+                "`discipline.{key}` has no effect with target {target}: it is for the clock of a \
+                 card, `target = \"phc:…\"`"
+            )
+        })
+        .collect()
+    }
+
     /// The addresses to try for the time socket, in this order: `[::]` takes IPv4 as well, and
     /// where there is no IPv6 `0.0.0.0` does.
     pub fn listen_candidates(&self) -> Vec<SocketAddr> {

@@ -187,6 +187,7 @@ fn discipline(section: &Section<'_>, config: &mut Config) -> Result<(), ConfigEr
         let output = f.integer(0..=u64::from(u32::MAX))?;
         Ok(u32::try_from(output).ok())
     })?;
+    section.set("pps", &mut discipline.pps, Field::boolean)?;
     let Some(section) = section.section("step")? else {
         return Ok(());
     };

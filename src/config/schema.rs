@@ -39,6 +39,7 @@ pub const SECTIONS: &[SectionKeys] = &[
             "max_slew_ppm",
             "beside_others",
             "pulse_output",
+            "pps",
             "step",
         ],
     ),

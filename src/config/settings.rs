@@ -145,6 +145,8 @@ pub struct DisciplineConfig {
     pub beside_others: bool,
     /// The output of the card by which its clock, the target, pulses each second.
     pub pulse_output: Option<u32>,
+    /// The card, whose clock is the target, hands the kernel a pulse each second.
+    pub pps: bool,
 }
 
 impl Default for DisciplineConfig {
@@ -155,6 +157,7 @@ impl Default for DisciplineConfig {
             max_slew: discipline::Settings::system().max_slew,
             beside_others: false,
             pulse_output: None,
+            pps: false,
         }
     }
 }

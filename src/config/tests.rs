@@ -55,6 +55,7 @@ fn everything_can_be_said() {
         discipline.max_slew_ppm = 1_000
         discipline.beside_others = true
         discipline.pulse_output = 1
+        discipline.pps = true
         [discipline.step]
         threshold = "20ms"
         startup = "0s"
@@ -121,6 +122,7 @@ fn everything_can_be_said() {
             target: Target::Virtual,
             beside_others: true,
             pulse_output: Some(1),
+            pps: true,
             max_slew: Rate::from_ppm(1_000.0),
             step: StepPolicy {
                 threshold: Some(Span::from_millis(20)),

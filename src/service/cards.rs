@@ -114,9 +114,18 @@ impl InterfaceLines {
     }
 }
 
-/// Opens the clock of a card, named by its interface or its device, to be steered, and has `output`
-/// of it pulse each second; says why it cannot.
-pub(super) fn open_to_steer(card: &str, output: Option<u32>) -> Result<PhcClock, String> {
+/// Where a card is to pulse at each second of its clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pulses {
+    /// At this output.
+    pub(super) output: Option<u32>,
+    /// Into the kernel.
+    pub(super) kernel: bool,
+}
+
+/// Opens the clock of a card, named by its interface or its device, to be steered, and has it pulse;
+/// says why it cannot.
+pub(super) fn open_to_steer(card: &str, pulses: Pulses) -> Result<PhcClock, String> {
     let path = if card.contains('/') {
         PathBuf::from(card)
     } else {
@@ -136,8 +145,12 @@ pub(super) fn open_to_steer(card: &str, output: Option<u32>) -> Result<PhcClock,
         PathBuf::from(format!("/dev/ptp{index}"))
     };
     let mut clock = PhcClock::open(&path).map_err(|error| error.to_string())?;
-    if let Some(output) = output {
+    if let Some(output) = pulses.output {
         clock.pulse(output).map_err(|error| error.to_string())?;
+    }
+    if pulses.kernel {
+        let source = clock.pulse_kernel().map_err(|error| error.to_string())?;
+        tracing::info!("the kernel gets the pulses of {card}: {}", source.display());
     }
     Ok(clock)
 }
@@ -176,7 +189,7 @@ mod tests {
 
     #[test]
     fn cards_that_cannot_be_steered_say_why() {
-        let why = |card| open_to_steer(card, None).unwrap_err();
+        let why = |card| open_to_steer(card, Pulses::default()).unwrap_err();
         assert!(why("nosuchcard0").contains("no interface nosuchcard0"));
         assert!(why("lo").contains("no hardware clock"));
         assert!(why("/dev/null").contains("no PTP hardware clock"));

@@ -7,10 +7,11 @@ use hwts::clock::{Permission, SystemClock};
 
 use super::ServiceError;
 use super::assemble::Blueprint;
+use super::cards::{self, Pulses};
 use super::clockface::{Clockface, Flaws};
 use super::rivals::rivals;
 use super::state::StateFile;
-use super::{cards, transport};
+use super::transport;
 use crate::config::{Config, Target};
 use crate::engine::{
     LanConfig, LanDiscovery, OverlayConfig, OverlayEngine, PeerSource, Sources, StaticPeers,
@@ -71,14 +72,17 @@ fn seed(identity: &Identity) -> u64 {
 
 fn clockface(config: &Config) -> Result<Clockface, ServiceError> {
     let target = &config.discipline.target;
-    if config.discipline.pulse_output.is_some() && !matches!(target, Target::Card(_)) {
-        tracing::warn!("`pulse_output` is for a card's clock: nothing pulses with target {target}");
+    for warning in config.idle() {
+        tracing::warn!("{warning}");
     }
     Ok(match (target, config.discipline.settings()) {
         (Target::Card(card), Some(settings)) => {
             let named = card.clone();
-            let output = config.discipline.pulse_output;
-            let find = Box::new(move || cards::open_to_steer(&named, output));
+            let pulses = Pulses {
+                output: config.discipline.pulse_output,
+                kernel: config.discipline.pps,
+            };
+            let find = Box::new(move || cards::open_to_steer(&named, pulses));
             let face = Clockface::card(target.to_string(), find, settings);
             face.map_err(|why| ServiceError::Card {
                 card: card.clone(),

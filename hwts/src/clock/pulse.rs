@@ -1,10 +1,11 @@
-//! A pulse each second out of a card (`Documentation/driver-api/ptp.rst`, linux/ptp_clock.h).
+//! A pulse each second out of a card, or into the kernel (`Documentation/driver-api/ptp.rst`,
+//! linux/ptp_clock.h).
 
 use std::fmt;
 use std::io;
 use std::mem::zeroed;
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Clock as _, Phc, PhcClock};
 use crate::sys;
@@ -25,6 +26,10 @@ pub enum PulseError {
         /// How many it has.
         outputs: i32,
     },
+    /// It gives the kernel no pulse.
+    NoPps(PathBuf),
+    /// The kernel lets only who may set clocks have it.
+    NotPermitted(PathBuf),
     /// All pins of the card have other functions.
     NoPin(PathBuf),
     /// The driver refuses.
@@ -50,6 +55,19 @@ impl fmt::Display for PulseError {
                 "{} has outputs 0 to {} only: choose `pulse_output` among them",
                 path.display(),
                 outputs - 1
+            ),
+            Self::NoPps(path) => write!(
+                f,
+                "{} gives the kernel no pulse each second (`parisync nic` shows which card does): \
+                 leave `pps` out",
+                path.display()
+            ),
+            Self::NotPermitted(path) => write!(
+                f,
+                "not permitted to have {} give the kernel its pulses: start with CAP_SYS_TIME, or \
+                 run `echo 1 > /sys/class/ptp/{}/pps_enable` as root and leave `pps` out",
+                path.display(),
+                path.file_name().unwrap_or(path.as_os_str()).display()
             ),
             Self::NoPin(path) => write!(
                 f,
@@ -95,6 +113,33 @@ impl PhcClock {
         Ok(())
     }
 
+    /// Has the card hand the kernel a pulse at each second of this clock, for `/dev/ppsN`; returns
+    /// that. It goes on when this process has ended. Needs `CAP_SYS_TIME`.
+    ///
+    /// # Errors
+    /// See [`PulseError`].
+    pub fn pulse_kernel(&self) -> Result<PathBuf, PulseError> {
+        let phc = self.phc();
+        let path = || phc.path().to_owned();
+        if !phc.abilities().pps {
+            return Err(PulseError::NoPps(path()));
+        }
+        let fd = phc.as_fd().as_raw_fd();
+        let on: libc::c_int = 1;
+        // SAFETY: the request takes an integer and no address.
+        let asked = unsafe { libc::ioctl(fd, libc::PTP_ENABLE_PPS as _, on) };
+        sys::check(asked).map_err(|error| match error.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => PulseError::NotPermitted(path()),
+            // Some drivers say that they can, and cannot.
+            Some(libc::EOPNOTSUPP) => PulseError::NoPps(path()),
+            _ => refused(phc, error),
+        })?;
+        source_of(phc.path()).ok_or_else(|| {
+            let gone = io::Error::new(io::ErrorKind::NotFound, "/sys/class/pps has none of it");
+            refused(phc, gone)
+        })
+    }
+
     /// Outputs are told when to begin, not how often a clock is stepped.
     pub(super) fn begin_pulses(&self, output: u32) -> io::Result<()> {
         // SAFETY: integers, for which all-zero bytes are valid.
@@ -134,6 +179,18 @@ fn lead_out(phc: &Phc, output: u32) -> Result<(), PulseError> {
     ask(phc, libc::PTP_PIN_SETFUNC, &mut pin).map_err(|e| refused(phc, e))
 }
 
+/// `/dev/ppsN` of a card, which the kernel names by the clock.
+fn source_of(clock: &Path) -> Option<PathBuf> {
+    let clock = clock.canonicalize().ok()?;
+    let clock = clock.file_name()?.to_str()?.to_owned();
+    let sources = std::fs::read_dir("/sys/class/pps").ok()?;
+    let named = |path: &PathBuf| {
+        std::fs::read_to_string(path.join("name")).is_ok_and(|name| name.trim() == clock)
+    };
+    let found = sources.flatten().map(|entry| entry.path()).find(named)?;
+    Some(Path::new("/dev").join(found.file_name()?))
+}
+
 fn pin(index: u32) -> libc::ptp_pin_desc {
     // SAFETY: integers and text, for which all-zero bytes are valid.
     let mut pin: libc::ptp_pin_desc = unsafe { zeroed() };
@@ -171,6 +228,13 @@ mod tests {
         };
         assert!(no(0).to_string().contains("leave `pulse_output` out"));
         assert!(no(2).to_string().contains("outputs 0 to 1 only"));
+        let none = PulseError::NoPps("/dev/ptp0".into());
+        assert!(none.to_string().contains("leave `pps` out"));
+        let refused = PulseError::NotPermitted("/dev/ptp3".into()).to_string();
+        assert!(
+            refused.contains("/sys/class/ptp/ptp3/pps_enable"),
+            "{refused}"
+        );
         let pins = PulseError::NoPin("/dev/ptp0".into());
         assert!(pins.to_string().contains("/pins"));
     }

@@ -136,13 +136,34 @@ static int phc_getcrosststamp(struct ptp_clock_info *info, struct system_device_
 	return 0;
 }
 
-/* One output, of which it is only known how it would pulse. */
+/* At a second of this clock; or a little before, or far from it, if it was steered meanwhile. */
+static enum hrtimer_restart phc_pulse(struct hrtimer *timer)
+{
+	struct phc *phc = container_of(timer, struct phc, pulse);
+	struct ptp_clock_event event = { .type = PTP_CLOCK_PPS };
+	s32 into;
+	s64 second = div_s64_rem(phc_now(phc), NSEC_PER_SEC, &into);
+
+	if (second == phc->next_second)
+		ptp_clock_event(phc->ptp, &event);
+	phc->next_second = second + 1;
+	hrtimer_set_expires(timer, ktime_add_ns(ktime_get(), NSEC_PER_SEC - into));
+	return HRTIMER_RESTART;
+}
+
+/* Pulses for the kernel; and one output, of which it is only known how it would pulse. */
 static int phc_enable(struct ptp_clock_info *info, struct ptp_clock_request *request, int on)
 {
 	struct phc *phc = phc_of(info);
 	const struct ptp_clock_time *start = &request->perout.start;
 	const struct ptp_clock_time *period = &request->perout.period;
 
+	if (request->type == PTP_CLK_REQ_PPS) {
+		hrtimer_cancel(&phc->pulse);
+		if (on)
+			hrtimer_start(&phc->pulse, 0, HRTIMER_MODE_REL);
+		return 0;
+	}
 	if (request->type != PTP_CLK_REQ_PEROUT || request->perout.flags)
 		return -EOPNOTSUPP;
 	phc->pulse_start_ns = on ? start->sec * NSEC_PER_SEC + start->nsec : 0;
@@ -155,6 +176,8 @@ int phc_start(struct testnic *nic, s32 error_ppb, s64 offset_ns, int max_adj)
 	struct phc *phc = &nic->phc;
 
 	spin_lock_init(&phc->lock);
+	hrtimer_init(&phc->pulse, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+	phc->pulse.function = phc_pulse;
 	phc->base_raw = ktime_get_raw_ns();
 	phc->base_ns = ktime_get_real_ns() + offset_ns;
 	phc->error_ppb = error_ppb;
@@ -164,6 +187,7 @@ int phc_start(struct testnic *nic, s32 error_ppb, s64 offset_ns, int max_adj)
 		.name = "testnic",
 		.max_adj = max_adj,
 		.n_per_out = 1,
+		.pps = 1,
 		.adjfine = phc_adjfine,
 		.adjtime = phc_adjtime,
 		.gettimex64 = phc_gettimex64,
@@ -177,5 +201,6 @@ int phc_start(struct testnic *nic, s32 error_ppb, s64 offset_ns, int max_adj)
 
 void phc_stop(struct testnic *nic)
 {
+	hrtimer_cancel(&nic->phc.pulse);
 	ptp_clock_unregister(nic->phc.ptp);
 }

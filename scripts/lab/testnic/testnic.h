@@ -10,6 +10,7 @@
 #ifndef TESTNIC_H
 #define TESTNIC_H
 
+#include <linux/hrtimer.h>
 #include <linux/net_tstamp.h>
 #include <linux/netdevice.h>
 #include <linux/ptp_clock_kernel.h>
@@ -32,6 +33,8 @@ struct phc {
 	s64 rate;
 	long scaled_ppm; /* as adjfine was told: 2^-16 ppm */
 	s32 error_ppb;
+	struct hrtimer pulse; /* at each second, while the kernel is to have it */
+	s64 next_second;
 	u64 pulse_start_ns; /* as the output was told; not guarded */
 	u64 pulse_period_ns;
 };
