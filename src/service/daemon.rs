@@ -304,3 +304,93 @@ fn run_steerer(mut steerer: Steerer, stop: &AtomicBool) {
     }
     steerer.stop();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Instant;
+
+    use hwts::transport::{UdpConfig, UdpTransport};
+
+    use crate::discipline::Settings;
+    use crate::engine::{Host, PeerAddress, StaticPeers};
+    use crate::node::{Lie, NodeConfig, Strategies};
+    use crate::security::Identity;
+    use crate::service::assemble::{Blueprint, assemble};
+    use crate::service::clockface::{Clockface, Flaws};
+    use crate::service::state::State;
+    use crate::wire::{ClockState, MAX_DATAGRAM};
+
+    /// A node on loopback that knows of `peer`, and its address.
+    fn node(seed: u64, apart: bool, peer: Option<SocketAddr>) -> (Daemon, SocketAddr) {
+        let flaws = Flaws {
+            seed,
+            ..Flaws::default()
+        };
+        let config = UdpConfig {
+            max_datagram: MAX_DATAGRAM,
+            ..UdpConfig::new((Ipv4Addr::LOCALHOST, 0).into())
+        };
+        let transport = UdpTransport::open(&config).unwrap();
+        let address = transport.local_addr();
+        let parts = assemble(Blueprint {
+            identity: Identity::generate().unwrap(),
+            network: "threads".to_owned(),
+            node: NodeConfig::default(),
+            strategies: Strategies::default(),
+            transport: transport.into(),
+            clockface: Clockface::flawed(&flaws, Settings::virtual_clock()),
+            saved: State::default(),
+            lie: Lie::default(),
+            seed,
+            record: None,
+        });
+        let known = peer.map(|peer| PeerAddress {
+            id: None,
+            host: Host::Ip(peer.ip()),
+            port: peer.port(),
+        });
+        let peers = StaticPeers::start(known.into_iter().collect()).unwrap();
+        let scheduling = Scheduling {
+            apart,
+            ..Scheduling::default()
+        };
+        let peers = Sources::new(vec![Box::new(peers)]);
+        let daemon = Daemon::start(parts.unwrap(), peers, scheduling).unwrap();
+        (daemon, address)
+    }
+
+    #[test]
+    fn one_thread_and_two_do_the_same() {
+        let (one, address) = node(1, false, None);
+        let (two, _) = node(2, true, Some(address));
+        assert_eq!((one.threads.len(), two.threads.len()), (2, 3), "one steers");
+        let mut nodes = [one, two];
+        let deadline = Instant::now() + Duration::from_secs(60);
+        for at in [0, 1] {
+            loop {
+                for node in &mut nodes {
+                    node.attend();
+                }
+                let tracking = nodes[at].desk().status().unwrap().tracking;
+                let done = tracking.state == ClockState::Synchronized;
+                // Whoever waits for nobody's packets answers all the same.
+                if done && tracking.counters.exchanges > 4 && !tracking.latency.is_empty() {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "{at}: {tracking:?}");
+                thread::sleep(Duration::from_millis(20));
+            }
+            assert!(nodes[at].is_sound());
+        }
+        for node in nodes {
+            let start = Instant::now();
+            node.stop();
+            assert!(
+                start.elapsed() < Duration::from_secs(2),
+                "a thread sleeps on"
+            );
+        }
+    }
+}
