@@ -275,16 +275,23 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
         announced.is_some_and(|a| a.state == ClockState::Synchronized)
     }
 
-    /// Least and largest possible [`Slot::reading`] against our clock, which shows `ours` at `now`:
-    /// what a guaranteed window is made of.
-    pub(super) fn limits(
+    /// Least and largest possible [`Slot::reading`] against our clock, which shows `ours` at each of
+    /// the instants `at`: what guaranteed windows are made of.
+    pub(super) fn limits<const N: usize>(
         &self,
-        ours: (VirtualTime, f64),
-        now: RawTime,
+        ours: &[(VirtualTime, f64); N],
+        at: &[RawTime; N],
         config: &NodeConfig,
-    ) -> Option<(f64, f64)> {
-        let announced = self.announced.as_ref()?;
-        Some(announced.limits(ours, self.link.possible(now)?, now, config))
+    ) -> [Option<(f64, f64)>; N] {
+        let Some(announced) = self.announced.as_ref() else {
+            return [None; N];
+        };
+        let (reference, possible) = self.link.possible(at);
+        std::array::from_fn(|k| {
+            let (believed, interval) = possible[k]?;
+            let possible = (reference, believed, interval);
+            Some(announced.limits(ours[k], possible, at[k], config))
+        })
     }
 
     /// Its virtual clock against ours (`line`) at `now`, if it is known.
