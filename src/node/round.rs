@@ -140,7 +140,8 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let slice = readings.as_slice();
         self.look_around(&verdicts[..readings.len]);
         // Newcomers and few others do not move a settled clock.
-        if consensus::established(slice, true)
+        if !is_here(slice)
+            && consensus::established(slice, true)
             && let Some(target) = consensus::target(slice, true)
             && target.offset.abs() > elsewhere(target.sigma.max(target.unknown))
         {
@@ -443,6 +444,12 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             self.emit(Event::State(state));
         }
     }
+}
+
+/// Whether every clock that is ready is so near that their majority, wherever it is, is not elsewhere.
+fn is_here(readings: &[Reading]) -> bool {
+    let mut ready = readings.iter().filter(|r| r.ready);
+    ready.all(|r| r.offset.abs() <= ELSEWHERE)
 }
 
 pub(super) fn elsewhere(sigma: f64) -> f64 {
