@@ -9,9 +9,11 @@
 //! interval that holds, the second the value inside it.
 
 mod bank;
+mod elementary;
 pub mod estimators;
 mod gaussian;
 mod hull;
+mod likelihood;
 mod lines;
 mod noise;
 mod phase;
@@ -20,8 +22,9 @@ mod sample;
 pub use bank::PhaseBank;
 pub use estimators::{AnyEstimator, EstimatorKind, Kalman, OneSided};
 pub use hull::{Hull, Inconsistent, Interval, Limits, Six, Three};
+pub use likelihood::{Floor, Likelihood, Posterior};
 pub use lines::{Fan, Limit, Point, ShortPoint};
-pub use noise::{Floor, Likelihood, PathNoise, Posterior};
+pub use noise::PathNoise;
 pub use phase::PhaseFilter;
 pub use sample::{Direction, Exchange, OneWay};
 
