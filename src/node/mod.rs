@@ -114,6 +114,9 @@ pub struct Pace {
     pub in_vain: bool,
 }
 
+/// When there is nothing to do.
+const NEVER: RawTime = RawTime::from_nanos(i64::MAX);
+
 /// Mean pause between the exchanges of a burst.
 const BURST_PAUSE: Span = Span::from_micros(200);
 
@@ -126,6 +129,9 @@ pub struct Node<E: LinkEstimator = OneSided, C = Ensemble, S: Size = Daemon> {
     config: NodeConfig,
     rng: Rng,
     slots: Vec<Option<Slot<E, S>>>,
+    /// When the next packet of our own accord to the peer of each slot is due; within a burst earlier
+    /// than the next burst.
+    polls: Vec<RawTime>,
     outbox: VecDeque<u16>,
     events: VecDeque<Event>,
     candidates: Candidates<S::Peer>,
@@ -168,6 +174,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let phase = config.fast_poll.as_nanos_f64() * rng.unit();
         Self {
             slots: std::iter::repeat_with(|| None).take(slots).collect(),
+            polls: vec![NEVER; slots],
             outbox: VecDeque::with_capacity(slots),
             events: if S::SPARING {
                 VecDeque::new()
@@ -278,7 +285,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             // The next exchange of the burst follows its reply while caches are warm, after a random
             // pause that keeps it out of step with whatever else is periodic.
             let pause = BURST_PAUSE.as_nanos_f64() * (0.5 + self.rng.unit());
-            slot.next_poll = now + Span::from_nanos_f64(pause);
+            self.polls[index] = now + Span::from_nanos_f64(pause);
         }
         if completed > 0 {
             let id = *peer;
@@ -348,8 +355,12 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     /// The host slept for `span`, which its raw clock did not count. The line goes on where it
     /// must be by now, to the precision of `span`; everything measured is measured anew.
     pub fn slept(&mut self, now: RawTime, span: Span) {
-        for slot in self.slots.iter_mut().flatten() {
+        for (slot, poll) in self.slots.iter_mut().zip(&mut self.polls) {
+            let Some(slot) = slot else { continue };
             slot.restart(now, self.rng.next() as u32);
+            if *poll != NEVER {
+                *poll = now;
+            }
         }
         self.restart_clock(now, span);
     }
@@ -444,9 +455,8 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
 
     /// When [`Node::handle_timeout`] wants to be called next.
     pub fn next_timeout(&self) -> RawTime {
-        let polls = self.slots.iter().flatten().filter(|s| s.chosen && s.up);
+        let polls = self.polls.iter().copied();
         polls
-            .map(|slot| slot.next_poll)
             .chain([self.next_round, self.next_census])
             .chain(self.next_refinement)
             .min()
@@ -458,8 +468,10 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         if now >= self.next_census {
             self.census(now);
         }
-        for index in 0..self.slots.len() {
-            self.poll_neighbour(index, now);
+        for index in 0..self.polls.len() {
+            if now >= self.polls[index] {
+                self.poll_neighbour(index, now);
+            }
         }
         if now >= self.next_round {
             self.round(now);

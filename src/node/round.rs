@@ -383,14 +383,13 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             .publish_statistical(wander, self.next_round - now);
     }
 
-    /// What the readings guarantee a clock on `line` at each of the instants `at`.
+    /// What the readings guarantee a clock on `line`, which does not slew, at each of the instants `at`.
     fn windows<const N: usize>(
         &self,
         at: &[RawTime; N],
         line: &VirtualLine,
         readings: &Readings,
     ) -> [Option<Window>; N] {
-        let ours = at.map(|at| line.at_exact(at));
         let mut limits = [[(0.0, 0.0); MAX_READINGS]; N];
         let (mut ready, mut heard) = ([0; N], [0; N]);
         for index in &readings.slots[..readings.len] {
@@ -398,7 +397,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
                 continue;
             };
             let is_ready = slot.is_ready();
-            let possible = slot.limits(&ours, at, &self.config);
+            let possible = slot.limits(line, at, &self.config);
             for (k, possible) in possible.into_iter().enumerate() {
                 let Some(possible) = possible else { continue };
                 heard[k] += 1;
