@@ -19,6 +19,7 @@ mod ledger;
 mod lie;
 mod matching;
 mod neighbours;
+mod polls;
 mod promise;
 mod round;
 mod size;
@@ -44,6 +45,7 @@ use crate::wire::{ClockState, Message, Promise, StampSource};
 use crate::rng::Rng;
 use clock::Clockwork;
 use matching::{Matching, Samples};
+use polls::Polls;
 use slot::Slot;
 use stability::Stability;
 
@@ -114,9 +116,6 @@ pub struct Pace {
     pub in_vain: bool,
 }
 
-/// When there is nothing to do.
-const NEVER: RawTime = RawTime::from_nanos(i64::MAX);
-
 /// Mean pause between the exchanges of a burst.
 const BURST_PAUSE: Span = Span::from_micros(200);
 
@@ -129,9 +128,7 @@ pub struct Node<E: LinkEstimator = OneSided, C = Ensemble, S: Size = Daemon> {
     config: NodeConfig,
     rng: Rng,
     slots: Vec<Option<Slot<E, S>>>,
-    /// When the next packet of our own accord to the peer of each slot is due; within a burst earlier
-    /// than the next burst.
-    polls: Vec<RawTime>,
+    polls: Polls,
     outbox: VecDeque<u16>,
     events: VecDeque<Event>,
     candidates: Candidates<S::Peer>,
@@ -174,7 +171,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let phase = config.fast_poll.as_nanos_f64() * rng.unit();
         Self {
             slots: std::iter::repeat_with(|| None).take(slots).collect(),
-            polls: vec![NEVER; slots],
+            polls: Polls::new(slots),
             outbox: VecDeque::with_capacity(slots),
             events: if S::SPARING {
                 VecDeque::new()
@@ -285,7 +282,8 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             // The next exchange of the burst follows its reply while caches are warm, after a random
             // pause that keeps it out of step with whatever else is periodic.
             let pause = BURST_PAUSE.as_nanos_f64() * (0.5 + self.rng.unit());
-            self.polls[index] = now + Span::from_nanos_f64(pause);
+            let due = now + Span::from_nanos_f64(pause);
+            self.polls.plan(index, due);
         }
         if completed > 0 {
             let id = *peer;
@@ -355,11 +353,11 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     /// The host slept for `span`, which its raw clock did not count. The line goes on where it
     /// must be by now, to the precision of `span`; everything measured is measured anew.
     pub fn slept(&mut self, now: RawTime, span: Span) {
-        for (slot, poll) in self.slots.iter_mut().zip(&mut self.polls) {
+        for (index, slot) in self.slots.iter_mut().enumerate() {
             let Some(slot) = slot else { continue };
             slot.restart(now, self.rng.next() as u32);
-            if *poll != NEVER {
-                *poll = now;
+            if self.polls.is_polled(index) {
+                self.polls.plan(index, now);
             }
         }
         self.restart_clock(now, span);
@@ -455,12 +453,9 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
 
     /// When [`Node::handle_timeout`] wants to be called next.
     pub fn next_timeout(&self) -> RawTime {
-        let polls = self.polls.iter().copied();
-        polls
-            .chain([self.next_round, self.next_census])
-            .chain(self.next_refinement)
-            .min()
-            .unwrap_or(self.next_round)
+        let polls = self.polls.earliest();
+        let next = polls.min(self.next_round).min(self.next_census);
+        self.next_refinement.map_or(next, |due| next.min(due))
     }
 
     /// Do what is due at `now`.
@@ -468,9 +463,11 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         if now >= self.next_census {
             self.census(now);
         }
-        for index in 0..self.polls.len() {
-            if now >= self.polls[index] {
-                self.poll_neighbour(index, now);
+        if now >= self.polls.earliest() {
+            for index in 0..self.slots.len() {
+                if self.polls.is_due(index, now) {
+                    self.poll_neighbour(index, now);
+                }
             }
         }
         if now >= self.next_round {
@@ -497,9 +494,11 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         self.events.push_back(event);
     }
 
-    fn find(&self, peer: &NodeId) -> Option<usize> {
-        let peer = <S::Peer as Kept>::Id::from(*peer);
+    fn find(&self, peer_id: &NodeId) -> Option<usize> {
+        let peer = <S::Peer as Kept>::Id::from(*peer_id);
         let is_peer = |slot: &Option<Slot<E, S>>| slot.as_ref().is_some_and(|s| s.peer == peer);
-        self.slots.iter().position(is_peer)
+        self.polls
+            .of(peer_id)
+            .find(|index| is_peer(&self.slots[*index]))
     }
 }

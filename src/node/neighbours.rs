@@ -1,7 +1,7 @@
 //! Peers come, are chosen, polled, found silent, exchanged, and go.
 
 use super::slot::{SILENT_POLLS, Slot};
-use super::{Event, NEVER, Node, Pace, SIGMAS_99_9, Size};
+use super::{Event, Node, Pace, SIGMAS_99_9, Size};
 use crate::consensus::{Combine, Reading, Verdict};
 use crate::export::status::{Peer, Use};
 use crate::link::{Link, LinkEstimator};
@@ -81,7 +81,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             if slot.chosen
                 && let Some(index) = index
             {
-                self.polls[index] = self.polls[index].min(now);
+                self.polls.hasten(index, now);
             }
         }
         self.next_census = self.next_census.min(now);
@@ -197,7 +197,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         };
         if slot.burst_left > 0 {
             slot.burst_left -= 1;
-            self.polls[index] = slot.next_burst;
+            self.polls.plan(index, slot.next_burst);
             self.queue(index, true);
             return;
         }
@@ -211,7 +211,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let jitter = 0.75 + 0.5 * self.rng.unit();
         slot.next_burst = now + Span::from_nanos_f64(stretch * period.as_nanos_f64() * jitter);
         slot.burst_left = self.config.burst - 1;
-        self.polls[index] = slot.next_burst;
+        self.polls.plan(index, slot.next_burst);
         self.queue(index, true);
         if seems_dead && let Some(slot) = &self.slots[index] {
             let peer = slot.peer();
@@ -257,7 +257,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             slot.since = now;
             slot.silent = 0;
             if slot.up {
-                self.polls[index] = now;
+                self.polls.plan(index, now);
             } else {
                 self.emit(Event::Connect(candidate));
             }
@@ -302,7 +302,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             return self.drop_slot(index, now, false);
         }
         slot.retire();
-        self.polls[index] = NEVER;
+        self.polls.never(index);
         let peer = slot.peer();
         self.candidates.release(&peer);
         self.emit(Event::Dropped(peer));
@@ -340,6 +340,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let link = Link::new(self.estimator, self.config.oscillator);
         let slot = Slot::new(peer, generation, link, now, first_seq);
         self.slots[index] = Some(slot);
+        self.polls.occupy(index, &peer);
         Some(index)
     }
 
@@ -347,7 +348,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let Some(slot) = self.slots[index].take() else {
             return;
         };
-        self.polls[index] = NEVER;
+        self.polls.free(index);
         let peer = slot.peer();
         if slot.queued {
             self.outbox.retain(|queued| usize::from(*queued) != index);
