@@ -54,10 +54,9 @@ pub(super) fn exp<const N: usize>(x: [f64; N]) -> [f64; N] {
 pub(super) fn ln<const N: usize>(x: [f64; N]) -> [f64; N] {
     let mut logarithms = x;
     for logarithm in &mut logarithms {
-        let above = logarithm.to_bits() - (FRAC_1_SQRT_2.to_bits() - (BIAS << FRACTION));
-        let exponent = above >> FRACTION;
-        let near =
-            f64::from_bits(logarithm.to_bits() - (exponent << FRACTION) + (BIAS << FRACTION));
+        let bits = logarithm.to_bits();
+        let exponent = (bits + (BIAS << FRACTION) - FRAC_1_SQRT_2.to_bits()) >> FRACTION;
+        let near = f64::from_bits(bits + (BIAS << FRACTION) - (exponent << FRACTION));
         let exponent = f64::from_bits(WHOLE.to_bits() | exponent) - WHOLE - BIAS as f64;
         // ln((1 + s)/(1 − s)) = 2(s + s³/3 + s⁵/5 …), |s| ≤ 0.172.
         let s = (near - 1.0) / (near + 1.0);
