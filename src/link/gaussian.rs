@@ -47,9 +47,9 @@ pub(super) fn below<const N: usize>(limits: &[f64; N]) -> Cut<N> {
         cut.mass[k] = mass / under;
         cut.loss[k] = cut.shift[k] * (limit + cut.shift[k]);
     }
-    for k in 0..N {
-        if limits[k] < -FLANK {
-            (cut.shift[k], cut.loss[k], cut.mass[k]) = far_below(-limits[k]);
+    for (k, limit) in limits.iter().enumerate() {
+        if *limit < -FLANK {
+            (cut.shift[k], cut.loss[k], cut.mass[k]) = far_below(-limit);
         }
     }
     cut
