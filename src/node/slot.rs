@@ -358,10 +358,10 @@ mod tests {
     use crate::node::Crowd;
     use crate::node::ledger::Ledger;
 
-    const AFFORDABLE: usize = 800;
+    const AFFORDABLE: usize = 792;
 
     /// Simulations hold millions of these.
-    const CROWDED: usize = 352;
+    const CROWDED: usize = 344;
 
     #[test]
     fn a_peer_takes_few_bytes() {
