@@ -92,7 +92,8 @@ impl PhaseBank {
         self.mixed(&self.filters.rates())
     }
 
-    /// As [`PhaseFilter::observe`]; returns what the exchange told the likeliest filter.
+    /// At `at` (s) the offset was measured as `middle` (ns), with an error of its own of `variance`
+    /// and `likelihood`; returns what the exchange told the likeliest filter.
     pub fn observe(
         &mut self,
         at: f64,
