@@ -11,6 +11,7 @@ mod join;
 #[cfg(test)]
 mod model;
 mod risk;
+mod select;
 mod stats;
 pub mod strategies;
 mod window;

@@ -1,6 +1,7 @@
 //! Order statistics of small samples, on the stack.
 
 use super::MAX_READINGS;
+use super::select::select;
 
 /// The values of one round, our own clock's among them.
 pub(super) struct Sample {
@@ -30,8 +31,7 @@ impl Sample {
 
     /// The value of rank `k`, the smallest being rank 0.
     pub(super) fn rank(&mut self, k: usize) -> Option<f64> {
-        let values = &mut self.values[..self.len];
-        (k < values.len()).then(|| *values.select_nth_unstable_by(k, f64::total_cmp).1)
+        select(self.values(), k)
     }
 
     /// The median; of two middle values the lower one.

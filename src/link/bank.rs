@@ -1,6 +1,7 @@
 //! Phase filters that expect more and less wander, weighed by what each foretold.
 
-use super::noise::{Likelihood, Posterior};
+use super::elementary::exp;
+use super::likelihood::{Likelihood, Posterior};
 use super::phase::PhaseFilter;
 
 /// How many times more each filter expects than the one before.
@@ -18,13 +19,13 @@ const LEADS: (f64, f64) = (1.0, 3.0);
 ///
 /// Three filters expect a third of what is taken for the wander, as much, and three times as
 /// much. Each takes in every exchange, and each exchange says how likely it was to each of them
-/// ([`Posterior::log_evidence`]); the belief is that of all three, in proportion. If an outer one
+/// (the density of its delays); the belief is that of all three, in proportion. If an outer one
 /// does better than the middle one, it becomes the middle (multiple-model estimation: D. Magill,
 /// *Optimal adaptive estimation of sampled stochastic processes*, IEEE Trans. Automatic Control
 /// 10(4), 1965).
 #[derive(Debug, Clone, Copy)]
 pub struct PhaseBank {
-    filters: [PhaseFilter; 3],
+    filters: PhaseFilter<3>,
     /// Log-evidence of each, the largest being 0.
     evidence: [f64; 3],
     /// What the middle one expects, ns/s per √s.
@@ -38,7 +39,7 @@ impl PhaseBank {
     /// `range`.
     pub fn new(filter: &PhaseFilter, wander: f64, range: (f64, f64)) -> Self {
         let mut bank = Self {
-            filters: [*filter; 3],
+            filters: filter.copied(),
             evidence: [0.0; 3],
             wander: wander.clamp(range.0, range.1),
             least: range.0,
@@ -51,7 +52,7 @@ impl PhaseBank {
     /// The same filters of another belief; what is known of the wander is kept.
     pub fn restarted(&self, filter: &PhaseFilter) -> Self {
         let mut bank = Self {
-            filters: [*filter; 3],
+            filters: filter.copied(),
             ..*self
         };
         bank.expect();
@@ -60,9 +61,8 @@ impl PhaseBank {
 
     fn expect(&mut self) {
         let factors = [1.0 / RATIO, 1.0, RATIO];
-        for (filter, factor) in self.filters.iter_mut().zip(factors) {
-            filter.set_wander(factor * self.wander);
-        }
+        let wanders = factors.map(|factor| factor * self.wander);
+        self.filters.set_wanders(&wanders);
     }
 
     /// The wander in ns/s per √s: the geometric mean of what the filters expect.
@@ -75,7 +75,7 @@ impl PhaseBank {
     #[inline]
     pub fn at(&self, at: f64) -> Self {
         Self {
-            filters: self.filters.map(|filter| filter.at(at)),
+            filters: self.filters.at(at),
             ..*self
         }
     }
@@ -83,16 +83,17 @@ impl PhaseBank {
     /// Offset (ns) and its variance.
     #[inline]
     pub fn offset(&self) -> (f64, f64) {
-        self.mixed(PhaseFilter::offset)
+        self.mixed(&self.filters.offsets())
     }
 
     /// Rate (ns/s) and its variance.
     #[inline]
     pub fn rate(&self) -> (f64, f64) {
-        self.mixed(PhaseFilter::rate)
+        self.mixed(&self.filters.rates())
     }
 
-    /// As [`PhaseFilter::observe`]; returns what the exchange told the likeliest filter.
+    /// At `at` (s) the offset was measured as `middle` (ns), with an error of its own of `variance`
+    /// and `likelihood`; returns what the exchange told the likeliest filter.
     pub fn observe(
         &mut self,
         at: f64,
@@ -100,39 +101,33 @@ impl PhaseBank {
         variance: f64,
         likelihood: &Likelihood,
     ) -> Posterior {
-        let told = self
-            .filters
-            .each_mut()
-            .map(|filter| filter.observe(at, middle, variance, likelihood));
-        let share = likelihood.share();
-        for (evidence, told) in self.evidence.iter_mut().zip(told) {
-            *evidence = FORGET * *evidence + told.log_evidence(share);
+        let told = self.filters.observe(at, middle, variance, likelihood);
+        let evidence = told.log_evidence(likelihood.share());
+        for (sum, evidence) in self.evidence.iter_mut().zip(evidence) {
+            *sum = FORGET * *sum + evidence;
         }
         let most = self.evidence.iter().copied().fold(f64::MIN, f64::max);
         self.evidence.iter_mut().for_each(|e| *e -= most);
         let leader = self.evidence.iter().position(|e| *e == 0.0).unwrap_or(1);
         self.follow();
-        told[leader]
+        told.nth(leader)
     }
 
     /// Everything is seen from another line from now on, `offset` ns and `rate` ns/s above.
     pub fn rebase(&mut self, offset: f64, rate: f64) {
-        self.filters
-            .iter_mut()
-            .for_each(|filter| filter.rebase(offset, rate));
+        self.filters.rebase(offset, rate);
     }
 
     /// Move to where the evidence leads.
     fn follow(&mut self) {
         let [less, same, more] = self.evidence;
-        let [lower, middle, upper] = self.filters;
         if more > same + LEADS.0 && self.wander * RATIO <= self.most {
             self.wander *= RATIO;
-            self.filters = [middle, upper, upper];
+            self.filters = self.filters.chosen([1, 2, 2]);
             self.evidence = [same, more, same];
         } else if less > same + LEADS.1 && less >= more && self.wander / RATIO >= self.least {
             self.wander /= RATIO;
-            self.filters = [lower, lower, middle];
+            self.filters = self.filters.chosen([0, 0, 1]);
             self.evidence = [same, less, same];
         } else {
             return;
@@ -141,15 +136,14 @@ impl PhaseBank {
     }
 
     fn shares(&self) -> [f64; 3] {
-        let shares = self.evidence.map(f64::exp);
+        let shares = exp(self.evidence);
         let sum: f64 = shares.iter().sum();
         shares.map(|share| share / sum)
     }
 
-    /// Mean and variance of the mixture of what `of` says of each filter.
-    fn mixed(&self, of: impl Fn(&PhaseFilter) -> (f64, f64)) -> (f64, f64) {
+    /// Mean and variance of the mixture of the filters' beliefs.
+    fn mixed(&self, beliefs: &[(f64, f64); 3]) -> (f64, f64) {
         let shares = self.shares();
-        let beliefs = self.filters.each_ref().map(of);
         let both = || shares.iter().zip(beliefs);
         let mean: f64 = both().map(|(share, (mean, _))| share * mean).sum();
         let variance = both().map(|(share, (m, v))| share * (v + (m - mean) * (m - mean)));
@@ -229,15 +223,9 @@ mod tests {
     fn a_mixture_worked_out_by_hand() {
         let (bank, _) = follow(1.0, 100.0, 10);
         // Three offsets at weights ½, ½, 0: the mean of two, and their distance in the variance.
-        let mut offsets = [1.0, 3.0, 100.0].into_iter();
-        let two = PhaseBank {
-            evidence: [0.0, 0.0, -1e3],
-            filters: bank
-                .filters
-                .map(|_| PhaseFilter::new(0.0, offsets.next().unwrap_or(0.0), 2.0, 0.0, 1.0, 0.0)),
-            ..bank
-        };
-        let (mean, variance) = two.offset();
+        let mut bank = bank.restarted(&PhaseFilter::new(0.0, 0.0, 2.0, 0.0, 1.0, 0.0));
+        bank.evidence = [0.0, 0.0, -1e3];
+        let (mean, variance) = bank.mixed(&[(1.0, 4.0), (3.0, 4.0), (100.0, 4.0)]);
         assert!((mean - 2.0).abs() < 1e-9 && (variance - 5.0).abs() < 1e-6);
     }
 }

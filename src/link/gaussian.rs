@@ -1,68 +1,72 @@
 //! A Gaussian that is cut off at a limit: what a packet that waited makes of a belief.
 
+use super::elementary::exp;
+
 /// 1/√(2π).
 const NORM: f64 = 0.398_942_280_401_432_7;
 
-/// Limits further above than this many sigma cut off less than a part in 10¹⁶.
-const NO_CUT: f64 = 8.5;
-
-/// Limits further below than this many sigma leave what an asymptotic series tells.
+/// Limits further below than this many sigma leave what an asymptotic series tells; those as far
+/// above cut nothing off.
 const FLANK: f64 = 20.0;
 
-/// A standard Gaussian cut off above a limit.
+/// Standard Gaussians, each cut off above a limit of its own.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cut {
+pub(super) struct Cut<const N: usize> {
     /// How far the mean is below zero: φ(limit)/Φ(limit).
-    pub(super) shift: f64,
+    pub(super) shift: [f64; N],
     /// What it loses of its variance of one.
-    pub(super) loss: f64,
+    pub(super) loss: [f64; N],
     /// The part below the limit, Φ(limit); if the limit is below zero, divided by
     /// `exp(−limit²/2)`, which tends to 0 far sooner.
-    pub(super) mass: f64,
+    pub(super) mass: [f64; N],
 }
 
-/// A standard Gaussian cut off above `limit`.
-pub(super) fn below(limit: f64) -> Cut {
-    if limit > NO_CUT {
-        return Cut {
-            shift: 0.0,
-            loss: 0.0,
-            mass: 1.0,
-        };
-    }
-    if limit < -FLANK {
-        return far_below(-limit);
-    }
-    let (above, under) = mills(limit.abs());
-    let (shift, mass) = if limit < 0.0 {
-        (under / above, NORM * (above / under))
-    } else {
-        let density = NORM * (-0.5 * limit * limit).exp();
-        let left = under - density * above;
-        (density * under / left, left / under)
+/// Standard Gaussians cut off above `limits`.
+#[inline]
+pub(super) fn below<const N: usize>(limits: &[f64; N]) -> Cut<N> {
+    let near = limits.map(|limit| limit.clamp(-FLANK, FLANK));
+    let densities = exp(near.map(|limit| -0.5 * limit * limit));
+    let mut cut = Cut {
+        shift: [0.0; N],
+        loss: [0.0; N],
+        mass: [0.0; N],
     };
-    Cut {
-        shift,
-        loss: shift * (limit + shift),
-        mass,
+    for k in 0..N {
+        let limit = near[k];
+        let (above, under) = mills(limit.abs());
+        let density = NORM * densities[k];
+        let left = under - density * above;
+        let is_low = limit < 0.0;
+        let shift = if is_low {
+            (under, above)
+        } else {
+            (density * under, left)
+        };
+        let mass = if is_low { NORM * above } else { left };
+        cut.shift[k] = shift.0 / shift.1;
+        cut.mass[k] = mass / under;
+        cut.loss[k] = cut.shift[k] * (limit + cut.shift[k]);
     }
+    for (k, limit) in limits.iter().enumerate() {
+        if *limit < -FLANK {
+            (cut.shift[k], cut.loss[k], cut.mass[k]) = far_below(-limit);
+        }
+    }
+    cut
 }
 
 /// Cut off at `−x` for an `x` of many sigma. The shift is
 /// `x + 1/x − 2/x³ + 10/x⁵ − 74/x⁷ …`, and what is left of the variance one minus its derivative.
-fn far_below(x: f64) -> Cut {
+fn far_below(x: f64) -> (f64, f64, f64) {
     let square = 1.0 / (x * x);
     let shift = x + (1.0 - square * (2.0 - square * (10.0 - 74.0 * square))) / x;
     let left = square * (1.0 - square * (6.0 - square * (50.0 - 518.0 * square)));
-    Cut {
-        shift,
-        loss: 1.0 - left,
-        mass: NORM / shift,
-    }
+    (shift, 1.0 - left, NORM / shift)
 }
 
 /// The Mills ratio `(1 − Φ(x))/φ(x)` for x from 0 to [`FLANK`], as a fraction, to 4e-12 of itself: a
 /// rational function that agrees with it at the Chebyshev nodes of `(x − 3.5)/(x + 3.5)`.
+#[inline]
 fn mills(x: f64) -> (f64, f64) {
     const ABOVE: [f64; 8] = [
         1.253_314_137_317_659_8,
@@ -88,6 +92,7 @@ fn mills(x: f64) -> (f64, f64) {
 }
 
 /// By halves (G. Estrin 1960), which processors do at the same time.
+#[inline]
 fn polynomial(c: &[f64; 8], x: f64) -> f64 {
     let square = x * x;
     let low = c[0] + c[1] * x + (c[2] + c[3] * x) * square;
@@ -135,12 +140,13 @@ mod tests {
             -1e3, -100.0, -30.0, -20.1, -19.9, -12.0, -6.5, -5.5, -1.0, -1e-9, 0.0, 1.0, 3.0, 8.4,
             8.6,
         ] {
-            let (cut, (mean, variance)) = (below(limit), summed(limit));
+            let (cut, (mean, variance)) = (below(&[limit]), summed(limit));
+            let ([shift], [loss]) = (cut.shift, cut.loss);
             assert!(
-                (cut.shift + mean).abs() < 1e-9 * mean.abs().max(1.0),
+                (shift + mean).abs() < 1e-9 * mean.abs().max(1.0),
                 "{limit}: {cut:?} {mean}"
             );
-            let left = 1.0 - cut.loss;
+            let left = 1.0 - loss;
             assert!(
                 (left / variance - 1.0).abs() < 2e-6,
                 "{limit}: {left} {variance}"
@@ -167,7 +173,8 @@ mod tests {
             (3.0, 1.349_898_031_630_09e-3),
             (5.0, 2.866_515_718_791_94e-7),
         ] {
-            let (low, high) = (below(-x).mass * (-0.5 * x * x).exp(), below(x).mass);
+            let [low, high] = below(&[-x, x]).mass;
+            let low = low * (-0.5 * x * x).exp();
             assert!((low / share - 1.0).abs() < 1e-10, "{x}: {low}");
             assert!((high - (1.0 - share)).abs() < 1e-11, "{x}: {high}");
         }
@@ -175,14 +182,10 @@ mod tests {
 
     #[test]
     fn nothing_jumps_where_the_formulas_meet() {
-        for limit in [-FLANK, 0.0, NO_CUT] {
-            let (low, high) = (below(limit - 1e-9), below(limit + 1e-9));
-            for (a, b) in [
-                (low.shift, high.shift),
-                (low.loss, high.loss),
-                (low.mass, high.mass),
-            ] {
-                assert!((a - b).abs() < 1e-8, "{limit}: {low:?} {high:?}");
+        for limit in [-FLANK, 0.0, FLANK] {
+            let cut = below(&[limit - 1e-9, limit + 1e-9]);
+            for [a, b] in [cut.shift, cut.loss, cut.mass] {
+                assert!((a - b).abs() < 1e-8, "{limit}: {cut:?}");
             }
         }
     }

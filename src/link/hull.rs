@@ -1,16 +1,41 @@
 //! The guaranteed interval of a link: all lines that no packet contradicts.
 
 use super::OscillatorSpec;
-use super::lines::{Limit, Lines, Point, ShortPoint};
+use super::lines::{Fan, Limit, Lines, Point, ShortPoint};
 
 /// The limits that a hull keeps for one direction: the more, the closer to the exact convex hull.
 pub trait Limits:
-    AsRef<[Self::Point]> + AsMut<[Self::Point]> + Clone + Copy + Default + std::fmt::Debug
+    AsRef<[Self::Point]> + AsMut<[Self::Point]> + Clone + Copy + std::fmt::Debug
 {
     /// What one of them is kept as.
     type Point: Limit;
-    /// All of them, exactly.
-    type Exact: AsRef<[Point]> + AsMut<[Point]> + Default;
+    /// All of them as they are at several instants.
+    type Fans<const N: usize>: AsRef<[Fan<N>]>;
+
+    /// Limits from above or below that say nothing.
+    fn nothing(above: bool) -> Self;
+
+    /// What `widen` makes of each.
+    fn fans<const N: usize>(&self, widen: impl Fn(Point) -> Fan<N>) -> Self::Fans<N>;
+}
+
+impl<P: Limit, const K: usize> Limits for [P; K] {
+    type Point = P;
+    type Fans<const N: usize> = [Fan<N>; K];
+
+    fn nothing(above: bool) -> Self {
+        let limit = if above {
+            f64::INFINITY
+        } else {
+            f64::NEG_INFINITY
+        };
+        [P::keep(Point { at: 0.0, limit }, above, 0.0); K]
+    }
+
+    #[inline]
+    fn fans<const N: usize>(&self, widen: impl Fn(Point) -> Fan<N>) -> Self::Fans<N> {
+        self.map(|kept| widen(kept.point()))
+    }
 }
 
 /// As many as a daemon can well afford.
@@ -18,16 +43,6 @@ pub type Six = [Point; 6];
 
 /// As many as simulations of millions of nodes can.
 pub type Three = [ShortPoint; 3];
-
-impl Limits for Six {
-    type Point = Point;
-    type Exact = [Point; 6];
-}
-
-impl Limits for Three {
-    type Point = ShortPoint;
-    type Exact = [Point; 3];
-}
 
 /// How many sigma of wander the guarantee covers.
 const WANDER_SIGMAS: f64 = 4.0;
@@ -76,17 +91,24 @@ fn minutes(at: f64) -> u16 {
 
 /// One direction's samples, newest first. Of samples close together (relative to their age) only
 /// the tightest stays, so the kept ones reach from now far back: a convex hull in fixed memory.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Side<P> {
+    /// Those that are missing at first say nothing.
     points: P,
     len: u8,
 }
 
 impl<P: Limits> Side<P> {
+    fn new(above: bool) -> Self {
+        Self {
+            points: P::nothing(above),
+            len: 0,
+        }
+    }
+
     #[inline]
     fn points(&self) -> impl Iterator<Item = Point> {
-        let kept = &self.points.as_ref()[..usize::from(self.len)];
-        kept.iter().map(P::Point::point)
+        self.points.as_ref().iter().map(P::Point::point)
     }
 
     /// Keep `new`, a limit from above or below, if it says more than another. `rate`: the likely one;
@@ -135,18 +157,6 @@ impl<P: Limits> Side<P> {
     }
 }
 
-/// The limits of a side as they are at one instant.
-struct Widened<T> {
-    points: T,
-    len: usize,
-}
-
-impl<T: AsRef<[Point]>> Widened<T> {
-    fn as_slice(&self) -> &[Point] {
-        &self.points.as_ref()[..self.len]
-    }
-}
-
 /// Convex closures after Berthaud (see [`super::OneWay`]), with ageing.
 ///
 /// Forward samples bound the offset line from above, reverse ones from below. A real oscillator
@@ -172,8 +182,8 @@ impl<P: Limits> Hull<P> {
     /// An empty hull between two oscillators that keep to `spec`.
     pub fn new(spec: &OscillatorSpec) -> Self {
         Self {
-            above: Side::default(),
-            below: Side::default(),
+            above: Side::new(true),
+            below: Side::new(false),
             spec: *spec,
             strain: 0,
             strained: 0,
@@ -245,11 +255,17 @@ impl<P: Limits> Hull<P> {
     /// What is possible at `at`; `None` without samples in both directions, or if they contradict
     /// each other.
     pub fn interval(&self, at: f64) -> Option<Interval> {
-        let (above, below) = (
-            self.widened(&self.above, at, 1.0),
-            self.widened(&self.below, at, -1.0),
-        );
-        self.lines(above.as_slice(), below.as_slice()).interval(at)
+        let [interval] = self.intervals(&[at]);
+        interval
+    }
+
+    /// The same at several instants.
+    #[inline]
+    pub fn intervals<const N: usize>(&self, at: &[f64; N]) -> [Option<Interval>; N] {
+        if self.above.len == 0 || self.below.len == 0 {
+            return [None; N];
+        }
+        self.lines(at).intervals(at)
     }
 
     /// The same if what is believed, `offset` (ns) at `at` and `rate` (a fraction), contradicts it;
@@ -268,27 +284,18 @@ impl<P: Limits> Hull<P> {
         interval
     }
 
-    /// The limits from above (`sign` 1) or below (−1) at `at`, each widened by what the clocks may
-    /// have gathered since.
+    /// The limits at each of the instants `at`, widened by what the clocks may have gathered since.
     #[inline]
-    fn widened(&self, side: &Side<P>, at: f64, sign: f64) -> Widened<P::Exact> {
-        let mut widened = Widened {
-            points: P::Exact::default(),
-            len: usize::from(side.len),
-        };
-        for (wide, point) in widened.points.as_mut().iter_mut().zip(side.points()) {
-            *wide = Point {
+    fn lines<const N: usize>(&self, at: &[f64; N]) -> Lines<P::Fans<N>, P::Fans<N>> {
+        let widened = |side: &Side<P>, sign: f64| {
+            side.points.fans(|point| Fan {
                 at: point.at,
-                limit: point.limit + sign * self.wander(at - point.at),
-            };
-        }
-        widened
-    }
-
-    fn lines<'a>(&self, above: &'a [Point], below: &'a [Point]) -> Lines<'a> {
+                limits: at.map(|at| point.limit + sign * self.wander(at - point.at)),
+            })
+        };
         Lines {
-            above,
-            below,
+            above: widened(&self.above, 1.0),
+            below: widened(&self.below, -1.0),
             max_rate: self.max_rate(),
         }
     }
@@ -312,9 +319,7 @@ impl<P: Limits> Hull<P> {
     /// is if the new limit allows it, for limits only fade; else all are looked at.
     fn check(&mut self, at: f64, known: bool) -> Result<(), Inconsistent> {
         if !known && self.above.len > 0 && self.below.len > 0 {
-            let above = self.widened(&self.above, at, 1.0);
-            let below = self.widened(&self.below, at, -1.0);
-            let all = self.lines(above.as_slice(), below.as_slice()).rates();
+            let [all] = self.lines(&[at]).rates();
             self.rate = middle(all.ok_or(Inconsistent)?);
         }
         Ok(())

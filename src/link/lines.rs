@@ -74,67 +74,127 @@ impl Limit for ShortPoint {
     }
 }
 
-/// Limits from both sides.
+/// A limit as it is at several instants, by when it is more or less out of date.
+#[derive(Debug, Clone, Copy)]
+pub struct Fan<const N: usize> {
+    /// Seconds since the link's epoch: when it was taken.
+    pub(super) at: f64,
+    /// At each of the instants, ns.
+    pub(super) limits: [f64; N],
+}
+
+impl From<Point> for Fan<1> {
+    fn from(point: Point) -> Self {
+        Self {
+            at: point.at,
+            limits: [point.limit],
+        }
+    }
+}
+
+/// Limits from both sides, as they are at several instants, which processors work out at once.
 ///
 /// The possible lines are those with `L_j + b·s_j ≤ a ≤ U_i + b·s_i` (`a` the offset now, `s` the
 /// ages). Each pair (i, j) limits the rate `b`; a limit rises with `b` if its sample is older than
 /// the instant asked for, and falls with `b` if it is newer: stamps arrive one packet late, so an
 /// instant between two samples is asked for as well.
-pub(super) struct Lines<'a> {
-    pub(super) above: &'a [Point],
-    pub(super) below: &'a [Point],
+pub(super) struct Lines<A, B> {
+    pub(super) above: A,
+    pub(super) below: B,
     /// The rate is no further from zero than this, as a fraction.
     pub(super) max_rate: f64,
 }
 
-impl Lines<'_> {
-    /// What is possible at `at`; `None` without limits from both sides, or if they contradict each
-    /// other.
+impl<A, B> Lines<A, B> {
+    /// What is possible at each of the instants; `None` if the limits contradict each other. There
+    /// must be limits from both sides.
     #[inline]
-    pub(super) fn interval(&self, at: f64) -> Option<Interval> {
-        if self.above.is_empty() || self.below.is_empty() {
-            return None;
+    pub(super) fn intervals<const N: usize>(&self, at: &[f64; N]) -> [Option<Interval>; N]
+    where
+        A: AsRef<[Fan<N>]>,
+        B: AsRef<[Fan<N>]>,
+    {
+        let (least, most) = self.extremes();
+        let mut upper = [f64::INFINITY; N];
+        for p in self.above.as_ref() {
+            for k in 0..N {
+                let age = at[k] - p.at;
+                let gain = larger(most[k] * age, least[k] * age);
+                upper[k] = smaller(upper[k], p.limits[k] + 1e9 * gain);
+            }
         }
-        let (rate_lower, rate_upper) = self.rates()?;
-        let mut upper = f64::INFINITY;
-        for p in self.above {
-            let age = at - p.at;
-            let gain = (rate_upper * age).max(rate_lower * age);
-            upper = upper.min(p.limit + 1e9 * gain);
+        let mut lower = [f64::NEG_INFINITY; N];
+        for p in self.below.as_ref() {
+            for k in 0..N {
+                let age = at[k] - p.at;
+                let gain = smaller(most[k] * age, least[k] * age);
+                lower[k] = larger(lower[k], p.limits[k] + 1e9 * gain);
+            }
         }
-        let mut lower = f64::NEG_INFINITY;
-        for p in self.below {
-            let age = at - p.at;
-            let gain = (rate_upper * age).min(rate_lower * age);
-            lower = lower.max(p.limit + 1e9 * gain);
-        }
-        (lower <= upper).then_some(Interval {
-            lower,
-            upper,
-            rate_lower,
-            rate_upper,
+        std::array::from_fn(|k| {
+            (least[k] <= most[k] && lower[k] <= upper[k]).then_some(Interval {
+                lower: lower[k],
+                upper: upper[k],
+                rate_lower: least[k],
+                rate_upper: most[k],
+            })
         })
     }
 
-    /// The possible rates, or `None` if there are none.
+    /// The possible rates at each of the instants, or `None` if there are none.
     #[inline]
-    pub(super) fn rates(&self) -> Option<(f64, f64)> {
-        let (mut least, mut most) = (-self.max_rate, self.max_rate);
-        for u in self.above {
-            for l in self.below {
-                let room = (u.limit - l.limit) * 1e-9;
+    pub(super) fn rates<const N: usize>(&self) -> [Option<(f64, f64)>; N]
+    where
+        A: AsRef<[Fan<N>]>,
+        B: AsRef<[Fan<N>]>,
+    {
+        let (least, most) = self.extremes();
+        std::array::from_fn(|k| (least[k] <= most[k]).then_some((least[k], most[k])))
+    }
+
+    /// Least and largest possible rates; if there are none, the least is larger.
+    #[inline]
+    fn extremes<const N: usize>(&self) -> ([f64; N], [f64; N])
+    where
+        A: AsRef<[Fan<N>]>,
+        B: AsRef<[Fan<N>]>,
+    {
+        let (mut least, mut most) = ([-self.max_rate; N], [self.max_rate; N]);
+        for u in self.above.as_ref() {
+            for l in self.below.as_ref() {
                 let apart = u.at - l.at;
+                let room: [f64; N] = std::array::from_fn(|k| (u.limits[k] - l.limits[k]) * 1e-9);
                 if apart > 0.0 {
-                    most = most.min(room / apart);
+                    for k in 0..N {
+                        most[k] = smaller(most[k], room[k] / apart);
+                    }
                 } else if apart < 0.0 {
-                    least = least.max(room / apart);
-                } else if room < 0.0 {
-                    return None;
+                    for k in 0..N {
+                        least[k] = larger(least[k], room[k] / apart);
+                    }
+                } else {
+                    for k in 0..N {
+                        if room[k] < 0.0 {
+                            least[k] = f64::INFINITY;
+                        }
+                    }
                 }
             }
         }
-        (least <= most).then_some((least, most))
+        (least, most)
     }
+}
+
+/// As [`f64::min`] of what is no NaN, in one instruction.
+#[inline]
+fn smaller(a: f64, b: f64) -> f64 {
+    if b < a { b } else { a }
+}
+
+/// As [`f64::max`] of what is no NaN, in one instruction.
+#[inline]
+fn larger(a: f64, b: f64) -> f64 {
+    if b > a { b } else { a }
 }
 
 #[cfg(test)]

@@ -9,9 +9,11 @@
 //! interval that holds, the second the value inside it.
 
 mod bank;
+mod elementary;
 pub mod estimators;
 mod gaussian;
 mod hull;
+mod likelihood;
 mod lines;
 mod noise;
 mod phase;
@@ -20,8 +22,9 @@ mod sample;
 pub use bank::PhaseBank;
 pub use estimators::{AnyEstimator, EstimatorKind, Kalman, OneSided};
 pub use hull::{Hull, Inconsistent, Interval, Limits, Six, Three};
-pub use lines::{Limit, Point, ShortPoint};
-pub use noise::{Floor, Likelihood, PathNoise, Posterior};
+pub use likelihood::{Floor, Likelihood, Posterior};
+pub use lines::{Fan, Limit, Point, ShortPoint};
+pub use noise::PathNoise;
 pub use phase::PhaseFilter;
 pub use sample::{Direction, Exchange, OneWay};
 
@@ -266,15 +269,21 @@ impl<E: LinkEstimator, P: Limits> Link<E, P> {
         })
     }
 
-    /// The same without what it takes to know how likely it is: reference, believed offset and
-    /// interval of the [`Estimate`].
+    /// The same at several instants without what it takes to know how likely it is: the reference,
+    /// and believed offset and interval of each [`Estimate`].
     #[inline]
-    pub fn possible(&self, now: RawTime) -> Option<(i64, f64, Interval)> {
-        let at = self.seconds(now);
-        let interval = self.hull.interval(at)?;
-        let believed = self.filter.at(at)?.offset;
-        let offset = believed.clamp(interval.lower, interval.upper);
-        Some((self.reference, offset, interval))
+    pub fn possible<const N: usize>(
+        &self,
+        at: &[RawTime; N],
+    ) -> (i64, [Option<(f64, Interval)>; N]) {
+        let at = at.map(|at| self.seconds(at));
+        let intervals = self.hull.intervals(&at);
+        let possible = std::array::from_fn(|k| {
+            let interval = intervals[k]?;
+            let believed = self.filter.at(at[k])?.offset;
+            Some((believed.clamp(interval.lower, interval.upper), interval))
+        });
+        (self.reference, possible)
     }
 
     /// The strategy within, for whoever judges it.

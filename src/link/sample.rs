@@ -1,6 +1,6 @@
 //! What a packet says about the offset between two raw clocks.
 
-use super::noise::Likelihood;
+use super::likelihood::Likelihood;
 use crate::time::{RawTime, Span};
 
 /// One packet in one direction: a limit on the offset, since nothing arrives before it was sent.

@@ -19,6 +19,7 @@ mod ledger;
 mod lie;
 mod matching;
 mod neighbours;
+mod polls;
 mod promise;
 mod round;
 mod size;
@@ -44,6 +45,7 @@ use crate::wire::{ClockState, Message, Promise, StampSource};
 use crate::rng::Rng;
 use clock::Clockwork;
 use matching::{Matching, Samples};
+use polls::Polls;
 use slot::Slot;
 use stability::Stability;
 
@@ -126,6 +128,7 @@ pub struct Node<E: LinkEstimator = OneSided, C = Ensemble, S: Size = Daemon> {
     config: NodeConfig,
     rng: Rng,
     slots: Vec<Option<Slot<E, S>>>,
+    polls: Polls,
     outbox: VecDeque<u16>,
     events: VecDeque<Event>,
     candidates: Candidates<S::Peer>,
@@ -168,6 +171,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let phase = config.fast_poll.as_nanos_f64() * rng.unit();
         Self {
             slots: std::iter::repeat_with(|| None).take(slots).collect(),
+            polls: Polls::new(slots),
             outbox: VecDeque::with_capacity(slots),
             events: if S::SPARING {
                 VecDeque::new()
@@ -278,7 +282,8 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             // The next exchange of the burst follows its reply while caches are warm, after a random
             // pause that keeps it out of step with whatever else is periodic.
             let pause = BURST_PAUSE.as_nanos_f64() * (0.5 + self.rng.unit());
-            slot.next_poll = now + Span::from_nanos_f64(pause);
+            let due = now + Span::from_nanos_f64(pause);
+            self.polls.plan(index, due);
         }
         if completed > 0 {
             let id = *peer;
@@ -348,8 +353,12 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     /// The host slept for `span`, which its raw clock did not count. The line goes on where it
     /// must be by now, to the precision of `span`; everything measured is measured anew.
     pub fn slept(&mut self, now: RawTime, span: Span) {
-        for slot in self.slots.iter_mut().flatten() {
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            let Some(slot) = slot else { continue };
             slot.restart(now, self.rng.next() as u32);
+            if self.polls.is_polled(index) {
+                self.polls.plan(index, now);
+            }
         }
         self.restart_clock(now, span);
     }
@@ -444,13 +453,9 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
 
     /// When [`Node::handle_timeout`] wants to be called next.
     pub fn next_timeout(&self) -> RawTime {
-        let polls = self.slots.iter().flatten().filter(|s| s.chosen && s.up);
-        polls
-            .map(|slot| slot.next_poll)
-            .chain([self.next_round, self.next_census])
-            .chain(self.next_refinement)
-            .min()
-            .unwrap_or(self.next_round)
+        let polls = self.polls.earliest();
+        let next = polls.min(self.next_round).min(self.next_census);
+        self.next_refinement.map_or(next, |due| next.min(due))
     }
 
     /// Do what is due at `now`.
@@ -458,8 +463,12 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         if now >= self.next_census {
             self.census(now);
         }
-        for index in 0..self.slots.len() {
-            self.poll_neighbour(index, now);
+        if now >= self.polls.earliest() {
+            for index in 0..self.slots.len() {
+                if self.polls.is_due(index, now) {
+                    self.poll_neighbour(index, now);
+                }
+            }
         }
         if now >= self.next_round {
             self.round(now);
@@ -485,9 +494,11 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         self.events.push_back(event);
     }
 
-    fn find(&self, peer: &NodeId) -> Option<usize> {
-        let peer = <S::Peer as Kept>::Id::from(*peer);
+    fn find(&self, peer_id: &NodeId) -> Option<usize> {
+        let peer = <S::Peer as Kept>::Id::from(*peer_id);
         let is_peer = |slot: &Option<Slot<E, S>>| slot.as_ref().is_some_and(|s| s.peer == peer);
-        self.slots.iter().position(is_peer)
+        self.polls
+            .of(peer_id)
+            .find(|index| is_peer(&self.slots[*index]))
     }
 }

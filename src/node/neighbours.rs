@@ -78,7 +78,11 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         if let Some(slot) = index.and_then(|index| self.slots[index].as_mut()) {
             slot.up = true;
             slot.silent = 0;
-            slot.next_poll = slot.next_poll.min(now);
+            if slot.chosen
+                && let Some(index) = index
+            {
+                self.polls.hasten(index, now);
+            }
         }
         self.next_census = self.next_census.min(now);
     }
@@ -185,19 +189,15 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         }
     }
 
-    /// Poll neighbour `index` if that is due.
+    /// Poll neighbour `index`, which is due.
     pub(super) fn poll_neighbour(&mut self, index: usize, now: RawTime) {
         let period = self.poll_period();
-        let jitter = 0.75 + 0.5 * self.rng.unit();
         let Some(slot) = self.slots[index].as_mut() else {
             return;
         };
-        if !slot.chosen || !slot.up || now < slot.next_poll {
-            return;
-        }
         if slot.burst_left > 0 {
             slot.burst_left -= 1;
-            slot.next_poll = slot.next_burst;
+            self.polls.plan(index, slot.next_burst);
             self.queue(index, true);
             return;
         }
@@ -208,9 +208,10 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         // with roles that change, what that does to the delays averages out.
         let shared = std::mem::take(&mut slot.polled_us);
         let stretch = if shared { 2.0 } else { 1.0 };
+        let jitter = 0.75 + 0.5 * self.rng.unit();
         slot.next_burst = now + Span::from_nanos_f64(stretch * period.as_nanos_f64() * jitter);
-        slot.next_poll = slot.next_burst;
         slot.burst_left = self.config.burst - 1;
+        self.polls.plan(index, slot.next_burst);
         self.queue(index, true);
         if seems_dead && let Some(slot) = &self.slots[index] {
             let peer = slot.peer();
@@ -254,10 +255,10 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         if let Some(slot) = self.slots[index].as_mut() {
             slot.chosen = true;
             slot.since = now;
-            slot.next_poll = now;
             slot.silent = 0;
-            let up = slot.up;
-            if !up {
+            if slot.up {
+                self.polls.plan(index, now);
+            } else {
                 self.emit(Event::Connect(candidate));
             }
         }
@@ -301,6 +302,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             return self.drop_slot(index, now, false);
         }
         slot.retire();
+        self.polls.never(index);
         let peer = slot.peer();
         self.candidates.release(&peer);
         self.emit(Event::Dropped(peer));
@@ -338,6 +340,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let link = Link::new(self.estimator, self.config.oscillator);
         let slot = Slot::new(peer, generation, link, now, first_seq);
         self.slots[index] = Some(slot);
+        self.polls.occupy(index, &peer);
         Some(index)
     }
 
@@ -345,6 +348,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let Some(slot) = self.slots[index].take() else {
             return;
         };
+        self.polls.free(index);
         let peer = slot.peer();
         if slot.queued {
             self.outbox.retain(|queued| usize::from(*queued) != index);

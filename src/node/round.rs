@@ -1,7 +1,7 @@
 //! One round of the consensus: what the neighbours say moves our clock.
 
 use super::clock::{Known, Leash};
-use super::slot::Slot;
+
 use super::{Event, Node, Size};
 use crate::consensus::{
     self, Combine, Correction, Gain, MAX_READINGS, Reading, Round, Verdict, Window, tolerated_liars,
@@ -140,7 +140,8 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let slice = readings.as_slice();
         self.look_around(&verdicts[..readings.len]);
         // Newcomers and few others do not move a settled clock.
-        if consensus::established(slice, true)
+        if !is_here(slice)
+            && consensus::established(slice, true)
             && let Some(target) = consensus::target(slice, true)
             && target.offset.abs() > elsewhere(target.sigma.max(target.unknown))
         {
@@ -345,25 +346,24 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             return self.publish_statistical(now);
         }
         let line = self.clock.view.line.settled();
-        let Some(window) = self.window_at(now, &line, readings) else {
-            return self.carry_bound(now);
-        };
         // What the frequencies are is not known exactly either, least of all on a young link. Ends
         // of windows bend both ways: by wander, and where another packet comes to limit them.
         let period = self.next_round - now;
-        let growth = |after: Span| {
-            self.window_at(now + after, &line, readings)
-                .map_or(0.0, |then| {
-                    (then.upper - window.upper).max(window.lower - then.lower)
-                        / after.as_nanos_f64()
-                })
+        let after = [Span::ZERO, period / 8, period, period + period / 2];
+        let [window, then @ ..] = self.windows(&after.map(|after| now + after), &line, readings);
+        let Some(window) = window else {
+            return self.carry_bound(now);
         };
-        let growth = [period / 8, period, period + period / 2].map(growth);
+        let growth = then.iter().zip(&after[1..]).map(|(then, after)| {
+            then.map_or(0.0, |then| {
+                (then.upper - window.upper).max(window.lower - then.lower) / after.as_nanos_f64()
+            })
+        });
         self.clock.known = Some(Known {
             at: now,
             line,
             window,
-            growth: growth.into_iter().fold(0.0, f64::max),
+            growth: growth.fold(0.0, f64::max),
             carried: 0.0,
         });
         self.clock.doubt = consensus::disagreement(readings.as_slice());
@@ -383,27 +383,37 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             .publish_statistical(wander, self.next_round - now);
     }
 
-    /// What the readings, taken at `at`, guarantee a clock on `line`.
-    fn window_at(&self, at: RawTime, line: &VirtualLine, readings: &Readings) -> Option<Window> {
-        let ours = line.at_exact(at);
-        let mut limits = [(0.0, 0.0); MAX_READINGS];
-        let (mut ready, mut heard) = (0, 0);
+    /// What the readings guarantee a clock on `line`, which does not slew, at each of the instants `at`.
+    fn windows<const N: usize>(
+        &self,
+        at: &[RawTime; N],
+        line: &VirtualLine,
+        readings: &Readings,
+    ) -> [Option<Window>; N] {
+        let mut limits = [[(0.0, 0.0); MAX_READINGS]; N];
+        let (mut ready, mut heard) = ([0; N], [0; N]);
         for index in &readings.slots[..readings.len] {
-            let slot: Option<&Slot<E, S>> = self.slots[usize::from(*index)].as_ref();
-            let possible = slot.and_then(|s| Some((s, s.limits(ours, at, &self.config)?)));
-            if let Some((slot, possible)) = possible {
-                heard += 1;
-                if slot.is_ready() {
-                    limits[ready] = possible;
-                    ready += 1;
+            let Some(slot) = &self.slots[usize::from(*index)] else {
+                continue;
+            };
+            let is_ready = slot.is_ready();
+            let possible = slot.limits(line, at, &self.config);
+            for (k, possible) in possible.into_iter().enumerate() {
+                let Some(possible) = possible else { continue };
+                heard[k] += 1;
+                if is_ready {
+                    limits[k][ready[k]] = possible;
+                    ready[k] += 1;
                 }
             }
         }
-        // Where clocks have only just met, a few that say so first are not the network.
-        if self.clock.settled_rounds < EAGER_ROUNDS && 2 * ready < heard {
-            return None;
-        }
-        consensus::enclosed(limits[..ready].iter().copied())
+        std::array::from_fn(|k| {
+            // Where clocks have only just met, a few that say so first are not the network.
+            if self.clock.settled_rounds < EAGER_ROUNDS && 2 * ready[k] < heard[k] {
+                return None;
+            }
+            consensus::enclosed(limits[k][..ready[k]].iter().copied())
+        })
     }
 
     /// Our raw clock has missed `span`: what was known of ours and of the others' is void.
@@ -433,6 +443,12 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             self.emit(Event::State(state));
         }
     }
+}
+
+/// Whether every clock that is ready is so near that their majority, wherever it is, is not elsewhere.
+fn is_here(readings: &[Reading]) -> bool {
+    let mut ready = readings.iter().filter(|r| r.ready);
+    ready.all(|r| r.offset.abs() <= ELSEWHERE)
 }
 
 pub(super) fn elsewhere(sigma: f64) -> f64 {

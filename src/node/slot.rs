@@ -29,27 +29,44 @@ pub(super) struct Announced {
 }
 
 impl Announced {
-    /// Least and largest possible offset of its clock from ours, which shows `ours` at `now`, ns.
+    /// Least and largest possible offset of its clock from ours, `line`, which does not slew, at each
+    /// of the instants `at`, ns. `reference` and `possible` are those of the [`Link`] then.
     #[inline]
-    fn limits(
+    fn limits<const N: usize>(
         &self,
-        ours: (VirtualTime, f64),
-        (reference, believed, interval): (i64, f64, Interval),
-        now: RawTime,
+        line: &VirtualLine,
+        at: &[RawTime; N],
+        (reference, possible): (i64, &[Option<(f64, Interval)>; N]),
         config: &NodeConfig,
-    ) -> (f64, f64) {
-        let shown = virtual_offset(ours, &self.line, (reference, believed), now);
+    ) -> [Option<(f64, f64)>; N] {
+        let Some((believed, _)) = possible[0] else {
+            return [None; N];
+        };
+        // The first is worked out in whole nanoseconds, the others by what happens until then.
+        let now = at[0];
+        let shown = virtual_offset(line.at_exact(now), &self.line, (reference, believed), now);
+        let there = now + Span::from_nanos(reference) + Span::from_nanos_f64(believed);
+        let (slew, slew_until) = self.line.slew();
+        let slewing = (slew_until - there).max(Span::ZERO).as_nanos_f64();
+        let (rate, own_rate) = (self.line.rate().as_fraction(), line.rate().as_fraction());
         // An honest peer may have left its announced line by this much since it said so, which may
         // be long before we heard it if somebody held the packet back.
         let (origin, ..) = self.line.origin();
-        let there = now + Span::from_nanos(reference);
-        let said = there + Span::from_nanos_f64(believed) - origin;
-        let age = (now - self.heard).abs().max(said.abs());
-        let left = self.promise.left(config.max_correction, age);
-        (
-            shown + (interval.lower - believed) - left,
-            shown + (interval.upper - believed) + left,
-        )
+        let said = (there - origin).as_nanos_f64();
+        let heard = (now - self.heard).as_nanos_f64();
+        std::array::from_fn(|k| {
+            let (then, interval) = possible[k]?;
+            let ahead = (at[k] - now).as_nanos_f64();
+            let moved = ahead + (then - believed);
+            let gained = rate * moved + slew.as_fraction() * moved.min(slewing);
+            let shown = shown + (then - believed) + (gained - own_rate * ahead);
+            let age = (heard + ahead).abs().max((said + moved).abs());
+            let left = self.promise.left(config.max_correction, age);
+            Some((
+                shown + (interval.lower - then) - left,
+                shown + (interval.upper - then) + left,
+            ))
+        })
     }
 }
 
@@ -76,10 +93,11 @@ impl Told {
         }
     }
 
-    /// How far an honest peer may have left its line in `age`, ns.
-    fn left(&self, max_correction: Rate, age: Span) -> f64 {
-        let held = age.as_nanos_f64().min(1e9 * f64::from(self.hold));
-        let later = age.as_nanos_f64() - held;
+    /// How far an honest peer may have left its line in `age` (ns), ns.
+    #[inline]
+    fn left(&self, max_correction: Rate, age: f64) -> f64 {
+        let held = age.min(1e9 * f64::from(self.hold));
+        let later = age - held;
         f64::from(self.slack) + f64::from(self.rate) * held + max_correction.as_fraction() * later
     }
 }
@@ -99,8 +117,6 @@ pub(super) struct Slot<E: LinkEstimator, S: Size = Daemon> {
     pub(super) ledger: S::Ledger,
     pub(super) announced: Option<Announced>,
     pub(super) verdict: Option<Verdict>,
-    /// When the next packet of our own accord is due; within a burst earlier than the next burst.
-    pub(super) next_poll: RawTime,
     pub(super) next_burst: RawTime,
     pub(super) burst_left: u8,
     /// It has polled us since we polled it.
@@ -134,7 +150,6 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
             ledger: S::Ledger::new(first_seq),
             announced: None,
             verdict: None,
-            next_poll: now,
             next_burst: now,
             burst_left: 0,
             polled_us: false,
@@ -241,7 +256,7 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
         self.announced = None;
         self.verdict = None;
         self.burst_left = 0;
-        (self.next_poll, self.next_burst) = (now, now);
+        self.next_burst = now;
         (self.silent, self.answered) = (0, false);
     }
 
@@ -275,16 +290,19 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
         announced.is_some_and(|a| a.state == ClockState::Synchronized)
     }
 
-    /// Least and largest possible [`Slot::reading`] against our clock, which shows `ours` at `now`:
-    /// what a guaranteed window is made of.
-    pub(super) fn limits(
+    /// Least and largest possible [`Slot::reading`] against our clock, `line`, which does not slew, at
+    /// each of the instants `at`: what guaranteed windows are made of.
+    pub(super) fn limits<const N: usize>(
         &self,
-        ours: (VirtualTime, f64),
-        now: RawTime,
+        line: &VirtualLine,
+        at: &[RawTime; N],
         config: &NodeConfig,
-    ) -> Option<(f64, f64)> {
-        let announced = self.announced.as_ref()?;
-        Some(announced.limits(ours, self.link.possible(now)?, now, config))
+    ) -> [Option<(f64, f64)>; N] {
+        let Some(announced) = self.announced.as_ref() else {
+            return [None; N];
+        };
+        let (reference, possible) = self.link.possible(at);
+        announced.limits(line, at, (reference, &possible), config)
     }
 
     /// Its virtual clock against ours (`line`) at `now`, if it is known.
@@ -298,8 +316,9 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
         let estimate = self.link.estimate(now)?;
         let belief = estimate.belief;
         let (reference, believed) = (estimate.reference, belief.offset);
-        let possible = (reference, believed, estimate.interval);
-        let (lower, upper) = announced.limits(line.at_exact(now), possible, now, config);
+        let possible = (reference, &[Some((believed, estimate.interval))]);
+        let [limits] = announced.limits(line, &[now], possible, config);
+        let (lower, upper) = limits?;
         let settled = line.settled().at_exact(now);
         let theirs = announced.line.settled();
         Some(Reading {
@@ -339,10 +358,10 @@ mod tests {
     use crate::node::Crowd;
     use crate::node::ledger::Ledger;
 
-    const AFFORDABLE: usize = 800;
+    const AFFORDABLE: usize = 792;
 
     /// Simulations hold millions of these.
-    const CROWDED: usize = 352;
+    const CROWDED: usize = 344;
 
     #[test]
     fn a_peer_takes_few_bytes() {

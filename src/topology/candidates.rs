@@ -138,10 +138,9 @@ impl<P: Kept> Candidates<P> {
     /// are drawn only if `desperate`.
     pub fn draw(&mut self, now: RawTime, random: u64, desperate: bool) -> Option<Candidate> {
         let rank = |k: &Known<P>| {
-            let crowd = self
-                .known
-                .iter()
-                .filter(|other| other.taken && subnet(other.peer.ip()) == subnet(k.peer.ip()));
+            let own = subnet(k.peer.ip());
+            let taken = self.known.iter().filter(|other| other.taken);
+            let crowd = taken.filter(|other| subnet(other.peer.ip()) == own);
             // Configured peers come first, those that merely spoke to us last.
             let class = match k.peer.found_by() {
                 FoundBy::Static => 0,
@@ -150,15 +149,25 @@ impl<P: Kept> Candidates<P> {
             };
             (class, crowd.count())
         };
-        let free = |k: &&Known<P>| {
+        let free = |k: &Known<P>| {
             !k.taken && k.not_before <= now && (desperate || k.peer.found_by() != FoundBy::Inbound)
         };
-        let best = self.known.iter().filter(free).map(rank).min()?;
-        let equals = || {
-            let indices = self.known.iter().enumerate();
-            indices.filter(|(_, k)| free(k) && rank(k) == best)
+        let ranks = || {
+            let known = self.known.iter().enumerate();
+            known
+                .filter(|(_, k)| free(k))
+                .map(|(index, k)| (index, rank(k)))
         };
-        let (index, _) = equals().nth(random as usize % equals().count())?;
+        let (mut best, mut equals) = (None, 0);
+        for (_, rank) in ranks() {
+            if best.is_none_or(|best| rank < best) {
+                (best, equals) = (Some(rank), 0);
+            }
+            equals += usize::from(best == Some(rank));
+        }
+        let best = best?;
+        let mut of_best = ranks().filter(|(_, rank)| *rank == best);
+        let (index, _) = of_best.nth(random as usize % equals)?;
         self.known[index].taken = true;
         Some(self.known[index].peer.candidate())
     }

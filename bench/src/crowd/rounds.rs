@@ -38,6 +38,9 @@ const SLEW: f64 = 1e-6;
 /// Hosts that a thread takes at once.
 const CHUNK: usize = 4_096;
 
+/// Hosts whose neighbours are looked up together: memory answers many questions as soon as one.
+const BLOCK: usize = 32;
+
 #[derive(Debug, Clone, Copy)]
 struct Host {
     /// Of its virtual clock against true time, ns.
@@ -146,8 +149,8 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// How host `n` goes through it.
-    fn take(&self, host: &mut Host, n: u32, links: &[(u32, f32)]) {
+    /// How host `n` goes through it, `seen` being what its neighbours show.
+    fn take(&self, host: &mut Host, n: u32, links: &[(u32, f32)], seen: &[Seen]) {
         let plan = &self.world.plan;
         let drawn = scatter(plan.seed ^ STEPS ^ scatter(self.round << 32 | u64::from(n)));
         if plan.churn > 0.0 && unit(scatter(drawn)) < plan.churn * self.seconds / 60.0 {
@@ -155,23 +158,22 @@ impl Step<'_> {
             return;
         }
         let (own, own_rate) = ((host.error - self.base) as f32, host.rate as f32);
-        let ready = |peer: &u32| {
-            self.world.is_malicious(*peer) || self.seen[*peer as usize].is_synchronized()
-        };
+        let neighbours = || links.iter().zip(seen);
+        let ready = |peer: u32, seen: &Seen| self.world.is_malicious(peer) | seen.is_synchronized();
+        let count = neighbours().map(|((peer, _), seen)| usize::from(ready(*peer, seen)));
         // An established network is joined, not moved.
-        let established = 2 * links.iter().filter(|(peer, _)| ready(peer)).count() > links.len();
+        let established = 2 * count.sum::<usize>() > links.len();
         let mut others = Ranks::default();
         let (mut rates, mut rated) = (0.0, 0);
-        for (peer, bias) in links {
-            if (host.synchronized || established) && !ready(peer) {
+        for ((peer, bias), seen) in neighbours() {
+            if (host.synchronized || established) && !ready(*peer, seen) {
                 continue;
             }
             if self.world.is_malicious(*peer) {
                 others.push(self.told(n, *bias) + bias - own);
             } else {
-                let peer = self.seen[*peer as usize];
-                others.push(peer.error + bias - own);
-                rates += peer.rate - own_rate;
+                others.push(seen.error + bias - own);
+                rates += seen.rate - own_rate;
                 rated += 1;
             }
         }
@@ -247,10 +249,20 @@ impl Network for Rounds {
             self.threads,
             chunks,
             |(chunk, ((hosts, showing), links))| {
-                let all = hosts.iter_mut().zip(showing).zip(links.chunks(neighbours));
-                for (n, ((host, showing), links)) in (chunk * CHUNK..).zip(all) {
-                    step.take(host, n as u32, links);
-                    *showing = Seen::of(host, base);
+                let mut near = Vec::with_capacity(BLOCK * neighbours);
+                let blocks = hosts.chunks_mut(BLOCK).zip(showing.chunks_mut(BLOCK));
+                let blocks = blocks.zip(links.chunks(BLOCK * neighbours));
+                let mut n = (chunk * CHUNK) as u32;
+                for ((hosts, showing), links) in blocks {
+                    near.clear();
+                    near.extend(links.iter().map(|(peer, _)| step.seen[*peer as usize]));
+                    let links = links.chunks(neighbours).zip(near.chunks(neighbours));
+                    for ((host, showing), (links, seen)) in hosts.iter_mut().zip(showing).zip(links)
+                    {
+                        step.take(host, n, links, seen);
+                        *showing = Seen::of(host, base);
+                        n += 1;
+                    }
                 }
             },
         );

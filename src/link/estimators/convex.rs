@@ -21,7 +21,7 @@
 
 use super::fit::{Fit, Prior, STAMP_FLOOR};
 use super::quantile::Quantile;
-use crate::link::lines::{Lines, Point};
+use crate::link::lines::{Fan, Lines, Point};
 use crate::link::{Belief, Direction, Exchange, Interval, LinkEstimator, OscillatorSpec};
 
 /// Pieces of the window, each with a hull of its own, so that the window can move on without
@@ -232,12 +232,18 @@ impl Convex {
     pub fn interval(&self, at: f64) -> Option<Interval> {
         let (above, mut below) = (self.above.hull(), self.below.hull());
         below.vertices.iter_mut().for_each(|v| v.limit = -v.limit);
+        let known = |hull: &Chain<ALL>| (hull.vertices.map(Fan::from), hull.vertices().len());
+        let ((above, n), (below, m)) = (known(&above), known(&below));
+        if n == 0 || m == 0 {
+            return None;
+        }
         let lines = Lines {
-            above: above.vertices(),
-            below: below.vertices(),
+            above: &above[..n],
+            below: &below[..m],
             max_rate: self.max_rate,
         };
-        lines.interval(at)
+        let [interval] = lines.intervals(&[at]);
+        interval
     }
 
     fn strip(&self, at: f64) -> Strip {

@@ -45,7 +45,7 @@ impl LinkEstimator for OneSided {
             let variance = stamps * stamps;
             let (at, offset) = (exchange.at, exchange.offset);
             let likelihood = &exchange.likelihood;
-            Some(self.filter.observe(at, offset, variance, likelihood))
+            Some(self.filter.observe(at, offset, variance, likelihood).nth(0))
         } else {
             self.started = true;
             let sigma = exchange.likelihood.sigma().hypot(stamps);
