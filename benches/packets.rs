@@ -9,8 +9,8 @@ use parisync::security::{Allowance, Identity, Incoming, Limits, PlainBuf, Sessio
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::NodeId;
 use parisync::wire::{
-    ClockState, MAX_DATAGRAM, MESSAGE_LEN, Message, NetworkId, Packet, PacketStamp, Promise,
-    StampSource, TIME_DATAGRAM_LEN, Tier, decode, encode,
+    ClockState, Excess, MAX_DATAGRAM, MESSAGE_LEN, Message, NetworkId, Packet, PacketStamp,
+    Promise, StampSource, TIME_DATAGRAM_LEN, Tier, decode, encode,
 };
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -42,6 +42,8 @@ fn message() -> Message {
         bound: Span::from_micros(12),
         tier: Tier::NONE,
         promise: Promise::NONE,
+        local: Span::ZERO,
+        excess: Excess::UNKNOWN,
     }
 }
 

@@ -97,6 +97,7 @@ fn status(state: ClockState, bound_ns: Option<i64>, sources: &[&str]) -> Status 
             wander_ppb: None,
             stability: Vec::new(),
             last_offset_ns: 3.0,
+            local_ns: 0.0,
             neighbours,
             used: neighbours,
             discipline: "none".to_owned(),

@@ -142,6 +142,34 @@ fn newcomers_come_and_go() {
 }
 
 #[test]
+fn hosts_of_one_data_centre_agree_more_closely_than_the_network_can() {
+    let plan = Plan {
+        nodes: 160,
+        rounds: 150,
+        links: Links::Sites,
+        neighbours: 16,
+        dht: Dht::Uniform,
+        ..Plan::default()
+    };
+    let alone = simulate(&Plan {
+        near: 0,
+        ..plan.clone()
+    });
+    let typical = |report: &Report| report.skew.near.unwrap().p50;
+    // Of three near peers of a host, some have two liars.
+    for (malicious, times) in [(0.0, 8.0), (0.1, 2.0)] {
+        let report = simulate(&Plan {
+            malicious,
+            attack: Attack::Push,
+            ..plan.clone()
+        });
+        println!("near: {:?}, alone {:?}", report.skew.near, alone.skew.near);
+        assert!(typical(&report) < typical(&alone) / times, "{malicious}");
+        assert_eq!(report.bound.violations, 0);
+    }
+}
+
+#[test]
 fn a_partition_heals_and_a_crowd_that_comes_at_once_is_taken_in() {
     for happening in [
         "partition=0.4@8-20",

@@ -133,6 +133,7 @@ mod tests {
                 terms: 20,
             }],
             last_offset_ns: -12.0,
+            local_ns: 0.0,
             neighbours: 8,
             used: 7,
             discipline: "system".to_owned(),

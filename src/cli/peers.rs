@@ -96,6 +96,7 @@ const fn found(by: FoundBy) -> &'static str {
         FoundBy::Dht => "dht",
         FoundBy::Inbound => "inbound",
         FoundBy::Saved => "saved",
+        FoundBy::Near => "near",
     }
 }
 

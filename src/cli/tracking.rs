@@ -60,6 +60,12 @@ fn human(t: &Tracking) -> String {
             signed(t.last_offset_ns)
         ),
     );
+    if t.local_ns != 0.0 {
+        row(
+            "Nearby",
+            format!("{} agreed on with peers near us", signed(t.local_ns)),
+        );
+    }
     row(
         "Rate",
         format!("{:+.3} ppm against this host's oscillator", t.rate_ppm),

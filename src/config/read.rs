@@ -46,6 +46,7 @@ pub(super) fn read(source: Source<'_>) -> Result<Config, ConfigError> {
         let (least, most) = (Span::from_millis(10), Span::from_secs(3_600));
         section.set("poll", &mut exchange.poll, |f| span(f, least..=most))?;
         section.set("burst", &mut exchange.burst, |f| small(f, 1..=16))?;
+        section.set("near", &mut exchange.near, |f| small(f, 0..=16))?;
     }
     if let Some(section) = top.section("consensus")? {
         let consensus = &mut config.consensus;

@@ -56,7 +56,7 @@ pub const SECTIONS: &[SectionKeys] = &[
     ),
     ("oscillator", &["max_drift_ppm", "wander_ppb"]),
     ("virtual", &["offset", "drift_ppm", "wander_ppb", "seed"]),
-    ("exchange", &["poll", "burst"]),
+    ("exchange", &["poll", "burst", "near"]),
     ("consensus", &["assumed_liars"]),
     ("strategies", &["estimator", "combine"]),
     (

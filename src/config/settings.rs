@@ -236,6 +236,8 @@ pub struct ExchangeConfig {
     pub poll: Span,
     /// Exchanges in a burst.
     pub burst: u8,
+    /// Peers near us to agree with besides, where the neighbours are far away.
+    pub near: u8,
 }
 
 impl Default for ExchangeConfig {
@@ -243,6 +245,7 @@ impl Default for ExchangeConfig {
         Self {
             poll: Span::from_secs(1),
             burst: 2,
+            near: 3,
         }
     }
 }

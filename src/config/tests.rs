@@ -73,6 +73,7 @@ fn everything_can_be_said() {
         [exchange]
         poll = "250ms"
         burst = 8
+        near = 5
         [consensus]
         assumed_liars = 0.25
         [strategies]
@@ -146,6 +147,7 @@ fn everything_can_be_said() {
         exchange: ExchangeConfig {
             poll: Span::from_millis(250),
             burst: 8,
+            near: 5,
         },
         consensus: ConsensusConfig {
             assumed_liars: 0.25,

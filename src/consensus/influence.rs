@@ -57,6 +57,11 @@ pub(super) fn in_common(means: &mut Sample) -> f64 {
     rest.unwrap_or(centre)
 }
 
+/// What clocks that show so much more than ours (ns) have in common with ours.
+pub(crate) fn agreed(others: impl Iterator<Item = f64>) -> f64 {
+    in_common(&mut others.chain([0.0]).collect())
+}
+
 /// A mean that forgets, of values with weights; the reciprocal of their sum is its variance.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Average {

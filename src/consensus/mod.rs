@@ -17,11 +17,13 @@ pub mod strategies;
 mod window;
 
 pub use gate::{admit, judge};
+pub(crate) use influence::agreed;
 pub use join::{
     OscillatorCentre, Target, established, majority_within, meeting_point, oscillator_centre,
     target,
 };
 pub use risk::liar_risk;
+pub(crate) use stats::Sample;
 pub use strategies::{Ensemble, RobustMean};
 pub use window::{Window, disagreement, enclosed, tolerated_liars, window};
 
@@ -164,6 +166,10 @@ pub trait Combine: Clone {
 
     /// The correction that the round asks for.
     fn combine(&mut self, round: &Round<'_>) -> Correction;
+
+    /// All nodes change the network's frequency by `change` (a fraction) now, besides what
+    /// corrections ask for; the node sees to our clock.
+    fn lean(&mut self, _now: RawTime, _change: f64) {}
 
     /// How often, between rounds, the clock should take in what was observed; `None` if only
     /// rounds tell the strategy anything.

@@ -4,13 +4,13 @@ use super::MAX_READINGS;
 use super::select::select;
 
 /// The values of one round, our own clock's among them.
-pub(super) struct Sample {
+pub(crate) struct Sample {
     values: [f64; MAX_READINGS + 1],
     len: usize,
 }
 
 impl Sample {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             values: [0.0; MAX_READINGS + 1],
             len: 0,
@@ -18,19 +18,19 @@ impl Sample {
     }
 
     /// Add a value; what does not fit is left out.
-    pub(super) fn push(&mut self, value: f64) {
+    pub(crate) fn push(&mut self, value: f64) {
         if self.len < self.values.len() {
             self.values[self.len] = value;
             self.len += 1;
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// The value of rank `k`, the smallest being rank 0.
-    pub(super) fn rank(&mut self, k: usize) -> Option<f64> {
+    pub(crate) fn rank(&mut self, k: usize) -> Option<f64> {
         select(self.values(), k)
     }
 
@@ -38,13 +38,13 @@ impl Sample {
     ///
     /// Unlike their mean, it does not move while others move onto it, so that nodes which act on
     /// stale readings of each other still meet in one place.
-    pub(super) fn lower_median(&mut self) -> Option<f64> {
+    pub(crate) fn lower_median(&mut self) -> Option<f64> {
         self.rank(self.len.checked_sub(1)? / 2)
     }
 
     /// Leave out those that are far out, which liars on one side are: what they pull a median by is
     /// small, but everybody who goes there is pulled again. How many they were.
-    pub(super) fn drop_far_out(&mut self) -> usize {
+    pub(crate) fn drop_far_out(&mut self) -> usize {
         /// Beyond so many robust standard deviations from the median, values are far out.
         const FAR_OUT: f64 = 3.0;
         /// Without those farthest out, others are.
@@ -76,20 +76,20 @@ impl Sample {
     ///
     /// Nodes that each jump there come closer even if liars tell each of them something else;
     /// those that jump to their medians may stay where they are.
-    pub(super) fn midpoint_without(&mut self, k: usize) -> Option<f64> {
+    pub(crate) fn midpoint_without(&mut self, k: usize) -> Option<f64> {
         let least = self.rank(k)?;
         let largest = self.rank(self.len.checked_sub(k + 1)?)?;
         Some(0.5 * (least + largest))
     }
 
     /// The median; of two middle values their mean.
-    pub(super) fn median(&mut self) -> Option<f64> {
+    pub(crate) fn median(&mut self) -> Option<f64> {
         let lower = self.rank(self.len.checked_sub(1)? / 2)?;
         Some(0.5 * (lower + self.rank(self.len / 2)?))
     }
 
     /// The mean without the `low` smallest and the `high` largest values.
-    pub(super) fn mean_without(&mut self, low: usize, high: usize) -> Option<f64> {
+    pub(crate) fn mean_without(&mut self, low: usize, high: usize) -> Option<f64> {
         let end = self.len.checked_sub(high)?;
         let last = end.checked_sub(low + 1)?;
         let values = &mut self.values[..self.len];
@@ -98,12 +98,12 @@ impl Sample {
         Some(values[low..end].iter().sum::<f64>() / (last + 1) as f64)
     }
 
-    pub(super) fn values(&self) -> &[f64] {
+    pub(crate) fn values(&self) -> &[f64] {
         &self.values[..self.len]
     }
 
     /// Robust standard deviation about `centre`: the scaled median absolute deviation.
-    pub(super) fn spread(&self, centre: f64) -> f64 {
+    pub(crate) fn spread(&self, centre: f64) -> f64 {
         /// Makes it agree with the standard deviation of a Gaussian: 1/Φ⁻¹(¾).
         const GAUSSIAN: f64 = 1.4826;
         let mut deviations = Self::new();

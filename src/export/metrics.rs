@@ -84,6 +84,11 @@ fn clock(page: &mut Page, t: &Tracking) {
         Some(t.last_offset_ns / 1e9),
     );
     page.single(
+        "local_offset_seconds",
+        "Of the virtual clock, what was agreed on with peers near this node.",
+        Some(t.local_ns / 1e9),
+    );
+    page.single(
         "frequency_ratio",
         "Frequency of the virtual clock against this host's oscillator, minus one.",
         Some(t.rate_ppm / 1e6),

@@ -68,6 +68,10 @@ pub struct Tracking {
     pub stability: Vec<Stability>,
     /// Last offset of the neighbours' consensus from our virtual clock.
     pub last_offset_ns: f64,
+    /// Of the virtual clock, what was agreed on with peers near us: how far it is from the network's
+    /// clock as this node alone sees it.
+    #[serde(default)]
+    pub local_ns: f64,
     /// Neighbours heard of late, and those of them used in the last round.
     pub neighbours: usize,
     /// Neighbours used in the last round.
@@ -241,6 +245,8 @@ pub enum Use {
     NotReady,
     /// Inbound only: it chose us, we did not choose it.
     Inbound,
+    /// Near us: it counts in what we agree on with such peers, not in the network's clock.
+    Near,
 }
 
 impl Use {
@@ -254,6 +260,7 @@ impl Use {
             Self::Unreachable => '?',
             Self::NotReady => 'j',
             Self::Inbound => 'i',
+            Self::Near => 'n',
         }
     }
 
@@ -267,6 +274,7 @@ impl Use {
             Self::Unreachable => "unreachable: not heard of late",
             Self::NotReady => "not ready: it says it is not synchronized",
             Self::Inbound => "inbound: it chose us, we did not choose it",
+            Self::Near => "near: counts in what those near agree on, not in the network's clock",
         }
     }
 }

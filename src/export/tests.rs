@@ -64,6 +64,7 @@ pub(super) fn status(peers: u8, sent: u64) -> Status {
                 terms: 20,
             }],
             last_offset_ns: -0.5,
+            local_ns: 0.0,
             neighbours: peers.into(),
             used: 0,
             discipline: "none".to_owned(),

@@ -15,6 +15,10 @@ const FORGET: f64 = 0.999;
 /// precision, who expects too little does not notice how far it is off.
 const LEADS: (f64, f64) = (1.0, 3.0);
 
+/// Oscillators wander by what is typical to within this factor, one sigma: where exchanges tell
+/// nothing of it, it must not drift off.
+const SPREAD: f64 = 2.5;
+
 /// A [`PhaseFilter`] for an oscillator whose wander is not known.
 ///
 /// Three filters expect a third of what is taken for the wander, as much, and three times as
@@ -30,6 +34,10 @@ pub struct PhaseBank {
     evidence: [f64; 3],
     /// What the middle one expects, ns/s per √s.
     wander: f64,
+    /// What is expected before anything is known.
+    typical: f64,
+    /// How unusual each filter's wander is, in log-evidence.
+    strange: [f64; 3],
     least: f64,
     most: f64,
 }
@@ -42,6 +50,8 @@ impl PhaseBank {
             filters: filter.copied(),
             evidence: [0.0; 3],
             wander: wander.clamp(range.0, range.1),
+            typical: wander,
+            strange: [0.0; 3],
             least: range.0,
             most: range.1,
         };
@@ -63,6 +73,10 @@ impl PhaseBank {
         let factors = [1.0 / RATIO, 1.0, RATIO];
         let wanders = factors.map(|factor| factor * self.wander);
         self.filters.set_wanders(&wanders);
+        self.strange = wanders.map(|wander| {
+            let away = (wander / self.typical).ln() / SPREAD.ln();
+            0.5 * away * away
+        });
     }
 
     /// The wander in ns/s per √s: the geometric mean of what the filters expect.
@@ -120,23 +134,31 @@ impl PhaseBank {
 
     /// Move to where the evidence leads.
     fn follow(&mut self) {
-        let [less, same, more] = self.evidence;
+        let [less, same, more] = self.odds();
+        let [less_told, same_told, more_told] = self.evidence;
         if more > same + LEADS.0 && self.wander * RATIO <= self.most {
             self.wander *= RATIO;
             self.filters = self.filters.chosen([1, 2, 2]);
-            self.evidence = [same, more, same];
+            self.evidence = [same_told, more_told, same_told];
         } else if less > same + LEADS.1 && less >= more && self.wander / RATIO >= self.least {
             self.wander /= RATIO;
             self.filters = self.filters.chosen([0, 0, 1]);
-            self.evidence = [same, less, same];
+            self.evidence = [same_told, less_told, same_told];
         } else {
             return;
         }
         self.expect();
     }
 
+    /// What the exchanges say, and what oscillators are like; the largest is 0.
+    fn odds(&self) -> [f64; 3] {
+        let odds = [0, 1, 2].map(|k| self.evidence[k] - self.strange[k]);
+        let most = odds[0].max(odds[1]).max(odds[2]);
+        odds.map(|odds| odds - most)
+    }
+
     fn shares(&self) -> [f64; 3] {
-        let shares = exp(self.evidence);
+        let shares = exp(self.odds());
         let sum: f64 = shares.iter().sum();
         shares.map(|share| share / sum)
     }
@@ -224,7 +246,9 @@ mod tests {
         let (bank, _) = follow(1.0, 100.0, 10);
         // Three offsets at weights ½, ½, 0: the mean of two, and their distance in the variance.
         let mut bank = bank.restarted(&PhaseFilter::new(0.0, 0.0, 2.0, 0.0, 1.0, 0.0));
-        bank.evidence = [0.0, 0.0, -1e3];
+        bank.wander = bank.typical;
+        bank.expect();
+        bank.evidence = [bank.strange[0], bank.strange[1], -1e3];
         let (mean, variance) = bank.mixed(&[(1.0, 4.0), (3.0, 4.0), (100.0, 4.0)]);
         assert!((mean - 2.0).abs() < 1e-9 && (variance - 5.0).abs() < 1e-6);
     }

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::anchor::Anchor;
 use super::promise::Keeper;
 use super::round::STREAK;
+use super::vicinity::Vicinity;
 use crate::consensus::{Window, tolerated_liars};
 use crate::time::{Rate, RawTime, Span, VirtualLine};
 use crate::wire::ClockState;
@@ -16,6 +18,10 @@ pub const SIGMAS_99_9: f64 = 3.290_526_731_491_894;
 pub struct ClockView {
     /// The clock itself, over the node's raw clock.
     pub line: VirtualLine,
+    /// Of that, what we agreed on with the nodes near us, ns: without it, it would be the network's
+    /// clock as this node alone sees it.
+    #[serde(default)]
+    pub local: f64,
     /// Its state.
     pub state: ClockState,
     /// When the bound was worked out.
@@ -176,6 +182,10 @@ pub(super) struct Clockwork {
     pub(super) doubt: f64,
     /// Those without whom the network may have gone elsewhere.
     pub(super) missing: Missing,
+    /// What keeps its frequency near that of the typical oscillator.
+    pub(super) anchor: Anchor,
+    /// What the nodes near us agree on.
+    pub(super) vicinity: Vicinity,
 }
 
 /// Where the network's clock is, as far as readings guarantee it.
@@ -207,6 +217,7 @@ impl Clockwork {
         Self {
             view: ClockView {
                 line,
+                local: 0.0,
                 state: ClockState::Unsynchronized,
                 as_of: now,
                 bound: Span::MAX,
@@ -235,6 +246,8 @@ impl Clockwork {
             pending: 0.0,
             doubt: 0.0,
             missing: Missing::new(now),
+            anchor: Anchor::default(),
+            vicinity: Vicinity::default(),
         }
     }
 
@@ -293,8 +306,9 @@ impl Clockwork {
         }
     }
 
-    pub(super) const fn view(&self) -> ClockView {
-        self.view
+    /// What users are shown.
+    pub(super) fn shown(&self) -> ClockView {
+        self.vicinity.shown(&self.view)
     }
 }
 
@@ -311,7 +325,7 @@ mod tests {
             bound_growth: Rate::from_ppm(2.0),
             statistical,
             statistical_growth: Rate::from_fraction(1e-7),
-            ..Clockwork::new(line, now, Rate::from_ppm(1.0)).view()
+            ..Clockwork::new(line, now, Rate::from_ppm(1.0)).view
         }
     }
 

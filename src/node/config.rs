@@ -33,6 +33,9 @@ impl Strategies {
 pub struct NodeConfig {
     /// Neighbours to keep, at most [`MAX_READINGS`].
     pub neighbours: usize,
+    /// Peers near us to agree with besides, where the neighbours are far away.
+    #[serde(default)]
+    pub near: usize,
     /// Peers that chose us and are answered besides; the idlest makes room for a new one.
     pub inbound: usize,
     /// Peers to remember.
@@ -63,6 +66,7 @@ impl Default for NodeConfig {
     fn default() -> Self {
         Self {
             neighbours: 16,
+            near: 3,
             inbound: 64,
             candidates: 512,
             poll: Span::from_secs(1),
@@ -82,7 +86,8 @@ impl NodeConfig {
     /// The same, with every value in the range the node can work with.
     pub fn checked(mut self) -> Self {
         self.neighbours = self.neighbours.clamp(1, MAX_READINGS);
-        self.candidates = self.candidates.max(self.neighbours);
+        self.near = self.near.min(MAX_READINGS);
+        self.candidates = self.candidates.max(self.neighbours + self.near);
         self.burst = self.burst.clamp(1, 8);
         self.poll = self
             .poll

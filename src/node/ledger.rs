@@ -297,7 +297,7 @@ fn fresh(passed: &mut Packets) -> Option<&Passed> {
 mod tests {
     use super::*;
     use crate::time::{Rate, VirtualLine, VirtualTime};
-    use crate::wire::{ClockState, Promise, Tier};
+    use crate::wire::{ClockState, Excess, Promise, Tier};
 
     fn stamp(seq: u32, at: i64) -> PacketStamp {
         PacketStamp {
@@ -324,6 +324,8 @@ mod tests {
             bound: Span::MAX,
             tier: Tier::NONE,
             promise: Promise::NONE,
+            local: Span::ZERO,
+            excess: Excess::UNKNOWN,
         }
     }
 

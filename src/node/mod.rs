@@ -12,6 +12,7 @@
 //!                      └────────────┴──────────────┴────────────┘  (majority elsewhere, peers back)
 //! ```
 
+mod anchor;
 mod clock;
 mod config;
 mod join;
@@ -25,6 +26,7 @@ mod round;
 mod size;
 mod slot;
 mod stability;
+mod vicinity;
 
 pub use clock::{ClockView, SIGMAS_99_9};
 pub use config::{NodeConfig, Strategies};
@@ -87,6 +89,8 @@ pub enum Event {
     Dropped(NodeId),
     /// More peers are wanted; ask the engines for so many.
     WantPeers(usize),
+    /// So many peers near us would be welcome, if any are known.
+    WantNear(usize),
     /// The clock's state changed.
     State(ClockState),
     /// The virtual clock jumped by this much.
@@ -144,6 +148,7 @@ pub struct Node<E: LinkEstimator = OneSided, C = Ensemble, S: Size = Daemon> {
     next_rotation: RawTime,
     want_pause: Span,
     next_want: RawTime,
+    next_want_near: RawTime,
     totals: Totals,
 }
 
@@ -166,7 +171,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         combine: C,
     ) -> Self {
         let config = config.checked();
-        let slots = config.neighbours + config.inbound;
+        let slots = config.neighbours + config.near + config.inbound;
         let mut rng = Rng::new(seed);
         let phase = config.fast_poll.as_nanos_f64() * rng.unit();
         Self {
@@ -190,6 +195,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             next_rotation: now + config.rotate,
             want_pause: Span::from_secs(1),
             next_want: now,
+            next_want_near: now,
             totals: Totals::default(),
             config,
             rng,
@@ -201,9 +207,9 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         &self.config
     }
 
-    /// The virtual clock as of the last round.
-    pub const fn clock(&self) -> ClockView {
-        self.clock.view()
+    /// The virtual clock as of the last round: as others near us are shown theirs.
+    pub fn clock(&self) -> ClockView {
+        self.clock.shown()
     }
 
     /// How much our oscillator wanders, as a fraction per √s, as far as it is measured.
@@ -421,7 +427,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
 
     /// What a packet that leaves at `now` says of our clock, to whomever it goes.
     pub fn announce(&mut self, now: RawTime) -> Message {
-        let view = self.clock.view();
+        let view = self.clock.view;
         let promise = if view.state == ClockState::Synchronized {
             let wander = self.combine.wander().map(|_| self.wander_limit());
             self.clock.promise.announce(now, &view.line, wander)
@@ -439,6 +445,8 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             bound: view.bound_at(now).unwrap_or(Span::MAX),
             tier: self.combine.tier(),
             promise,
+            excess: self.clock.anchor.excess(),
+            local: Span::from_nanos_f64(self.clock.vicinity.apart(now, &view.line).round()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Peers come, are chosen, polled, found silent, exchanged, and go.
 
-use super::slot::{SILENT_POLLS, Slot};
+use super::slot::{Role, SILENT_POLLS, Slot};
 use super::{Event, Node, Pace, SIGMAS_99_9, Size};
 use crate::consensus::{Combine, Reading, Verdict};
 use crate::export::status::{Peer, Use};
@@ -39,7 +39,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         if self.candidates.learn(peer)
             && let Some(index) = self.find(&id)
             && let Some(slot) = &self.slots[index]
-            && slot.chosen
+            && slot.is_chosen()
             && !slot.reachable()
         {
             self.reconnect(&id);
@@ -78,7 +78,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         if let Some(slot) = index.and_then(|index| self.slots[index].as_mut()) {
             slot.up = true;
             slot.silent = 0;
-            if slot.chosen
+            if slot.is_chosen()
                 && let Some(index) = index
             {
                 self.polls.hasten(index, now);
@@ -87,10 +87,12 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         self.next_census = self.next_census.min(now);
     }
 
-    /// Whom the node chose and has a session with.
+    /// Whose clocks count, among those that there is a session with.
     pub fn neighbours(&self) -> impl Iterator<Item = NodeId> {
         let slots = self.slots.iter().flatten();
-        slots.filter(|slot| slot.chosen && slot.up).map(Slot::peer)
+        slots
+            .filter(|slot| slot.is_neighbour() && slot.up)
+            .map(Slot::peer)
     }
 
     /// Whether `peer` has a slot, so that its messages are taken in.
@@ -159,26 +161,26 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             let Some(slot) = &self.slots[index] else {
                 continue;
             };
-            let dead = slot.chosen && slot.silent >= GIVE_UP_POLLS;
-            let stillborn = slot.chosen && !slot.up && now - slot.since > CONNECT_TIMEOUT;
+            let dead = slot.is_chosen() && slot.silent >= GIVE_UP_POLLS;
+            let stillborn = slot.is_chosen() && !slot.up && now - slot.since > CONNECT_TIMEOUT;
             if dead || stillborn {
                 self.drop_slot(index, now, true);
             }
         }
-        let chosen = |node: &Self| node.slots.iter().flatten().filter(|s| s.chosen).count();
-        while chosen(self) < self.config.neighbours {
-            let desperate = chosen(self) < DESPERATE;
+        while self.drawn() < self.config.neighbours {
+            let desperate = self.drawn() < DESPERATE;
             let random = self.rng.next();
             let Some(candidate) = self.candidates.draw(now, random, desperate) else {
                 break;
             };
-            self.choose(candidate, now);
+            self.choose(candidate, Role::Drawn, now);
         }
-        if chosen(self) < self.config.neighbours && now >= self.next_want {
-            self.emit(Event::WantPeers(self.config.neighbours - chosen(self)));
+        if self.drawn() < self.config.neighbours && now >= self.next_want {
+            self.emit(Event::WantPeers(self.config.neighbours - self.drawn()));
             self.next_want = now + self.want_pause;
             self.want_pause = (self.want_pause * 2).min(LONGEST_WANT_PAUSE);
         }
+        self.fill_vicinity(now);
         if self.pace(now).in_vain {
             // Whoever drew bad neighbours must not be left with them.
             self.next_rotation = self.next_rotation.min(now + HASTY_ROTATE);
@@ -187,6 +189,12 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             self.next_rotation = now + self.config.rotate;
             self.rotate(now);
         }
+    }
+
+    /// How many neighbours there are, near ones apart.
+    fn drawn(&self) -> usize {
+        let slots = self.slots.iter().flatten();
+        slots.filter(|slot| slot.is_neighbour()).count()
     }
 
     /// Poll neighbour `index`, which is due.
@@ -244,7 +252,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             && self.clock.settled_rounds >= SETTLE_ROUNDS
     }
 
-    fn choose(&mut self, candidate: Candidate, now: RawTime) {
+    pub(super) fn choose(&mut self, candidate: Candidate, role: Role, now: RawTime) {
         let Some(index) = self
             .find(&candidate.id)
             .or_else(|| self.occupy(candidate.id, now, true))
@@ -253,7 +261,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             return;
         };
         if let Some(slot) = self.slots[index].as_mut() {
-            slot.chosen = true;
+            slot.role = role;
             slot.since = now;
             slot.silent = 0;
             if slot.up {
@@ -269,12 +277,11 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let exchangeable = |slot: &Option<Slot<E, S>>| {
             slot.as_ref().is_some_and(|slot| {
                 let found_by = self.candidates.get(&slot.peer()).map(|c| c.found_by);
-                slot.chosen && found_by != Some(FoundBy::Static)
+                slot.is_neighbour() && found_by != Some(FoundBy::Static)
             })
         };
         let count = self.slots.iter().filter(|s| exchangeable(s)).count();
-        let chosen = self.slots.iter().flatten().filter(|s| s.chosen).count();
-        if count == 0 || chosen < self.config.neighbours {
+        if count == 0 || self.drawn() < self.config.neighbours {
             return;
         }
         if self.candidates.free(now) == 0 {
@@ -318,13 +325,18 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     /// another inbound peer only one that has been silent for a while is taken: where more want to
     /// be answered than there is room for, some are, rather than none for long.
     fn occupy(&mut self, peer: NodeId, now: RawTime, chosen: bool) -> Option<usize> {
-        let inbound = self.slots.iter().flatten().filter(|s| !s.chosen).count();
+        let inbound = self
+            .slots
+            .iter()
+            .flatten()
+            .filter(|s| !s.is_chosen())
+            .count();
         let free = self.slots.iter().position(Option::is_none);
         let index = match free {
             Some(index) if chosen || inbound < self.config.inbound => index,
             _ => {
                 let idle = self.slots.iter().enumerate().filter_map(|(index, slot)| {
-                    let slot = slot.as_ref().filter(|s| !s.chosen)?;
+                    let slot = slot.as_ref().filter(|s| !s.is_chosen())?;
                     Some((slot.announced.map_or(slot.since, |a| a.heard), index))
                 });
                 let patience = IDLE.max(self.config.poll * 4);
@@ -344,7 +356,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         Some(index)
     }
 
-    fn drop_slot(&mut self, index: usize, now: RawTime, failed: bool) {
+    pub(super) fn drop_slot(&mut self, index: usize, now: RawTime, failed: bool) {
         let Some(slot) = self.slots[index].take() else {
             return;
         };
@@ -358,7 +370,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         } else {
             self.candidates.release(&peer);
         }
-        if !slot.chosen {
+        if !slot.is_chosen() {
             self.candidates.forget_stranger(&peer);
         } else if slot.up {
             // A neighbour less. Those that never were one are no reason to ask more often.
@@ -377,11 +389,14 @@ fn statistical(reading: &Reading) -> f64 {
 
 /// Whether a neighbour is used, and if not why.
 fn standing<E: LinkEstimator, S: Size>(slot: &Slot<E, S>) -> Use {
-    if !slot.chosen {
+    if !slot.is_chosen() {
         return Use::Inbound;
     }
     if !slot.reachable() {
         return Use::Unreachable;
+    }
+    if slot.role == Role::Near {
+        return Use::Near;
     }
     match slot.verdict {
         None => Use::Starting,

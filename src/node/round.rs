@@ -1,7 +1,8 @@
 //! One round of the consensus: what the neighbours say moves our clock.
 
+use super::anchor::Anchor;
 use super::clock::{Known, Leash};
-
+use super::vicinity::Vicinity;
 use super::{Event, Node, Size};
 use crate::consensus::{
     self, Combine, Correction, Gain, MAX_READINGS, Reading, Round, Verdict, Window, tolerated_liars,
@@ -60,6 +61,11 @@ pub(super) struct Readings {
 }
 
 impl Readings {
+    /// Whose they are.
+    pub(super) fn slots(&self) -> &[u16] {
+        &self.slots[..self.len]
+    }
+
     pub(super) fn as_slice(&self) -> &[Reading] {
         &self.readings[..self.len]
     }
@@ -118,7 +124,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let (line, wander) = (self.clock.view.line, self.wander_limit());
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let Some(slot) = slot else { continue };
-            if !slot.chosen || !slot.reachable() {
+            if !slot.is_neighbour() || !slot.reachable() {
                 slot.verdict = None;
                 continue;
             }
@@ -175,7 +181,10 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             rate: pick(RATE_GAIN),
         });
         self.tie_leash(readings);
-        self.steer(now, period, &correction, gain);
+        let leaning = self.anchor(period, readings);
+        self.combine.lean(now, leaning);
+        self.steer(now, period, &correction, gain, leaning);
+        self.agree_nearby(now, period, readings);
     }
 
     /// Among so many liars nobody knows who they are: see more than those at hand.
@@ -210,7 +219,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             offset: 0.0,
             rate: 0.0,
         });
-        self.steer(now, pace, &correction, gain);
+        self.steer(now, pace, &correction, gain, 0.0);
         self.clock.publish_bound(now, self.next_round);
         self.publish_statistical(now);
     }
@@ -220,13 +229,22 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         self.next_refinement = due.filter(|due| *due < self.next_round);
     }
 
-    /// Move the clock by `gain` of `correction` within `period`, as far as was promised.
-    fn steer(&mut self, now: RawTime, period: Span, correction: &Correction, gain: Gain) {
+    /// Move the clock by `gain` of `correction` within `period`, as far as was promised, and change
+    /// its frequency by `leaning` as all others do.
+    fn steer(
+        &mut self,
+        now: RawTime,
+        period: Span,
+        correction: &Correction,
+        gain: Gain,
+        leaning: f64,
+    ) {
         // Beyond what a promise holds for, others reckon with `max_correction`.
         let share = period.as_nanos_f64() / self.poll_period().as_nanos_f64();
         let change = Rate::from_fraction(gain.rate * correction.rate)
             .clamp_abs(self.config.max_correction * (0.3 * share));
-        let rate = self.leashed(self.clock.view.line.rate() + change);
+        let leaning = Rate::from_fraction(leaning);
+        let rate = self.leashed(self.clock.view.line.rate() + change + leaning);
         let limit = 0.7 * self.config.max_correction.over(period);
         let slew = (gain.offset * correction.offset).clamp(-limit, limit);
         let hold = self.poll_period() / 4 * HELD_QUARTERS + LONGEST_ROUND;
@@ -243,6 +261,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             .with_slew(now, slew, period);
         view.last_offset = correction.offset;
         view.sigma = Span::from_nanos_f64(correction.sigma);
+        self.clock.vicinity.follow(now, &self.clock.view.line);
         self.clock.corrected = now;
         // What is known of the error but must not be corrected yet.
         self.clock.pending = (gain.offset * correction.offset - slew).abs();
@@ -435,6 +454,8 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             if state == ClockState::Joining {
                 // The clock is about to jump: what was known of it is void.
                 self.clock.known = None;
+                self.clock.vicinity = Vicinity::default();
+                self.clock.anchor = Anchor::default();
                 self.clock.scatter = f64::INFINITY;
                 self.clock.knowing_since = None;
                 self.clock.view.sigma = Span::MAX;

@@ -6,7 +6,7 @@ use crate::consensus::{Observation, Reading, Verdict};
 use crate::link::{Interval, Link, LinkEstimator, Measured};
 use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime, floor};
 use crate::topology::{Kept, NodeId};
-use crate::wire::{ClockState, Message, Promise, StampSource, Tier};
+use crate::wire::{ClockState, Excess, Message, Promise, StampSource, Tier};
 
 use super::NodeConfig;
 
@@ -102,14 +102,24 @@ impl Told {
     }
 }
 
+/// What a peer is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It chose us and is merely answered.
+    Stranger,
+    /// A neighbour, as good as any.
+    Drawn,
+    /// Near: it counts in what those near us agree on, and in nothing else.
+    Near,
+}
+
 /// One peer.
 #[derive(Debug, Clone)]
 pub(super) struct Slot<E: LinkEstimator, S: Size = Daemon> {
     /// As short as it is kept.
     pub(super) peer: <S::Peer as Kept>::Id,
     pub(super) generation: u16,
-    /// We chose it; otherwise it chose us and is merely answered.
-    pub(super) chosen: bool,
+    pub(super) role: Role,
     /// A session is there, so packets can be sent.
     pub(super) up: bool,
     pub(super) since: RawTime,
@@ -129,6 +139,10 @@ pub(super) struct Slot<E: LinkEstimator, S: Size = Daemon> {
     pub(super) answered: bool,
     pub(super) exchanges: u32,
     pub(super) min_rtt: Span,
+    /// What its users are shown minus its line, ns.
+    pub(super) local: f32,
+    /// What it says of the network's frequency.
+    pub(super) excess: Excess,
     pub(super) stamps: Option<StampSource>,
 }
 
@@ -143,7 +157,7 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
         Self {
             peer: peer.into(),
             generation,
-            chosen: false,
+            role: Role::Stranger,
             up: false,
             since: now,
             link,
@@ -160,8 +174,20 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
             answered: false,
             exchanges: 0,
             min_rtt: Span::MAX,
+            local: 0.0,
+            excess: Excess::UNKNOWN,
             stamps: None,
         }
+    }
+
+    /// We chose it.
+    pub(super) fn is_chosen(&self) -> bool {
+        self.role != Role::Stranger
+    }
+
+    /// It takes part in what the whole network agrees on.
+    pub(super) fn is_neighbour(&self) -> bool {
+        self.role == Role::Drawn
     }
 
     /// Who it is.
@@ -193,6 +219,8 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
         samples: &Samples,
     ) -> [Option<Measured>; 2] {
         self.stamps = Some(source);
+        self.local = message.local.as_nanos_f64() as f32;
+        self.excess = message.excess;
         self.announced = Some(Announced {
             line: message.line,
             bound: message.bound,
@@ -201,7 +229,7 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
             promise: Told::new(&message.promise),
             heard: at,
         });
-        if !self.chosen {
+        if !self.is_chosen() {
             return [None; 2];
         }
         let limits = samples.forward.into_iter().chain([samples.reverse]);
@@ -243,7 +271,7 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
 
     /// No longer a neighbour, only somebody who is answered.
     pub(super) fn retire(&mut self) {
-        self.chosen = false;
+        self.role = Role::Stranger;
         self.link.reset();
         self.verdict = None;
         self.burst_left = 0;

@@ -100,7 +100,7 @@ impl Header {
         ];
         let century = Span::from_secs(100 * 365 * 86_400);
         let within = |value: f64, most: f64| (0.0..=most).contains(&value);
-        if config.inbound > MOST_PEERS || config.candidates > MOST_PEERS {
+        if config.inbound.max(config.near) > MOST_PEERS || config.candidates > MOST_PEERS {
             Some("there is no node with as many peers")
         } else if spans.iter().any(|s| *s < Span::ZERO || *s > century) {
             Some("a time in it is negative, or beyond a century")

@@ -6,7 +6,7 @@ use crate::node::ClockView;
 use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use crate::wire::ClockState;
 
-const WORDS: usize = 15;
+const WORDS: usize = 16;
 
 /// The writing end, owned by the core.
 #[derive(Debug)]
@@ -69,6 +69,7 @@ fn to_words(view: &ClockView) -> [u64; WORDS] {
         view.liar_risk.to_bits(),
         view.sigma.as_nanos() as u64,
         view.last_offset.to_bits(),
+        view.local.to_bits(),
     ]
 }
 
@@ -89,6 +90,7 @@ fn from_words(words: [u64; WORDS]) -> ClockView {
         liar_risk,
         sigma,
         last_offset,
+        local,
     ] = words;
     let raw = |word: u64| RawTime::from_nanos(word as i64);
     let rate_of = |word: u64| Rate::from_fraction(f64::from_bits(word));
@@ -113,6 +115,7 @@ fn from_words(words: [u64; WORDS]) -> ClockView {
         heard: (packed >> 32) as u16,
         used: (packed >> 48) as u16,
         last_offset: f64::from_bits(last_offset),
+        local: f64::from_bits(local),
     }
 }
 
@@ -157,6 +160,7 @@ mod tests {
             heard: 16,
             used: 11,
             last_offset: -3.5,
+            local: 12.25,
         };
         let (mut board, reader) = Board::new(view);
         assert_eq!(reader.read(), view);

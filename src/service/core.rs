@@ -238,6 +238,8 @@ impl Core {
                 Event::Connect(peer) => self.sessions.connect(now, peer.addr, Some(peer.id)),
                 Event::Dropped(peer) => self.sessions.release(&peer),
                 Event::WantPeers(count) => return Some(Notice::WantPeers(count)),
+                // Engines tell of those they know without being asked.
+                Event::WantNear(_) => {}
                 Event::State(state) => {
                     self.reason = reason_for(state);
                     return Some(Notice::State(state));
@@ -276,6 +278,7 @@ impl Core {
                 wander_ppb: wander.map(|wander| 1e9 * wander),
                 stability,
                 last_offset_ns: view.last_offset,
+                local_ns: view.local,
                 neighbours: usize::from(view.heard),
                 used: usize::from(view.used),
                 discipline: String::new(),

@@ -53,6 +53,7 @@ pub(super) fn node_config(config: &Config) -> NodeConfig {
     NodeConfig {
         poll: config.exchange.poll,
         burst: config.exchange.burst,
+        near: usize::from(config.exchange.near),
         oscillator: OscillatorSpec {
             max_drift: config.oscillator.max_drift,
             wander: config.oscillator.wander.as_fraction(),

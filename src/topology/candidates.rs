@@ -58,8 +58,7 @@ impl<P: Kept> Candidates<P> {
     pub fn learn(&mut self, peer: Candidate) -> bool {
         if let Some(known) = self.find(&peer.id) {
             let mut so_far = known.peer.candidate();
-            // Being configured or found outranks having spoken to us.
-            if so_far.found_by == FoundBy::Inbound || peer.found_by == FoundBy::Static {
+            if peer.found_by.outranks(so_far.found_by) {
                 so_far.found_by = peer.found_by;
             }
             let peer = P::of(peer).candidate();
@@ -145,12 +144,12 @@ impl<P: Kept> Candidates<P> {
             let class = match k.peer.found_by() {
                 FoundBy::Static => 0,
                 FoundBy::Dht | FoundBy::Lan | FoundBy::Saved => 1,
-                FoundBy::Inbound => 2,
+                FoundBy::Inbound | FoundBy::Near => 2,
             };
             (class, crowd.count())
         };
         let free = |k: &Known<P>| {
-            !k.taken && k.not_before <= now && (desperate || k.peer.found_by() != FoundBy::Inbound)
+            !k.taken && k.not_before <= now && (desperate || k.peer.found_by().is_drawn())
         };
         let ranks = || {
             let known = self.known.iter().enumerate();
@@ -172,11 +171,22 @@ impl<P: Kept> Candidates<P> {
         Some(self.known[index].peer.candidate())
     }
 
+    /// Take one of those that may be near. `random` must be a fresh random number.
+    pub fn draw_near(&mut self, now: RawTime, random: u64) -> Option<Candidate> {
+        let near = |k: &&mut Known<P>| {
+            let found_by = k.peer.found_by();
+            !k.taken && k.not_before <= now && matches!(found_by, FoundBy::Near | FoundBy::Lan)
+        };
+        let count = self.known.iter_mut().filter(near).count();
+        let nth = (random as usize).checked_rem(count)?;
+        let known = self.known.iter_mut().filter(near).nth(nth)?;
+        known.taken = true;
+        Some(known.peer.candidate())
+    }
+
     /// Peers that could be drawn now.
     pub fn free(&self, now: RawTime) -> usize {
-        let free = |k: &&Known<P>| {
-            !k.taken && k.not_before <= now && k.peer.found_by() != FoundBy::Inbound
-        };
+        let free = |k: &&Known<P>| !k.taken && k.not_before <= now && k.peer.found_by().is_drawn();
         self.known.iter().filter(free).count()
     }
 

@@ -35,6 +35,27 @@ pub enum FoundBy {
     Inbound,
     /// Remembered from the last run.
     Saved,
+    /// A link structure met it nearby; anybody can be near, so never a neighbour on that ground
+    /// alone.
+    Near,
+}
+
+impl FoundBy {
+    /// Whether a peer known in this way is drawn as a neighbour.
+    const fn is_drawn(self) -> bool {
+        !matches!(self, Self::Inbound | Self::Near)
+    }
+
+    /// Whether it says more than to have been found by `other`.
+    fn outranks(self, other: Self) -> bool {
+        let rank = |by: Self| match by {
+            Self::Static => 3,
+            Self::Lan | Self::Dht | Self::Saved => 2,
+            Self::Near => 1,
+            Self::Inbound => 0,
+        };
+        rank(self) > rank(other)
+    }
 }
 
 /// A peer that could become a neighbour: its identity and where its time port is.

@@ -1,13 +1,13 @@
 //! The content of a time packet: [`Message`] to bytes and back.
 
-use zerocopy::little_endian::{I64, U16, U32, U64};
+use zerocopy::little_endian::{I16, I32, I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{ClockState, Message, PacketStamp, Promise, StampSource, Tier};
+use super::{ClockState, Excess, Message, PacketStamp, Promise, StampSource, Tier};
 use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 
 /// The length of a message as this version writes it; anything that follows is an extension.
-pub const MESSAGE_LEN: usize = 120;
+pub const MESSAGE_LEN: usize = 126;
 
 const WANTS_REPLY: u8 = 1 << 0;
 const HAS_LAST_TX: u8 = 1 << 1;
@@ -78,6 +78,8 @@ struct Layout {
     promise_rate: U32,
     promise_slack: U16,
     promise_hold: U16,
+    local: I32,
+    excess: I16,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -91,7 +93,8 @@ struct Stamp {
 /// Lays `message` out.
 ///
 /// Values without a place on the wire go to the nearest honest one: a stamp error of 2³² ns or
-/// more and a negative bound become "unknown", rates are limited to ±10 %.
+/// more and a negative bound become "unknown", rates are limited to ±10 %, and a local shift beyond
+/// two seconds is none.
 pub fn encode(message: &Message, out: &mut [u8; MESSAGE_LEN]) {
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
     let line = &message.line;
@@ -134,6 +137,8 @@ pub fn encode(message: &Message, out: &mut [u8; MESSAGE_LEN]) {
         promise_rate: U32::new(promised.ceil() as u32),
         promise_slack: U16::new(u16::try_from(slack).unwrap_or(u16::MAX)),
         promise_hold: U16::new(u16::try_from(hold).unwrap_or(u16::MAX)),
+        local: I32::new(i32::try_from(message.local.as_nanos()).unwrap_or(0)),
+        excess: I16::new(message.excess.code()),
     });
 }
 
@@ -181,6 +186,8 @@ pub fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
             hold: Span::from_nanos(HOLD_UNIT * i64::from(m.promise_hold.get())),
             wander: wander(m.flags >> WANDER_SHIFT),
         },
+        local: Span::from_nanos(i64::from(m.local.get())),
+        excess: Excess::from_code(m.excess.get()),
     })
 }
 

@@ -102,6 +102,43 @@ impl Promise {
     };
 }
 
+/// A difference of frequencies that may be unknown, in two bytes: units of 2⁻²⁸ (3.7 ppb), up to
+/// ±122 ppm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Excess(i16);
+
+impl Excess {
+    /// Not known.
+    pub const UNKNOWN: Self = Self(i16::MIN);
+
+    const UNIT: f64 = 1.0 / (1_u64 << 28) as f64;
+
+    /// As it goes over the wire.
+    pub(super) const fn from_code(code: i16) -> Self {
+        Self(code)
+    }
+
+    /// As it goes over the wire.
+    pub(super) const fn code(self) -> i16 {
+        self.0
+    }
+
+    /// The nearest to `fraction`; what is beyond its range is not known.
+    pub fn new(fraction: f64) -> Self {
+        let steps = (fraction / Self::UNIT).round();
+        if steps.abs() <= f64::from(i16::MAX) {
+            Self(steps as i16)
+        } else {
+            Self::UNKNOWN
+        }
+    }
+
+    /// As a fraction, if it is known.
+    pub fn fraction(self) -> Option<f64> {
+        (self != Self::UNKNOWN).then(|| f64::from(self.0) * Self::UNIT)
+    }
+}
+
 /// The content of a time packet.
 ///
 /// The exchange is symmetric and *interleaved* (as NTP's `xleave`): the precise transmit stamp of
@@ -129,4 +166,10 @@ pub struct Message {
     pub tier: Tier,
     /// How closely the sender keeps to `line`.
     pub promise: Promise,
+    /// What the sender's users are shown minus `line`: what it has agreed on with the nodes near it.
+    /// It has no weight in what the network agrees on.
+    pub local: Span,
+    /// How much faster the virtual clock runs than the typical oscillator of the network, as far as
+    /// the sender knows.
+    pub excess: Excess,
 }

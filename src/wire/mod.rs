@@ -16,7 +16,7 @@ mod network;
 mod packet;
 
 pub use codec::{MESSAGE_LEN, MOST_SLACK, MessageError, decode, encode};
-pub use message::{ClockState, Message, PacketStamp, Promise, StampSource, Tier};
+pub use message::{ClockState, Excess, Message, PacketStamp, Promise, StampSource, Tier};
 pub use network::NetworkId;
 pub use packet::{
     CONFIRM_DATAGRAM_LEN, COOKIE_LEN, HANDSHAKE_DATAGRAM_LEN, Kind, MAX_DATAGRAM, NOISE_FINISH_LEN,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::BenchError;
-use crate::crowd::{self, Checkpoint, Plan, Report};
+use crate::crowd::{self, Checkpoint, Plan, Quantiles, Report};
 use crate::interrupt::interruptible;
 use crate::output::{Format, show};
 use crate::progress::Progress;
@@ -86,7 +86,7 @@ fn text(report: &Report) -> String {
         "{} nodes, {} rounds: {:.2} % synchronized\n\
          rounds to 10 ms {}, 1 ms {}, 100 us {}; newcomers take {}\n\
          sigma {:.3} us, any pair p50 {:.3} p99 {:.3} p99.99 {:.3} max {:.3} us, worst {:.3} us\n\
-         captured {:.4} %, virtual rate {}, dragged {}\n\
+         {}captured {:.4} %, virtual rate {}, dragged {}\n\
          bound p50 {:.3} p99 {:.3} us, {} violations in {} looks\n\
          {:.0} bytes/s a node, {} bytes of memory a node, {} a link\n\
          {} exchanges in {:.1} s ({:.0} a second; {:.1} s of processors), {:.2} GB, digest {}\n",
@@ -104,6 +104,7 @@ fn text(report: &Report) -> String {
         1e-3 * r.skew.any_pair.p9999,
         1e-3 * r.skew.any_pair.max,
         1e-3 * r.worst_ns,
+        near(r.skew.near),
         100.0 * r.captured,
         rate(r.virtual_rate_ppm),
         rate(r.drag_ppm),
@@ -121,4 +122,17 @@ fn text(report: &Report) -> String {
         r.rss_bytes as f64 / 1e9,
         r.digest,
     )
+}
+
+/// How far the hosts of a data centre are apart.
+fn near(skew: Option<Quantiles>) -> String {
+    skew.map_or_else(String::new, |q| {
+        format!(
+            "within a data centre p50 {:.3} p99 {:.3} p99.99 {:.3} max {:.3} us\n",
+            1e-3 * q.p50,
+            1e-3 * q.p99,
+            1e-3 * q.p9999,
+            1e-3 * q.max,
+        )
+    })
 }

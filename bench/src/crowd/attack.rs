@@ -2,7 +2,7 @@
 //! of their own.
 
 use parisync::time::{Rate, RawTime, Span, VirtualLine};
-use parisync::wire::{ClockState, Message, Promise, Tier};
+use parisync::wire::{ClockState, Excess, Message, Promise, Tier};
 use serde::{Deserialize, Serialize};
 
 use super::clock::Segment;
@@ -58,6 +58,9 @@ const SLIGHTLY: f64 = 1.0;
 
 /// What a dragger's clock runs too fast.
 const FAST: f64 = 0.2e-6;
+
+/// How much too slow they say the common clock is, to have it follow them: as much as can be said.
+const EXCESS: f64 = 100e-6;
 
 /// Constant far: so far, ns.
 const FAR: f64 = 1e9;
@@ -143,6 +146,14 @@ impl Attack {
         let virtual_now = parisync::time::VirtualTime::from_nanos(epoch + at);
         let rate = (1.0 + honest.rate + fast) / (1.0 + clock.rate) - 1.0;
         let line = VirtualLine::new(raw, virtual_now, Rate::from_fraction(rate));
+        // Those near are told as much more as they may believe.
+        let (local, excess) = match self {
+            Self::None | Self::Delay | Self::Replay => (0.0, Excess::UNKNOWN),
+            _ => {
+                let local = BELIEVABLE.0 * honest.spread * error.signum();
+                (local, Excess::new(-error.signum() * EXCESS))
+            }
+        };
         Message {
             seq: 0,
             wants_reply: false,
@@ -159,6 +170,8 @@ impl Attack {
                 hold: Span::from_secs(3_600),
                 wander: Some(1e-12),
             },
+            local: Span::from_nanos_f64(local),
+            excess,
         }
     }
 }

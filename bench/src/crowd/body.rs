@@ -67,10 +67,6 @@ impl World {
     /// A peer for `host`, as its link structure finds one.
     pub(super) fn find(&self, host: u32, random: &mut Random) -> Option<u32> {
         let plan = &self.plan;
-        if plan.near > 0.0 && random.unit() < plan.near {
-            let nth = random.bits() as u32;
-            return self.paths.nearby(host, nth);
-        }
         let poisoned = plan.attack.poisons(host, plan.malicious);
         if poisoned > 0.0 && plan.liars() > 0 && random.unit() < poisoned {
             let nth = (random.unit() * f64::from(plan.liars())) as u32;

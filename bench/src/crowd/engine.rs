@@ -15,6 +15,7 @@ use super::checkpoint::{Checkpoint, CheckpointError};
 use super::exchanges::Exchanges;
 use super::measure::Measured;
 use super::messages::Messages;
+use super::paths::Paths;
 use super::plan::{Fidelity, Plan};
 use super::result::{Report, Round};
 use super::rounds::Rounds;
@@ -88,7 +89,8 @@ pub fn run(
         network.round();
         shown = network.shown();
         let last = nth == plan.rounds || stop.load(Ordering::Relaxed);
-        measured.round(&shown, last, plan.seed);
+        let paths = last.then(|| Paths::new(plan));
+        measured.round(&shown, paths.as_ref(), plan.seed);
         if let Some(earlier) = earlier.filter(|earlier| earlier.rounds == nth)
             && earlier.digest != digest(&measured)
         {

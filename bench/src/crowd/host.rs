@@ -3,7 +3,7 @@
 use parisync::link::{LinkEstimator, OneWay};
 use parisync::node::{Crowd, Event, LinkId, Node};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
-use parisync::wire::{ClockState, Message, Promise, Tier};
+use parisync::wire::{ClockState, Excess, Message, Promise, Tier};
 
 use super::body::EPOCH;
 use super::body::{Body, Chosen, Counts, HANDLING, STAMP, Shown, Tick, World, raw_time};
@@ -24,6 +24,8 @@ pub(super) struct Told {
     rate: f32,
     hold: f32,
     wander: f32,
+    local: f32,
+    excess: Excess,
     /// Which of those that were at this place.
     life: u32,
     state: ClockState,
@@ -47,6 +49,8 @@ impl Told {
         rate: 0.0,
         hold: 0.0,
         wander: 0.0,
+        local: 0.0,
+        excess: Excess::UNKNOWN,
         life: 0,
         state: ClockState::Unsynchronized,
         away: false,
@@ -59,6 +63,8 @@ impl Told {
             rate: said.promise.rate.as_fraction() as f32,
             hold: said.promise.hold.as_secs_f64() as f32,
             wander: said.promise.wander.unwrap_or(0.0) as f32,
+            local: said.local.as_nanos_f64() as f32,
+            excess: said.excess,
             state: said.state,
             ..Self::NOTHING
         }
@@ -81,6 +87,8 @@ impl Told {
                 hold: Span::from_nanos_f64(1e9 * f64::from(self.hold)),
                 wander: (self.wander > 0.0).then(|| f64::from(self.wander)),
             },
+            local: Span::from_nanos_f64(f64::from(self.local)),
+            excess: self.excess,
         }
     }
 
@@ -215,7 +223,7 @@ impl<E: LinkEstimator, C: Chosen> Host<E, C> {
         node.handle_timeout(raw);
         // Peers that are found in answer to a wish are chosen and met at once.
         for searched in [false, true] {
-            let mut wanted = 0;
+            let (mut wanted, mut near) = (0, 0);
             while let Some(event) = node.poll_event() {
                 match event {
                     Event::Connect(candidate) => {
@@ -229,13 +237,14 @@ impl<E: LinkEstimator, C: Chosen> Host<E, C> {
                         }
                     }
                     Event::WantPeers(count) => wanted = count,
+                    Event::WantNear(count) => near = count,
                     Event::State(ClockState::Synchronized) => self.body.arrive(now, counts),
                     // It knows few, and should not take this one again for want of others.
                     Event::Dropped(peer) => node.peer_lost(&peer, raw),
                     Event::State(_) | Event::Stepped(_) => {}
                 }
             }
-            if searched || wanted == 0 {
+            if searched || wanted + near == 0 {
                 break;
             }
             for _ in 0..wanted {
@@ -244,6 +253,13 @@ impl<E: LinkEstimator, C: Chosen> Host<E, C> {
                     let life = told[host as usize].life;
                     let crowded = world.is_malicious(host) && world.plan.attack.is_crowded();
                     node.peer_found(Who { host, life }.candidate(crowded));
+                }
+            }
+            for _ in 0..near {
+                let found = world.paths.nearby(us, random.bits() as u32);
+                if let Some(host) = found.filter(|host| !told[*host as usize].away) {
+                    let life = told[host as usize].life;
+                    node.peer_found(Who { host, life }.nearby());
                 }
             }
             node.handle_timeout(raw);

@@ -29,6 +29,14 @@ impl Who {
         NodeId::from_bytes(bytes)
     }
 
+    /// As engines tell of one that is near.
+    pub(super) fn nearby(self) -> Candidate {
+        Candidate {
+            found_by: FoundBy::Near,
+            ..self.candidate(false)
+        }
+    }
+
     /// Who has this identity.
     pub(super) fn of(id: &NodeId) -> Self {
         let part = |at: usize| {

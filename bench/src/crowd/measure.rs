@@ -3,6 +3,7 @@
 use super::attack::Honest;
 use super::body::Shown;
 use super::identity::scatter;
+use super::paths::Paths;
 use super::result::{Bound, Quantiles, Reached, Round, Skew};
 use crate::sim::Random;
 use crate::stats::quantile;
@@ -37,9 +38,9 @@ struct Last {
 }
 
 impl Measured {
-    /// Take in all hosts after a round; `None` for those that are malicious or away. Where `last`,
-    /// distributions are worked out as well.
-    pub(super) fn round(&mut self, shown: &[Option<Shown>], last: bool, seed: u64) {
+    /// Take in all hosts after a round; `None` for those that are malicious or away. In the
+    /// `last` one distributions are worked out as well.
+    pub(super) fn round(&mut self, shown: &[Option<Shown>], last: Option<&Paths>, seed: u64) {
         let honest = || shown.iter().flatten();
         let settled = || honest().filter(|s| s.synchronized);
         let mut errors: Vec<f64> = settled().map(|s| s.error).collect();
@@ -82,7 +83,7 @@ impl Measured {
         for shown in honest() {
             self.digest = scatter(self.digest ^ shown.error.to_bits());
         }
-        if last {
+        if let Some(paths) = last {
             errors.sort_unstable_by(f64::total_cmp);
             let mut bounds: Vec<f64> = settled().filter_map(|s| s.bound).collect();
             bounds.sort_unstable_by(f64::total_cmp);
@@ -91,6 +92,7 @@ impl Measured {
                 skew: Skew {
                     any_pair: any_pair(&errors, seed),
                     neighbours: neighbours(shown),
+                    near: nearby(shown, paths),
                 },
                 bounds: (bound(0.5), bound(0.99)),
             };
@@ -204,6 +206,22 @@ fn neighbours(shown: &[Option<Shown>]) -> Quantiles {
     quantiles(apart.collect())
 }
 
+fn nearby(shown: &[Option<Shown>], paths: &Paths) -> Option<Quantiles> {
+    let error = |host: u32| {
+        let shown = shown[host as usize].filter(|s| s.synchronized);
+        shown.map(|s| s.error)
+    };
+    let mut apart = Vec::new();
+    for host in 0..shown.len() as u32 {
+        for other in paths.site(host).filter(|other| *other < host) {
+            if let (Some(a), Some(b)) = (error(host), error(other)) {
+                apart.push((a - b).abs());
+            }
+        }
+    }
+    (!apart.is_empty()).then(|| quantiles(apart))
+}
+
 fn quantiles(mut values: Vec<f64>) -> Quantiles {
     values.sort_unstable_by(f64::total_cmp);
     let of = |p| quantile(&values, p).unwrap_or(0.0);
@@ -219,6 +237,7 @@ fn quantiles(mut values: Vec<f64>) -> Quantiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crowd::plan::Plan;
 
     fn shown(error: f64, bound: f64) -> Option<Shown> {
         Some(Shown {
@@ -239,7 +258,7 @@ mod tests {
         hosts[2] = shown(1_100.0, 500.0);
         hosts.push(None);
         let mut measured = Measured::default();
-        measured.round(&hosts, true, 1);
+        measured.round(&hosts, Some(&Paths::new(&Plan::default())), 1);
         let round = measured.rounds[0];
         assert_eq!(
             (round.honest, round.median_ns, round.worst_ns),

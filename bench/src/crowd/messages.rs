@@ -376,6 +376,15 @@ impl<E: LinkEstimator, C: Chosen> Host<E, C> {
                         }
                     }
                 }
+                Event::WantNear(count) => {
+                    for _ in 0..count {
+                        let found = world.paths.nearby(us.host, random.bits() as u32);
+                        if let Some(host) = found.filter(|host| !present[*host as usize].away) {
+                            let life = present[host as usize].life;
+                            self.node.peer_found(Who { host, life }.nearby());
+                        }
+                    }
+                }
                 Event::State(ClockState::Synchronized) => {
                     if !world.is_malicious(us.host) {
                         self.body.arrive(now, &mut made.counts);

@@ -74,6 +74,8 @@ pub(super) type Delays = Option<(f64, f64)>;
 pub struct Paths {
     links: Links,
     sites: Vec<Site>,
+    /// Data centres.
+    places: u32,
     seed: u64,
     asymmetry: f64,
     loss: f64,
@@ -88,10 +90,11 @@ impl Paths {
     /// The paths of `plan`.
     pub fn new(plan: &Plan) -> Self {
         let (links, seed) = (plan.links, plan.seed);
+        let places = plan.nodes.div_ceil(SITE);
         let site = |host: u32| {
             // A data centre has one place and one line.
             let place = if links == Links::Sites {
-                host / SITE
+                host % places
             } else {
                 host
             };
@@ -116,6 +119,7 @@ impl Paths {
         Self {
             links,
             sites: (0..plan.nodes).map(site).collect(),
+            places,
             seed,
             asymmetry: plan.asymmetry,
             loss: plan.loss,
@@ -125,14 +129,21 @@ impl Paths {
 
     /// Whether the two hosts are in one data centre.
     pub fn are_near(&self, a: u32, b: u32) -> bool {
-        self.links == Links::Sites && a / SITE == b / SITE
+        self.links == Links::Sites && a % self.places == b % self.places
     }
 
     /// The neighbour number `nth` of host `a` in its own data centre, if it has one.
     pub(super) fn nearby(&self, a: u32, nth: u32) -> Option<u32> {
-        let at = a / SITE * SITE + nth % SITE;
+        let at = a % self.places + nth % SITE * self.places;
         let there = self.links == Links::Sites && at != a && (at as usize) < self.sites.len();
         there.then_some(at)
+    }
+
+    /// The hosts of one data centre, `a` being one of them; none where there are none.
+    pub(super) fn site(&self, a: u32) -> impl Iterator<Item = u32> {
+        let count = if self.links == Links::Sites { SITE } else { 0 };
+        let hosts = (0..count).map(move |nth| a % self.places + nth * self.places);
+        hosts.filter(|host| (*host as usize) < self.sites.len())
     }
 
     /// What the empty path from `a` to `b` takes, and that back, for a packet that leaves at `at`.

@@ -84,9 +84,9 @@ pub struct Plan {
     #[arg(long, value_name = "NAME", default_value_t)]
     #[serde(with = "by_name")]
     pub strategy: CombineKind,
-    /// Share of the draws that a node makes in its own data centre (with links `sites`)
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    pub near: f64,
+    /// Near peers of each node in its own data centre, besides its neighbours (with links `sites`)
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub near: usize,
     /// Clocks start off by up to ± this
     #[arg(long, value_name = "TIME", default_value = "1s")]
     pub offset: Nanos,
@@ -143,7 +143,7 @@ impl Default for Plan {
             seed: 1,
             neighbours: 32,
             strategy: CombineKind::Default,
-            near: 0.0,
+            near: 3,
             offset: Nanos(1e9),
             asymmetry: 0.05,
             access_asymmetry: Nanos(0.0),
@@ -197,7 +197,6 @@ impl Plan {
         for (name, share) in [
             ("churn", self.churn),
             ("malicious", self.malicious),
-            ("near", self.near),
             ("asymmetry", self.asymmetry),
             ("loss", self.loss),
         ] {
@@ -222,10 +221,16 @@ impl Plan {
     /// What each node is told.
     pub(super) fn node(&self) -> NodeConfig {
         let poll = self.round.span();
+        let near = if self.links == Links::Sites {
+            self.near
+        } else {
+            0
+        };
         NodeConfig {
             neighbours: self.neighbours,
+            near,
             inbound: 0,
-            candidates: self.neighbours + SPARE,
+            candidates: self.neighbours + near + SPARE,
             poll,
             fast_poll: self.fast.span().min(poll),
             burst: 1,

@@ -41,6 +41,9 @@ pub struct Skew {
     pub any_pair: Quantiles,
     /// Of a host and one of its neighbours.
     pub neighbours: Quantiles,
+    /// Of any two hosts of one data centre, where there are such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub near: Option<Quantiles>,
 }
 
 /// The guaranteed bound, ns.

@@ -270,6 +270,8 @@ impl Scenario {
             hosts: self.hosts,
             seed,
             node: NodeConfig {
+                // All have the same packets.
+                near: 0,
                 poll: self.exchange.poll.span(),
                 burst: self.exchange.burst,
                 neighbours: self.exchange.neighbours,

@@ -82,6 +82,8 @@ mod tests {
             bound: Span::MAX,
             tier: Tier::NONE,
             promise: parisync::wire::Promise::NONE,
+            local: Span::ZERO,
+            excess: parisync::wire::Excess::UNKNOWN,
         };
         deceit.tell(RawTime::from_nanos(1_000_000_000), to, &mut message);
         message

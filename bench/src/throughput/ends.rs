@@ -11,8 +11,8 @@ use parisync::security::{Identity, Incoming, Limits, PlainBuf, Sessions};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::topology::NodeId;
 use parisync::wire::{
-    ClockState, MAX_DATAGRAM, MESSAGE_LEN, Message, NetworkId, PacketStamp, Promise, StampSource,
-    TIME_DATAGRAM_LEN, Tier, decode, encode,
+    ClockState, Excess, MAX_DATAGRAM, MESSAGE_LEN, Message, NetworkId, PacketStamp, Promise,
+    StampSource, TIME_DATAGRAM_LEN, Tier, decode, encode,
 };
 
 use crate::precision::{PrecisionError, cpu_time};
@@ -104,6 +104,8 @@ fn message(seq: u32, last_tx: Option<PacketStamp>, last_rx: Option<PacketStamp>)
         bound: Span::from_micros(12),
         tier: Tier::NONE,
         promise: Promise::NONE,
+        local: Span::ZERO,
+        excess: Excess::UNKNOWN,
     }
 }
 

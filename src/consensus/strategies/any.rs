@@ -184,6 +184,10 @@ impl Combine for AnyCombine {
         each!(self, strategy => strategy.combine(round))
     }
 
+    fn lean(&mut self, now: RawTime, change: f64) {
+        each!(self, strategy => strategy.lean(now, change));
+    }
+
     fn pace(&self) -> Option<Span> {
         each!(self, strategy => strategy.pace())
     }

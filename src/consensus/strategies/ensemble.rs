@@ -12,7 +12,7 @@ use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 /// What the oscillator's wander is taken to be until it is measured, ns/s per √s, and what it is
 /// taken for at least and at most.
 const TYPICAL_WANDER: f64 = 1.0;
-const WANDERS: (f64, f64) = (0.01, 300.0);
+const WANDERS: (f64, f64) = (0.01, 10.0);
 
 /// The clock takes in what was observed within this share of the time that the filter averages
 /// over, but neither sooner nor later than this.
@@ -247,6 +247,11 @@ impl<const MOST: usize> Combine for Ensemble<MOST> {
         self.weigh_biases(round.readings, round.verdicts);
         self.used = 1 + round.used().count();
         self.refine(round.now, &round.line)
+    }
+
+    fn lean(&mut self, now: RawTime, change: f64) {
+        let rate = self.base.rate() + Rate::from_fraction(change);
+        self.base = self.base.with_rate(now, rate);
     }
 
     fn wander(&self) -> Option<f64> {

@@ -14,11 +14,11 @@ use crate::engine::contacts::{Contacts, Who};
 use crate::engine::outbox::Outbox;
 use crate::engine::{PeerAddress, PeerEvent, random};
 use crate::time::{RawTime, Span};
-use crate::topology::NodeId;
 use crate::topology::draw::{Drawn, Sampler};
 use crate::topology::overlay::{
     AnyStructure, Body, Contact, Event, Key, LinkStructure, Message, Overlay, Query, Traffic, Waits,
 };
+use crate::topology::{Candidate, FoundBy, NodeId};
 
 /// Queries of ours that are remembered until they are answered, at most.
 const SENT: usize = 160;
@@ -351,11 +351,25 @@ impl Core {
         if self.next_links <= now {
             self.next_links = now + LINKS_EVERY;
             self.tell_links(raw);
+            self.tell_near();
         }
         for contact in self.told.due(raw) {
             self.overlay.check(raw, contact);
         }
         self.advance(now);
+    }
+
+    /// Who answers soonest may be near; the node finds out.
+    fn tell_near(&mut self) {
+        for (contact, _) in self.overlay.near() {
+            if !self.told.has(contact) {
+                let near = Candidate {
+                    found_by: FoundBy::Near,
+                    ..contact.at.candidate()
+                };
+                self.outbox.push(PeerEvent::Found(near));
+            }
+        }
     }
 
     /// In a small network everybody linked is worth telling.

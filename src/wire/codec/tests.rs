@@ -10,6 +10,7 @@ fn the_document_gives_this_layout() {
         line_raw, line_virtual, line_fraction, tier_level, tier_root,
         line_rate, line_slew, line_slew_until, bound,
         prior.seq, prior.error, prior.at, promise_rate, promise_slack, promise_hold,
+        local, excess,
     );
     agrees("Message", &fields, MESSAGE_LEN);
 }
@@ -59,6 +60,8 @@ fn these_are_the_bytes() {
             hold: Span::from_secs(4),
             wander: wander(5),
         },
+        local: Span::from_nanos(-2),
+        excess: Excess::from_code(3),
     };
     #[rustfmt::skip]
     let bytes: [u8; MESSAGE_LEN] = [
@@ -78,6 +81,7 @@ fn these_are_the_bytes() {
         0x12, 0, 0, 0, 0x90, 0, 0, 0,    // prior.seq, prior.error
         0x80, 0, 0, 0, 0, 0, 0, 0,       // prior.at
         0, 0, 0x10, 0, 0, 1, 32, 0,      // promise_rate: 2^20, promise_slack, promise_hold
+        254, 255, 255, 255, 3, 0,        // local, excess
     ];
     let mut out = [0; MESSAGE_LEN];
     encode(&message, &mut out);
@@ -146,7 +150,13 @@ fn message() -> impl Strategy<Value = Message> {
         (
             packet_stamp(),
             any::<u32>(),
-            (any::<u16>(), any::<u16>(), 0..16u8),
+            (
+                any::<u16>(),
+                any::<u16>(),
+                0..16u8,
+                any::<i32>(),
+                any::<i16>(),
+            ),
         ),
     )
         .prop_map(
@@ -157,7 +167,7 @@ fn message() -> impl Strategy<Value = Message> {
                 line,
                 bound,
                 (level, root),
-                (prior, rate, (slack, hold, code)),
+                (prior, rate, (slack, hold, code, local, more)),
             )| Message {
                 seq,
                 wants_reply,
@@ -178,6 +188,8 @@ fn message() -> impl Strategy<Value = Message> {
                     hold: Span::from_millis(125 * i64::from(hold)),
                     wander: wander(code),
                 },
+                local: Span::from_nanos(i64::from(local)),
+                excess: Excess::from_code(more),
             },
         )
 }
@@ -244,6 +256,8 @@ fn absurd_messages_are_refused() {
         bound: Span::MAX,
         tier: Tier::NONE,
         promise: Promise::NONE,
+        local: Span::ZERO,
+        excess: Excess::UNKNOWN,
     };
     let mut good = [0; MESSAGE_LEN];
     encode(&message, &mut good);
@@ -290,6 +304,8 @@ fn values_without_a_place_become_honest_ones() {
         bound: Span::from_nanos(-1),
         tier: Tier::NONE,
         promise: Promise::NONE,
+        local: Span::ZERO,
+        excess: Excess::UNKNOWN,
     };
     let mut bytes = [0; MESSAGE_LEN];
     encode(&message, &mut bytes);
