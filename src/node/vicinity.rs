@@ -3,7 +3,7 @@
 //! Far neighbours are seen through paths whose two directions differ, so two hosts in one room, each
 //! with far neighbours of its own, are as far apart as any two in the network: in a wide-area network
 //! some hundred µs, although packets between them take a few. So a node keeps some near peers
-//! besides. What it tells others and takes from them stays its own view of the network's clock
+//! besides, as far as its neighbours are not. What it tells others and takes from them stays its own view of the network's clock
 //! (`line`). What its *users* are shown is that shifted by what those near agree on: each tells its
 //! shift with every packet and moves its own towards the mean of what the users of those near are
 //! shown.
@@ -133,12 +133,13 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let mut missing = self.config.near;
         for index in 0..self.slots.len() {
             let slot = self.slots[index].as_ref();
-            if let Some(slot) = slot.filter(|s| s.role == Role::Near) {
-                if slot.exchanges > TRIED && slot.min_rtt > near {
-                    self.drop_slot(index, now, true);
-                } else {
-                    missing = missing.saturating_sub(1);
-                }
+            let Some(slot) = slot.filter(|s| s.is_chosen()) else {
+                continue;
+            };
+            if slot.min_rtt <= near || (slot.role == Role::Near && slot.exchanges <= TRIED) {
+                missing = missing.saturating_sub(1);
+            } else if slot.role == Role::Near {
+                self.drop_slot(index, now, true);
             }
         }
         while missing > 0 {
@@ -162,9 +163,8 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         }
         let slots = readings.slots().iter();
         let slots = slots.filter_map(|index| self.slots[usize::from(*index)].as_ref());
-        let Some(near) = nearness(slots.map(|slot| slot.min_rtt)) else {
-            return;
-        };
+        // Nobody, if all are.
+        let near = nearness(slots.map(|slot| slot.min_rtt)).unwrap_or(Span::ZERO);
         let view = self.clock.view;
         let reach = REACH * view.sigma.as_nanos_f64();
         let specified = self.config.oscillator.wander;
@@ -172,11 +172,14 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let local = self.clock.vicinity.apart(now, &view.line);
         let mut others = consensus::Sample::new();
         for slot in self.slots.iter_mut().flatten() {
-            let counts = slot.role == Role::Near && slot.reachable() && slot.is_ready();
+            // A neighbour that happens to be near is as good.
+            let counts = slot.is_chosen() && slot.reachable() && slot.is_ready();
             if !counts || slot.min_rtt > near {
                 continue;
             }
-            slot.expect_wander(wander, specified);
+            if slot.role == Role::Near {
+                slot.expect_wander(wander, specified);
+            }
             let reading = slot.reading(&view.line, now, &self.config);
             // Who is of quite another opinion of the network's clock is no help.
             let reading = reading.filter(|r| r.offset.abs() <= reach);
