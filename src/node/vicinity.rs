@@ -70,8 +70,10 @@ impl Vicinity {
             return *view;
         };
         let local = self.apart(view.as_of, &view.line);
-        let later = line.settled().slew().1.max(view.as_of);
-        let wider = local.abs().max(self.apart(later, &view.line).abs());
+        // Between these instants both run straight; afterwards they keep their distance.
+        let ends = [line.slew().1, view.line.slew().1].map(|end| end.max(view.as_of));
+        let apart = ends.map(|end| self.apart(end, &view.line).abs());
+        let wider = apart.into_iter().fold(local.abs(), f64::max);
         let bound = if view.bound == Span::MAX {
             Span::MAX
         } else {
@@ -299,5 +301,11 @@ mod tests {
             (3_000.0, Span::from_nanos(3_500))
         );
         assert_eq!(Vicinity::default().shown(&view), view);
+        // It holds where the shift is on its way to, too.
+        vicinity.draw((at(0), SECOND), &line(), [9_000.0; 3].into_iter(), 1.0, 1e6);
+        let shown = vicinity.shown(&view);
+        let later = vicinity.apart(at(1), &line());
+        assert!(later > 4_000.0, "{later}");
+        assert_eq!(shown.bound, Span::from_nanos(500 + later.ceil() as i64));
     }
 }
