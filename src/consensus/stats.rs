@@ -25,12 +25,12 @@ impl Sample {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.len
     }
 
     /// The value of rank `k`, the smallest being rank 0.
-    pub(crate) fn rank(&mut self, k: usize) -> Option<f64> {
+    pub(super) fn rank(&mut self, k: usize) -> Option<f64> {
         select(self.values(), k)
     }
 
@@ -44,7 +44,7 @@ impl Sample {
 
     /// Leave out those that are far out, which liars on one side are: what they pull a median by is
     /// small, but everybody who goes there is pulled again. How many they were.
-    pub(crate) fn drop_far_out(&mut self) -> usize {
+    pub(super) fn drop_far_out(&mut self) -> usize {
         /// Beyond so many robust standard deviations from the median, values are far out.
         const FAR_OUT: f64 = 3.0;
         /// Without those farthest out, others are.
@@ -76,20 +76,20 @@ impl Sample {
     ///
     /// Nodes that each jump there come closer even if liars tell each of them something else;
     /// those that jump to their medians may stay where they are.
-    pub(crate) fn midpoint_without(&mut self, k: usize) -> Option<f64> {
+    pub(super) fn midpoint_without(&mut self, k: usize) -> Option<f64> {
         let least = self.rank(k)?;
         let largest = self.rank(self.len.checked_sub(k + 1)?)?;
         Some(0.5 * (least + largest))
     }
 
     /// The median; of two middle values their mean.
-    pub(crate) fn median(&mut self) -> Option<f64> {
+    pub(super) fn median(&mut self) -> Option<f64> {
         let lower = self.rank(self.len.checked_sub(1)? / 2)?;
         Some(0.5 * (lower + self.rank(self.len / 2)?))
     }
 
     /// The mean without the `low` smallest and the `high` largest values.
-    pub(crate) fn mean_without(&mut self, low: usize, high: usize) -> Option<f64> {
+    pub(super) fn mean_without(&mut self, low: usize, high: usize) -> Option<f64> {
         let end = self.len.checked_sub(high)?;
         let last = end.checked_sub(low + 1)?;
         let values = &mut self.values[..self.len];
@@ -103,7 +103,7 @@ impl Sample {
     }
 
     /// Robust standard deviation about `centre`: the scaled median absolute deviation.
-    pub(crate) fn spread(&self, centre: f64) -> f64 {
+    pub(super) fn spread(&self, centre: f64) -> f64 {
         /// Makes it agree with the standard deviation of a Gaussian: 1/Φ⁻¹(¾).
         const GAUSSIAN: f64 = 1.4826;
         let mut deviations = Self::new();

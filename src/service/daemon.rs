@@ -308,56 +308,24 @@ fn run_steerer(mut steerer: Steerer, stop: &AtomicBool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Ipv4Addr, SocketAddr};
+    use std::net::SocketAddr;
     use std::time::Instant;
 
-    use hwts::transport::{UdpConfig, UdpTransport};
+    use hwts::transport::Transport;
 
-    use crate::discipline::Settings;
-    use crate::engine::{Host, PeerAddress, StaticPeers};
-    use crate::node::{Lie, NodeConfig, Strategies};
-    use crate::security::Identity;
-    use crate::service::assemble::{Blueprint, assemble};
-    use crate::service::clockface::{Clockface, Flaws};
-    use crate::service::state::State;
-    use crate::wire::{ClockState, MAX_DATAGRAM};
+    use crate::node::Strategies;
+    use crate::service::testing::{knowing, parts};
+    use crate::wire::ClockState;
 
     /// A node on loopback that knows of `peer`, and its address.
     fn node(seed: u64, apart: bool, peer: Option<SocketAddr>) -> (Daemon, SocketAddr) {
-        let flaws = Flaws {
-            seed,
-            ..Flaws::default()
-        };
-        let config = UdpConfig {
-            max_datagram: MAX_DATAGRAM,
-            ..UdpConfig::new((Ipv4Addr::LOCALHOST, 0).into())
-        };
-        let transport = UdpTransport::open(&config).unwrap();
-        let address = transport.local_addr();
-        let parts = assemble(Blueprint {
-            identity: Identity::generate().unwrap(),
-            network: "threads".to_owned(),
-            node: NodeConfig::default(),
-            strategies: Strategies::default(),
-            transport: transport.into(),
-            clockface: Clockface::flawed(&flaws, Settings::virtual_clock()),
-            saved: State::default(),
-            lie: Lie::default(),
-            seed,
-            record: None,
-        });
-        let known = peer.map(|peer| PeerAddress {
-            id: None,
-            host: Host::Ip(peer.ip()),
-            port: peer.port(),
-        });
-        let peers = StaticPeers::start(known.into_iter().collect()).unwrap();
+        let parts = parts(seed, Strategies::default());
+        let address = parts.port.transport().local_addr();
         let scheduling = Scheduling {
             apart,
             ..Scheduling::default()
         };
-        let peers = Sources::new(vec![Box::new(peers)]);
-        let daemon = Daemon::start(parts.unwrap(), peers, scheduling).unwrap();
+        let daemon = Daemon::start(parts, knowing(peer), scheduling).unwrap();
         (daemon, address)
     }
 

@@ -25,6 +25,8 @@ mod socket_side;
 pub mod state;
 pub mod steer;
 pub mod swarm;
+#[cfg(test)]
+mod testing;
 mod transport;
 
 pub use run::run;

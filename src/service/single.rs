@@ -232,55 +232,19 @@ impl Single {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
 
-    use hwts::transport::{UdpConfig, UdpTransport};
-
     use crate::consensus::strategies::CombineKind;
-    use crate::discipline::Settings;
-    use crate::engine::{Host, PeerAddress, StaticPeers};
     use crate::link::EstimatorKind;
-    use crate::node::{Lie, NodeConfig, Strategies};
-    use crate::security::Identity;
-    use crate::service::assemble::{Blueprint, assemble};
-    use crate::service::clockface::{Clockface, Flaws};
-    use crate::service::state::State;
+    use crate::node::Strategies;
+    use crate::service::testing::{knowing, parts};
     use crate::wire::ClockState;
 
     /// A node on loopback that knows of `peer`.
     fn node(seed: u64, strategies: Strategies, peer: Option<&Single>) -> Single {
-        let flaws = Flaws {
-            seed,
-            ..Flaws::default()
-        };
-        let config = UdpConfig {
-            max_datagram: MAX_DATAGRAM,
-            ..UdpConfig::new((Ipv4Addr::LOCALHOST, 0).into())
-        };
-        let parts = assemble(Blueprint {
-            identity: Identity::generate().unwrap(),
-            network: "single".to_owned(),
-            node: NodeConfig::default(),
-            strategies,
-            transport: UdpTransport::open(&config).unwrap().into(),
-            clockface: Clockface::flawed(&flaws, Settings::virtual_clock()),
-            saved: State::default(),
-            lie: Lie::default(),
-            seed,
-            record: None,
-        });
-        let peers = peer.map(|peer| {
-            let addr = peer.parts.port.transport().local_addr();
-            PeerAddress {
-                id: None,
-                host: Host::Ip(addr.ip()),
-                port: addr.port(),
-            }
-        });
-        let source = StaticPeers::start(peers.into_iter().collect()).unwrap();
-        Single::new(parts.unwrap(), Sources::new(vec![Box::new(source)]), None)
+        let peer = peer.map(|peer| peer.parts.port.transport().local_addr());
+        Single::new(parts(seed, strategies), knowing(peer), None)
     }
 
     /// Turn until the clocks of both nodes are steered by synchronized nodes: each needs the other
