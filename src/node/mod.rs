@@ -27,6 +27,7 @@ mod size;
 mod slot;
 mod stability;
 mod vicinity;
+mod whole;
 
 pub use clock::{ClockView, SIGMAS_99_9};
 pub use config::{NodeConfig, Strategies};
@@ -39,14 +40,14 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::consensus::{Combine, Ensemble};
-use crate::link::{Link, LinkEstimator, Measured, OneSided, OneWay};
+use crate::link::{Link, LinkEstimator, Measured, OneSided};
 use crate::time::{RawTime, Span, VirtualLine};
 use crate::topology::{Candidates, Kept, NodeId};
 use crate::wire::{ClockState, Message, Promise, StampSource};
 
 use crate::rng::Rng;
 use clock::Clockwork;
-use matching::{Matching, Samples};
+use matching::Matching;
 use polls::Polls;
 use slot::Slot;
 use stability::Stability;
@@ -297,41 +298,6 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         }
     }
 
-    /// An exchange on `link` is complete: a packet that left at `forward.at`, and the answer to it,
-    /// `heard`, that came at `reverse.at`. For surroundings that deal in whole exchanges
-    /// ([`Node::poll_exchange`]); the node takes in what it would have learnt from both packets and
-    /// their stamps.
-    pub fn exchanged(
-        &mut self,
-        link: LinkId,
-        heard: &Message,
-        (forward, reverse): (OneWay, OneWay),
-    ) {
-        let index = usize::from(link.slot);
-        let Some(Some(slot)) = self.slots.get_mut(index) else {
-            return;
-        };
-        if slot.generation != link.generation || !slot.up {
-            return;
-        }
-        self.totals.received += 1;
-        let before = slot.exchanges;
-        let samples = Samples {
-            forward: [Some(forward), None],
-            reverse: Some(reverse),
-            exchanges: [Some((forward, reverse)), None],
-        };
-        let measured = slot.hear(heard, reverse.at, StampSource::Kernel, &samples);
-        slot.silent = 0;
-        self.totals.exchanges += u64::from(slot.exchanges - before);
-        // Only the first answer after a silence is news to the candidates.
-        if before == 0 {
-            let peer = slot.peer();
-            self.candidates.answered(&peer);
-        }
-        self.observe(index, &measured);
-    }
-
     /// The clock takes in what an exchange with a believed neighbour measured.
     fn observe(&mut self, index: usize, measured: &[Option<Measured>; 2]) {
         if self.clock.view.state != ClockState::Synchronized {
@@ -401,26 +367,6 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
                 link,
                 message,
             });
-        }
-        None
-    }
-
-    /// Whom to exchange packets with next, in place of [`Node::poll_transmit`]: the surroundings
-    /// make the exchange and tell of it ([`Node::exchanged`]).
-    pub fn poll_exchange(&mut self) -> Option<(NodeId, LinkId)> {
-        while let Some(index) = self.outbox.pop_front() {
-            if let Some(slot) = self.slots[usize::from(index)].as_mut() {
-                (slot.queued, slot.request) = (false, false);
-                if slot.up {
-                    self.totals.sent += 1;
-                    let generation = slot.generation;
-                    let link = LinkId {
-                        slot: index,
-                        generation,
-                    };
-                    return Some((slot.peer(), link));
-                }
-            }
         }
         None
     }

@@ -6,7 +6,7 @@ use parisync::topology::overlay::Structure;
 
 use super::BenchError;
 use crate::output::{Format, show};
-use crate::topology::measure::{self, Row};
+use crate::topology::{Row, measure};
 
 /// What to measure of which structures.
 #[derive(Debug, clap::Args)]

@@ -5,5 +5,7 @@
 
 pub mod measure;
 mod network;
+mod row;
 
 pub use network::{Host, Machine, Network, usual};
+pub use row::{Churned, Eclipse, Evenness, Hops, Repaired, Row};

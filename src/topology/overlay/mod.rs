@@ -9,6 +9,7 @@
 
 mod any;
 mod contact;
+mod event;
 mod key;
 mod lookup;
 mod message;
@@ -17,15 +18,18 @@ mod requests;
 mod structure;
 #[cfg(test)]
 pub(in crate::topology) mod testing;
+mod waits;
 
 pub use crate::rng::Rng;
 pub use any::{AnyStructure, Structure};
 pub(in crate::topology) use contact::admits;
 pub use contact::{Contact, Place, Referral};
+pub use event::{Event, Traffic};
 pub use key::Key;
 pub use lookup::{Found, LookupKind, MAX_PATHS, Outcome};
 pub use message::{Answer, Body, MAX_REFERRALS, MAX_ZONES, Message, Query};
 pub use structure::{Actions, LinkStructure};
+pub use waits::Waits;
 
 use std::collections::VecDeque;
 
@@ -49,51 +53,6 @@ const FAILED: usize = 16;
 const NEAR: usize = 8;
 /// Structures ask who is nearest to a key from so many contacts per path.
 const SEEDS: usize = 4;
-
-/// Waits of an [`Overlay`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waits {
-    /// A request is repeated after this, and given up after as long again.
-    pub patience: Span,
-    /// Pause between steps of upkeep while nobody fails. Varies by a quarter.
-    pub upkeep: Span,
-    /// The same while contacts fail, or until the node has its place.
-    pub hasty: Span,
-}
-
-impl Default for Waits {
-    fn default() -> Self {
-        Self {
-            patience: Span::from_millis(800),
-            upkeep: Span::from_secs(20),
-            hasty: Span::from_secs(2),
-        }
-    }
-}
-
-/// Something the owner of an [`Overlay`] should know.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event<A> {
-    /// A lookup has ended.
-    Done(Outcome<A>),
-    /// This node has its place in the structure now.
-    Joined,
-    /// A contact does not answer any more.
-    Gone(Contact<A>),
-    /// A contact that was checked answered.
-    There(Contact<A>),
-}
-
-/// Totals since start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Messages handed out.
-    pub sent: u64,
-    /// Messages taken in.
-    pub received: u64,
-    /// Requests that nobody answered.
-    pub unanswered: u64,
-}
 
 /// One node of a link structure.
 #[derive(Debug)]

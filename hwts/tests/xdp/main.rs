@@ -2,22 +2,23 @@
 //! that it was skipped, and why, elsewhere.
 #![expect(clippy::unwrap_used, reason = "a failing helper is a failing test")]
 
+mod away;
+mod leaks;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hwts::netlink;
 use hwts::transport::{
     StampRequest, Transport, TxEvent, TxToken, UdpConfig, UdpTransport, WaitMode, XdpConfig,
-    XdpNote, XdpTransport,
+    XdpTransport,
 };
 use hwts::xdp::{Copying, XdpError};
 use hwts::{Domain, Source, Stamp};
-use support::{Namespace, VETH, join, pair};
+use support::{Namespace, VETH, pair};
 
 /// Long enough for any machine; nothing here waits for it unless something is lost.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -305,127 +306,6 @@ fn user_stamps_and_all_ways_to_wait_work() {
     }
 }
 
-#[test]
-fn a_link_that_goes_down_and_comes_up_carries_packets_again() {
-    let Some((namespaces, [mut one, mut two])) = joined() else {
-        return;
-    };
-    pass(&mut one, &mut two, address("192.0.2.2"), 10);
-    namespaces[1]
-        .ip(&format!("link set dev {VETH} down"))
-        .unwrap();
-    // The kernel says what it says; nothing hangs and nothing fails for good.
-    for _ in 0..5 {
-        let _ = one.send(address("192.0.2.2"), &[0; 3]);
-        one.wait(Some(Duration::from_millis(2)), None).unwrap();
-        one.poll_tx(|_| {}).unwrap();
-        one.receive(8, |_| {}).unwrap();
-    }
-    namespaces[1]
-        .ip(&format!("link set dev {VETH} up"))
-        .unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    let mut arrived = false;
-    while !arrived {
-        assert!(Instant::now() < deadline, "{:?}", one.counters());
-        let _ = one.send(address("192.0.2.2"), &[0; 3]);
-        one.wait(Some(Duration::from_millis(5)), None).unwrap();
-        one.poll_tx(|_| {}).unwrap();
-        one.receive(8, |_| {}).unwrap();
-        two.wait(Some(Duration::from_millis(5)), None).unwrap();
-        two.receive(8, |r| arrived |= r.stamp.source == Source::Xdp)
-            .unwrap();
-    }
-}
-
-/// What the transport has to say, which must live in this namespace, until there is something.
-fn next_note(namespace: &Namespace, transport: &mut XdpTransport) -> XdpNote {
-    let deadline = Instant::now() + PATIENCE;
-    namespace.inside(|| {
-        loop {
-            if let Some(note) = transport.next_note() {
-                return note;
-            }
-            assert!(Instant::now() < deadline, "{:?}", transport.counters());
-            let pause = Some(Duration::from_millis(5));
-            transport.wait(pause, None).unwrap();
-            transport.poll_tx(|_| {}).unwrap();
-            transport.receive(8, |_| {}).unwrap();
-        }
-    })
-}
-
-#[test]
-fn an_interface_that_goes_is_let_go_and_taken_again_when_it_is_back() {
-    let Some((namespaces, [mut one, mut two])) = joined() else {
-        return;
-    };
-    find_out(&mut one, &mut two, address("192.0.2.2"));
-    for _ in 0..3 {
-        // Something is on its way.
-        let _ = one.send(address("192.0.2.2"), &[0; 3]);
-        namespaces[0]
-            .ip(&format!("link delete dev {VETH}"))
-            .unwrap();
-        for (namespace, transport) in namespaces.iter().zip([&mut one, &mut two]) {
-            let gone = next_note(namespace, transport);
-            assert!(matches!(&gone, XdpNote::Gone { interface } if interface == VETH));
-            assert_eq!(transport.queues(), 0);
-            assert_eq!(transport.capabilities().tx, Source::Kernel);
-        }
-        // The kernel sends what it can: here nowhere, and that is an error of this packet only.
-        assert!(one.send(address("192.0.2.2"), &[0; 3]).is_err());
-        join(&namespaces).unwrap();
-        for (namespace, transport) in namespaces.iter().zip([&mut one, &mut two]) {
-            let back = next_note(namespace, transport);
-            assert!(matches!(back, XdpNote::Back { .. }), "{back}");
-            assert_eq!(transport.queues(), 1);
-            assert!(is_attached(namespace));
-        }
-        find_out(&mut one, &mut two, address("192.0.2.2"));
-        let passed = pass(&mut one, &mut two, address("192.0.2.2"), 10);
-        assert!(passed.arrived.values().all(|a| a.0.source == Source::Xdp));
-    }
-    drop((one, two));
-    namespaces.iter().for_each(until_detached);
-}
-
-#[test]
-fn an_interface_that_is_back_and_taken_is_waited_for() {
-    let Some((namespaces, [mut one, two])) = joined() else {
-        return;
-    };
-    drop(two);
-    let here = &namespaces[0];
-    here.ip(&format!("link delete dev {VETH}")).unwrap();
-    join(&namespaces).unwrap();
-    let mut second = config();
-    second.udp.local.set_port(PORT + 1);
-    let foreign = here.inside(|| XdpTransport::open(&second)).unwrap();
-    let gone = next_note(here, &mut one);
-    assert!(matches!(gone, XdpNote::Gone { .. }), "{gone}");
-    let refused = next_note(here, &mut one);
-    let why = XdpError::Occupied(VETH.to_owned()).to_string();
-    assert!(matches!(&refused, XdpNote::Refused { why: said } if said.to_string() == why));
-    drop(foreign);
-    until_detached(here);
-    for state in ["down", "up"] {
-        here.ip(&format!("link set dev {VETH} {state}")).unwrap();
-        // Each is seen.
-        one.wait(Some(Duration::from_millis(50)), None).unwrap();
-        let one = &mut one;
-        here.inside(|| one.receive(8, |_| {}).unwrap());
-    }
-    let mut back = next_note(here, &mut one);
-    if let XdpNote::Refused { why } = &back {
-        // The kernel frees a queue a moment after its program has gone.
-        assert!(matches!(why, XdpError::QueueTaken { .. }), "{why}");
-        back = next_note(here, &mut one);
-    }
-    assert!(matches!(back, XdpNote::Back { .. }), "{back}");
-    assert!(is_attached(here));
-}
-
 fn is_attached(namespace: &Namespace) -> bool {
     namespace.inside(|| netlink::links().unwrap().iter().any(|link| link.xdp))
 }
@@ -438,115 +318,4 @@ fn until_detached(namespace: &Namespace) {
         assert!(Instant::now() < deadline, "still attached");
         std::thread::sleep(Duration::from_millis(1));
     }
-}
-
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
-/// `VmPin` and `VmLck` of this process, kB.
-fn locked() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let lines = status.lines();
-    lines
-        .filter(|l| l.starts_with("VmPin") || l.starts_with("VmLck"))
-        .collect()
-}
-
-/// `HWTS_XDP_ROUNDS=1000` for more than a sign.
-#[test]
-fn attaching_and_detaching_leaks_nothing() {
-    let rounds = std::env::var("HWTS_XDP_ROUNDS").map_or(20_u32, |text| text.parse().unwrap());
-    let Some([a, _b]) = pair() else { return };
-    // Descriptors of other tests come and go in this process: look in one of our own.
-    let Some(_alone) = alone("attaching_and_detaching_leaks_nothing") else {
-        return;
-    };
-    let (mut before, start) = (None, Instant::now());
-    for round in 0..rounds {
-        match open(&a) {
-            Ok(transport) => drop(transport),
-            Err(error) if round == 0 => return eprintln!("SKIPPED: {error}"),
-            Err(error) => panic!("round {round}: {error}"),
-        }
-        let now = (descriptors(), locked(), is_attached(&a));
-        assert_eq!(*before.get_or_insert(now.clone()), now, "round {round}");
-    }
-    eprintln!("{rounds} times in {:.1?}", start.elapsed());
-    assert!(!is_attached(&a));
-}
-
-/// A sign to run on in this process; the process that ran the test starts one that runs it alone.
-fn alone(test: &str) -> Option<()> {
-    const ALONE: &str = "HWTS_XDP_ALONE";
-    if std::env::var_os(ALONE).is_some() {
-        return Some(());
-    }
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env(ALONE, "1")
-        .status();
-    assert!(status.unwrap().success());
-    None
-}
-
-const CHILD: &str = "HWTS_XDP_CHILD";
-
-/// Runs in a process of its own, to be killed.
-#[test]
-fn child_that_attaches_until_it_is_killed() {
-    if std::env::var_os(CHILD).is_none() {
-        return;
-    }
-    println!("\nbegin");
-    loop {
-        match XdpTransport::open(&config()) {
-            Ok(_transport) => println!("attached"),
-            Err(error) => println!("refused: {error}"),
-        }
-    }
-}
-
-#[test]
-fn a_killed_process_leaves_no_program() {
-    let Some((namespaces, transports)) = joined() else {
-        return;
-    };
-    drop(transports);
-    let namespace = &namespaces[0];
-    let rounds =
-        std::env::var("HWTS_XDP_ROUNDS").map_or(10_u32, |text| text.parse().unwrap()) / 10 + 5;
-    let mut attached = 0;
-    for round in 0..rounds {
-        let mut child = namespace.inside(|| {
-            Command::new(std::env::current_exe().unwrap())
-                .args([
-                    "--exact",
-                    "child_that_attaches_until_it_is_killed",
-                    "--nocapture",
-                ])
-                .env(CHILD, "1")
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap()
-        });
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let begun = lines.any(|line| line.unwrap() == "begin");
-        assert!(begun);
-        if round % 2 == 1 {
-            // Others die before they are attached for the first time, or while they are.
-            let first = lines.next().unwrap().unwrap();
-            attached += u32::from(first == "attached");
-        }
-        // Spread over the time that attaching takes.
-        std::thread::sleep(Duration::from_micros(u64::from(round) * 1_730 % 40_000));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        until_detached(namespace);
-    }
-    assert!(attached > 0);
-    // The queue is free, too.
-    assert!(open(namespace).is_ok());
-    eprintln!("{rounds} killed");
 }
