@@ -98,6 +98,8 @@ fn status(state: ClockState, bound_ns: Option<i64>, sources: &[&str]) -> Status 
             stability: Vec::new(),
             last_offset_ns: 3.0,
             local_ns: 0.0,
+            references: 0,
+            excess_ppm: None,
             neighbours,
             used: neighbours,
             discipline: "none".to_owned(),

@@ -134,6 +134,8 @@ mod tests {
             }],
             last_offset_ns: -12.0,
             local_ns: 0.0,
+            references: 0,
+            excess_ppm: None,
             neighbours: 8,
             used: 7,
             discipline: "system".to_owned(),

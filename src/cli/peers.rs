@@ -97,6 +97,7 @@ const fn found(by: FoundBy) -> &'static str {
         FoundBy::Inbound => "inbound",
         FoundBy::Saved => "saved",
         FoundBy::Near => "near",
+        FoundBy::Reference => "reference",
     }
 }
 

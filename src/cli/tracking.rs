@@ -70,6 +70,13 @@ fn human(t: &Tracking) -> String {
         "Rate",
         format!("{:+.3} ppm against this host's oscillator", t.rate_ppm),
     );
+    if t.references > 0 {
+        let excess = t.excess_ppm.map_or_else(
+            || "not known yet how fast the network's clock is".to_owned(),
+            |ppm| format!("the network's clock is {ppm:+.3} ppm fast"),
+        );
+        row("References", format!("{} heard; {excess}", t.references));
+    }
     if let Some(oscillator) = oscillator(t) {
         row("Oscillator", oscillator);
     }

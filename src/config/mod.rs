@@ -22,8 +22,8 @@ pub use paths::{SYSTEM_SOCKET, SYSTEM_STATE};
 pub use schema::{SECTIONS, SectionKeys, nearest};
 pub use settings::{
     ConsensusConfig, DEFAULT_DHT_PORT, DhtConfig, DisciplineConfig, ExchangeConfig,
-    InterfaceConfig, OscillatorSpec, PacketPath, Stamps, StepPolicy, Topology, TransportConfig,
-    VirtualOscillator, Wait,
+    InterfaceConfig, OscillatorSpec, PacketPath, ReferenceConfig, Stamps, StepPolicy, Topology,
+    TransportConfig, TrueFrequency, VirtualOscillator, Wait,
 };
 pub use target::{Target, UnknownTarget};
 
@@ -65,6 +65,8 @@ pub struct Config {
     pub exchange: ExchangeConfig,
     /// What is taken for granted of the neighbours.
     pub consensus: ConsensusConfig,
+    /// Who knows the true frequency.
+    pub reference: ReferenceConfig,
     /// How time is made of what is measured.
     pub strategies: Strategies,
     /// How packets are stamped and waited for.
@@ -105,6 +107,7 @@ impl Default for Config {
             virtual_oscillator: VirtualOscillator::default(),
             exchange: ExchangeConfig::default(),
             consensus: ConsensusConfig::default(),
+            reference: ReferenceConfig::default(),
             strategies: Strategies::default(),
             transport: TransportConfig::default(),
             state_dir,

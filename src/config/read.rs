@@ -8,7 +8,9 @@ use toml::de::DeTable;
 
 use super::check;
 use super::document::{Field, Section, Source};
-use super::{Config, ConfigError, DEFAULT_DHT_PORT, DurationText, InterfaceConfig, Target};
+use super::{
+    Config, ConfigError, DEFAULT_DHT_PORT, DurationText, InterfaceConfig, Target, TrueFrequency,
+};
 use crate::discipline::StepPolicy as DisciplinePolicy;
 use crate::engine::{DEFAULT_TIME_PORT, PeerAddress};
 use crate::time::{Rate, Span};
@@ -51,6 +53,9 @@ pub(super) fn read(source: Source<'_>) -> Result<Config, ConfigError> {
     if let Some(section) = top.section("consensus")? {
         let consensus = &mut config.consensus;
         section.set("assumed_liars", &mut consensus.assumed_liars, minority)?;
+    }
+    if let Some(section) = top.section("reference")? {
+        reference(&section, &mut config)?;
     }
     if let Some(section) = top.section("strategies")? {
         let strategies = &mut config.strategies;
@@ -229,6 +234,31 @@ fn discipline(section: &Section<'_>, config: &mut Config) -> Result<(), ConfigEr
         return Err(field.bad("must be shorter than `panic` and `startup_panic` beside it"));
     }
     Ok(())
+}
+
+fn reference(section: &Section<'_>, config: &mut Config) -> Result<(), ConfigError> {
+    let reference = &mut config.reference;
+    section.set("source", &mut reference.source, Field::parsed)?;
+    section.set("trust", &mut reference.trust, |field| {
+        let trusted = peers(field, DEFAULT_TIME_PORT)?;
+        let anybody = trusted.iter().find(|peer| peer.id.is_none());
+        match anybody {
+            Some(peer) => Err(field.bad(format!(
+                "names {peer} without its identity, so whoever answers there would be trusted: \
+                 write \"IDENTITY@{peer}\", as `parisync tracking` shows it there"
+            ))),
+            None => Ok(trusted),
+        }
+    })?;
+    let circular =
+        reference.source == TrueFrequency::System && config.discipline.target == Target::System;
+    match section.field("source") {
+        Some(field) if circular => Err(field.bad(
+            "is \"system\", which something else has to steer: set `discipline.target` to \
+             something else, such as \"none\"",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A limit that can be taken away.

@@ -26,6 +26,7 @@ pub const SECTIONS: &[SectionKeys] = &[
             "virtual",
             "exchange",
             "consensus",
+            "reference",
             "strategies",
             "transport",
             "testing",
@@ -58,6 +59,7 @@ pub const SECTIONS: &[SectionKeys] = &[
     ("virtual", &["offset", "drift_ppm", "wander_ppb", "seed"]),
     ("exchange", &["poll", "burst", "near"]),
     ("consensus", &["assumed_liars"]),
+    ("reference", &["source", "trust"]),
     ("strategies", &["estimator", "combine"]),
     (
         "transport",

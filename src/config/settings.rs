@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::choice::choice;
 use super::target::Target;
 use crate::discipline;
+use crate::engine::PeerAddress;
 use crate::node::NodeConfig;
 use crate::time::{Rate, Span};
 use crate::topology::overlay::Structure;
@@ -263,6 +264,29 @@ impl Default for ConsensusConfig {
             assumed_liars: NodeConfig::default().assumed_liars,
         }
     }
+}
+
+choice! {
+    /// What makes a host a reference: it knows the true frequency.
+    #[derive(Default)]
+    pub enum TrueFrequency {
+        /// It is none.
+        #[default]
+        None = "none",
+        /// Its oscillator is right: a rubidium clock, a disciplined crystal.
+        Oscillator = "oscillator",
+        /// Its system clock is, which something else steers: chrony with a GNSS receiver, PTP.
+        System = "system",
+    }
+}
+
+/// Who knows the true frequency.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ReferenceConfig {
+    /// Whether this host does.
+    pub source: TrueFrequency,
+    /// Who is trusted with it, by identity and time port.
+    pub trust: Vec<PeerAddress>,
 }
 
 /// What is special about one interface.

@@ -76,6 +76,9 @@ fn everything_can_be_said() {
         near = 5
         [consensus]
         assumed_liars = 0.25
+        [reference]
+        source = "oscillator"
+        trust = ["{key}@ref:1"]
         [strategies]
         estimator = "kalman"
         combine = "w-msr"
@@ -151,6 +154,10 @@ fn everything_can_be_said() {
         },
         consensus: ConsensusConfig {
             assumed_liars: 0.25,
+        },
+        reference: ReferenceConfig {
+            source: TrueFrequency::Oscillator,
+            trust: vec![format!("{key}@ref:1").parse().unwrap()],
         },
         strategies: Strategies {
             estimator: EstimatorKind::Kalman,
@@ -280,6 +287,17 @@ fn values_are_refused_with_place_and_reason() {
         (
             "[consensus]\nassumed_liars = -0.1",
             "f.toml:2:17: `consensus.assumed_liars` must be from 0 to 0.5, not -0.1",
+        ),
+        (
+            "[reference]\ntrust = [\"a\"]",
+            "f.toml:2:9: `reference.trust` names a:4711 without its identity, so whoever answers \
+             there would be trusted: write \"IDENTITY@a:4711\", as `parisync tracking` shows it \
+             there",
+        ),
+        (
+            "[reference]\nsource = \"system\"",
+            "f.toml:2:10: `reference.source` is \"system\", which something else has to steer: set \
+             `discipline.target` to something else, such as \"none\"",
         ),
         (
             "[exchange]\nburst = -1",
@@ -434,6 +452,7 @@ fn the_example_shows_every_key_with_its_default() {
         // These have no value by default, and paths depend on who runs it.
         peers: config.peers.clone(),
         bootstrap: config.bootstrap.clone(),
+        reference: config.reference.clone(),
         user: Some("parisync".to_owned()),
         state_dir: SYSTEM_STATE.into(),
         control_socket: SYSTEM_SOCKET.into(),
@@ -459,6 +478,7 @@ fn the_example_shows_every_key_with_its_default() {
     };
     assert_eq!(config, expected);
     assert_eq!((config.peers.len(), config.bootstrap.len()), (2, 1));
+    assert_eq!(config.reference.trust.len(), 1);
 }
 
 #[test]

@@ -18,6 +18,7 @@ const REFRESH: Duration = Duration::from_secs(300);
 /// addresses cost no thread; names are resolved on one, never on the caller's.
 pub struct StaticPeers {
     outbox: Outbox,
+    name: &'static str,
     count: usize,
     _resolver: Resolver,
 }
@@ -29,11 +30,22 @@ impl StaticPeers {
     ///
     /// [`EngineError::Thread`] if there are names and no thread to resolve them on.
     pub fn start(peers: Vec<PeerAddress>) -> Result<Self, EngineError> {
-        Self::start_with(peers, REFRESH, resolve::system())
+        Self::start_with(peers, FoundBy::Static, REFRESH, resolve::system())
+    }
+
+    /// The same with those that are trusted with the frequency; all have to be named with their
+    /// identities.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start).
+    pub fn references(peers: Vec<PeerAddress>) -> Result<Self, EngineError> {
+        Self::start_with(peers, FoundBy::Reference, REFRESH, resolve::system())
     }
 
     fn start_with(
         peers: Vec<PeerAddress>,
+        found_by: FoundBy,
         refresh: Duration,
         lookup: Lookup,
     ) -> Result<Self, EngineError> {
@@ -43,16 +55,17 @@ impl StaticPeers {
         let sink = outbox.clone();
         let resolver = Resolver::start(&peers, refresh, lookup, move |index, addr| {
             sink.push(match ids[index] {
-                Some(id) => PeerEvent::Found(Candidate {
-                    id,
-                    addr,
-                    found_by: FoundBy::Static,
-                }),
+                Some(id) => PeerEvent::Found(Candidate { id, addr, found_by }),
                 None => PeerEvent::Contact(addr),
             });
         })?;
         Ok(Self {
             outbox,
+            name: if found_by == FoundBy::Reference {
+                "references"
+            } else {
+                "static"
+            },
             count: peers.len(),
             _resolver: resolver,
         })
@@ -61,7 +74,7 @@ impl StaticPeers {
 
 impl PeerSource for StaticPeers {
     fn name(&self) -> &'static str {
-        "static"
+        self.name
     }
 
     fn poll(&mut self) -> Option<PeerEvent> {
@@ -116,7 +129,9 @@ mod tests {
             ])
         });
         let names = vec![format!("{id}@name:9").parse().unwrap()];
-        let mut peers = StaticPeers::start_with(names, Duration::from_millis(2), lookup).unwrap();
+        let mut peers =
+            StaticPeers::start_with(names, FoundBy::Static, Duration::from_millis(2), lookup)
+                .unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             assert!(Instant::now() < deadline, "the move was never told");

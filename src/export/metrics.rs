@@ -94,6 +94,16 @@ fn clock(page: &mut Page, t: &Tracking) {
         Some(t.rate_ppm / 1e6),
     );
     page.single(
+        "references",
+        "References heard of late, this node counted if it is one.",
+        Some(t.references),
+    );
+    page.single(
+        "excess_ratio",
+        "How much faster the virtual clock runs than references tell, or the typical oscillator.",
+        t.excess_ppm.map(|excess| excess / 1e6),
+    );
+    page.single(
         "wander_ratio",
         "Random walk of this host's oscillator's frequency, per root second.",
         t.wander_ppb.map(|wander| wander / 1e9),

@@ -72,6 +72,13 @@ pub struct Tracking {
     /// clock as this node alone sees it.
     #[serde(default)]
     pub local_ns: f64,
+    /// References heard of late, this node counted if it is one.
+    #[serde(default)]
+    pub references: usize,
+    /// How much faster the virtual clock runs than true time, as references tell; without any, than
+    /// the typical oscillator of the network. Null until that is known.
+    #[serde(default)]
+    pub excess_ppm: Option<f64>,
     /// Neighbours heard of late, and those of them used in the last round.
     pub neighbours: usize,
     /// Neighbours used in the last round.

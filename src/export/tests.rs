@@ -65,6 +65,8 @@ pub(super) fn status(peers: u8, sent: u64) -> Status {
             }],
             last_offset_ns: -0.5,
             local_ns: 0.0,
+            references: 0,
+            excess_ppm: None,
             neighbours: peers.into(),
             used: 0,
             discipline: "none".to_owned(),

@@ -10,12 +10,15 @@
 //! neighbours of each are others. What comes of that, the *excess*, is nearly the same everywhere
 //! (an average of all nodes' views), so all can slow down alike, with a time constant of [`RETURN`]
 //! polls, without anybody moving against the others.
+//!
+//! Where [references](super::reference) are heard, what they tell takes the place of the oscillators.
 
+use super::reference::Witness;
 use super::round::Readings;
 use super::{Node, Size};
 use crate::consensus::{self, Combine};
 use crate::link::LinkEstimator;
-use crate::time::Span;
+use crate::time::{Rate, RawTime, Span};
 use crate::wire::Excess;
 
 /// Share of the way to the neighbours' view that is gone with each poll.
@@ -24,51 +27,79 @@ const GAIN: f64 = 0.3;
 /// Polls in which a node's own view would replace the others'.
 const OWN: f64 = 100.0;
 
+/// The same of what references tell: not sooner, or nodes that hear different ones would move against
+/// each other.
+const TRUSTED: f64 = 20.0;
+
 /// Polls in which the excess would be gone.
-const RETURN: f64 = 100.0;
+pub(super) const RETURN: f64 = 100.0;
 
 /// A typical oscillator of n is known to this share of what each may be off by, over √n.
 const UNSURE: f64 = 0.5;
 
 /// No more of it is corrected at a time, as a fraction.
-const MOST: f64 = 20e-6;
+pub(super) const MOST: f64 = 20e-6;
 
 /// How much faster the virtual clock runs than the typical oscillator, as far as a node knows.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Anchor {
     excess: Option<f64>,
+    /// What a reference tells instead.
+    witness: Option<Witness>,
+}
+
+/// What a node knows of the excess by itself.
+struct Own {
+    excess: f64,
+    /// So much of it is none.
+    unsure: f64,
+    /// Polls in which it would replace the others' view.
+    polls: f64,
 }
 
 impl Anchor {
     /// What others are told.
     pub(super) fn excess(self) -> Excess {
-        self.excess.map_or(Excess::UNKNOWN, Excess::new)
+        let told = self.witness.and_then(Witness::told);
+        told.or(self.excess).map_or(Excess::UNKNOWN, Excess::new)
     }
 
-    /// The neighbours `told` theirs, as far as they know, and `own` is what the oscillators around
-    /// us say, all as fractions; a part of a poll, `share`, will have passed until the next time. By how much the
-    /// frequency is to change; an excess within `unsure` is none.
-    fn lean(
-        &mut self,
-        told: impl Iterator<Item = Option<f64>>,
-        own: f64,
-        share: f64,
-        unsure: f64,
-    ) -> f64 {
+    /// The neighbours `told` theirs, as far as they know; a part of a poll, `share`, will have passed
+    /// until the next time. By how much the frequency is to change. All are fractions.
+    fn lean(&mut self, told: impl Iterator<Item = Option<f64>>, own: &Own, share: f64) -> f64 {
         let excess = self.excess.unwrap_or(0.0);
         // Those who know first may be liars: who does not know yet counts as being of our opinion.
         let others = consensus::agreed(told.map(|told| told.map_or(0.0, |told| told - excess)));
-        let excess = excess + share * (GAIN * others + (own - excess) / OWN);
+        let excess = excess + share * (GAIN * others + (own.excess - excess) / own.polls);
         self.excess = Some(excess);
-        let sure = (excess.abs() - unsure).clamp(0.0, MOST);
+        let sure = (excess.abs() - own.unsure).clamp(0.0, MOST);
         -share / RETURN * sure.copysign(excess)
     }
 }
 
 impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     /// By how much the network's frequency is to change until the next round.
-    pub(super) fn anchor(&mut self, period: Span, readings: &Readings) -> f64 {
-        let Some(centre) = consensus::oscillator_centre(readings.as_slice()) else {
+    pub(super) fn anchor(&mut self, now: RawTime, period: Span, readings: &Readings) -> f64 {
+        let share = period.as_nanos_f64() / self.poll_period().as_nanos_f64();
+        if let Some(truth) = self.clock.truth {
+            let witness = self.clock.anchor.witness.get_or_insert_default();
+            witness.look(now, &self.clock.view.line, truth.as_fraction(), share);
+        }
+        let own = if let Some(excess) = self.excess_by_references(readings) {
+            Own {
+                excess,
+                unsure: 0.0,
+                polls: TRUSTED,
+            }
+        } else if let Some(centre) = consensus::oscillator_centre(readings.as_slice()) {
+            // What few oscillators tell is no reason to move: parts of a network would part for it.
+            let heard = readings.as_slice().len() as f64;
+            Own {
+                excess: self.clock.view.line.rate().as_fraction() - centre.rate,
+                unsure: UNSURE * self.config.oscillator.max_drift.as_fraction() / heard.sqrt(),
+                polls: OWN,
+            }
+        } else {
             self.clock.anchor = Anchor::default();
             return 0.0;
         };
@@ -76,18 +107,73 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             let slot = self.slots[usize::from(*index)].as_ref()?;
             slot.excess.fraction().filter(|_| slot.is_ready())
         });
-        // What few oscillators tell is no reason to move: parts of a network would part for it.
-        let heard = readings.as_slice().len() as f64;
-        let unsure = UNSURE * self.config.oscillator.max_drift.as_fraction() / heard.sqrt();
-        let own = self.clock.view.line.rate().as_fraction() - centre.rate;
-        let share = period.as_nanos_f64() / self.poll_period().as_nanos_f64();
-        self.clock.anchor.lean(told, own, share, unsure)
+        self.clock.anchor.lean(told, &own, share)
     }
+
+    /// How much faster the virtual clock runs than it should, as a fraction: against the references, if
+    /// any are heard, else against the typical oscillator. `None` until that is known.
+    pub fn excess(&self) -> Option<f64> {
+        self.clock.anchor.excess
+    }
+
+    /// References that are heard, this node counted if it is one.
+    pub fn references(&self) -> usize {
+        let slots = self.slots.iter().flatten();
+        let heard = slots.filter(|s| s.is_reference && s.is_neighbour() && s.reachable());
+        heard.count() + usize::from(self.clock.truth.is_some())
+    }
+
+    /// This node knows the true frequency: that of its raw clock is off by `rate` of it, which is
+    /// none. From now on it is a reference to those who trust it.
+    pub const fn truth(&mut self, rate: Option<Rate>) {
+        self.clock.truth = rate;
+    }
+
+    /// How fast our clock is to run in a network that forms, as far as references are heard: as
+    /// theirs do.
+    pub(super) fn true_rate(&self, readings: &Readings) -> Option<Rate> {
+        if self.clock.truth.is_some() {
+            return self.clock.truth;
+        }
+        let all = readings.slots().iter().zip(readings.as_slice());
+        let trusted = all.filter(|(index, _)| {
+            let slot = self.slots[usize::from(**index)].as_ref();
+            slot.is_some_and(|slot| slot.is_reference)
+        });
+        let apart = median(trusted.map(|(_, reading)| reading.rate))?;
+        Some(self.clock.view.line.rate() + Rate::from_fraction(apart))
+    }
+
+    /// How much faster the virtual clock runs than is true, as references tell, we among them if we
+    /// are one: the median.
+    fn excess_by_references(&self, readings: &Readings) -> Option<f64> {
+        let slots = readings.slots().iter();
+        let slots = slots.filter_map(|index| self.slots[usize::from(*index)].as_ref());
+        let trusted = slots.filter(|slot| slot.is_reference && slot.is_ready());
+        let told = trusted.filter_map(|slot| slot.excess.fraction());
+        let own = self.clock.anchor.witness.and_then(Witness::told);
+        median(told.chain(own))
+    }
+}
+
+/// Of an even number the middle of the two in the middle.
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: consensus::Sample = values.collect();
+    let mut mirrored: consensus::Sample = values.values().iter().map(|value| -value).collect();
+    Some(0.5 * (values.lower_median()? - mirrored.lower_median()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn own(excess: f64) -> Own {
+        Own {
+            excess,
+            unsure: 5e-6,
+            polls: OWN,
+        }
+    }
 
     /// 24 nodes who each hear six others and see the typical oscillator up to 6 ppm wrongly, in a
     /// network whose frequency rises by `ramp` a poll; `liars` tell each node that the clock is
@@ -103,7 +189,7 @@ mod tests {
                     let others = [1, 5, 7, 11, 17, 20].map(|k| told[(n + k) % 24]);
                     let lies = std::iter::repeat_n(-100e-6, liars);
                     let told = others.into_iter().chain(lies).map(Some);
-                    all[n].lean(told, frequency + wrong, 1.0, 5e-6)
+                    all[n].lean(told, &own(frequency + wrong), 1.0)
                 })
                 .collect();
             let most = leans.iter().copied().fold(f64::MIN, f64::max);
@@ -132,7 +218,7 @@ mod tests {
         let mut anchor = Anchor::default();
         for _ in 0..1_000 {
             let told = [Some(-100e-6), Some(-100e-6), None, None, None, None];
-            anchor.lean(told.into_iter(), 1e-6, 1.0, 5e-6);
+            anchor.lean(told.into_iter(), &own(1e-6), 1.0);
         }
         let excess = anchor.excess.unwrap_or(0.0);
         assert!((excess - 1e-6).abs() < 0.1e-6, "{excess}");

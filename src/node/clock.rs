@@ -184,6 +184,8 @@ pub(super) struct Clockwork {
     pub(super) missing: Missing,
     /// What keeps its frequency near that of the typical oscillator.
     pub(super) anchor: Anchor,
+    /// Frequency of true time against our raw clock, if we know it.
+    pub(super) truth: Option<Rate>,
     /// What the nodes near us agree on.
     pub(super) vicinity: Vicinity,
 }
@@ -247,6 +249,7 @@ impl Clockwork {
             doubt: 0.0,
             missing: Missing::new(now),
             anchor: Anchor::default(),
+            truth: None,
             vicinity: Vicinity::default(),
         }
     }

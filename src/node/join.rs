@@ -124,9 +124,12 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let begins = self.clock.knowing_since.is_none();
         self.clock.knowing_since.get_or_insert(now);
         let oscillators = consensus::oscillator_centre(readings.as_slice());
-        let rate = match oscillators {
+        let forming = !consensus::established(readings.as_slice(), false);
+        let known = self.true_rate(readings).filter(|_| forming);
+        let rate = match (known, oscillators) {
+            (Some(known), _) => known,
             // Nobody's clock runs at a frequency that anybody agreed on yet.
-            Some(centre) if begins && target.crowd => Rate::from_fraction(centre.rate),
+            (_, Some(centre)) if begins && target.crowd => Rate::from_fraction(centre.rate),
             // Who takes up what is noise moves with the liars each time.
             _ if target.crowd && target.rate.abs() <= NOISE * target.rate_sigma => return,
             _ => line.rate() + Rate::from_fraction(target.rate),

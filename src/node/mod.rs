@@ -22,6 +22,7 @@ mod matching;
 mod neighbours;
 mod polls;
 mod promise;
+mod reference;
 mod round;
 mod size;
 mod slot;

@@ -35,7 +35,13 @@ const LONGEST_WANT_PAUSE: Span = Span::from_secs(60);
 impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     /// A peer was found, or found under a new address.
     pub fn peer_found(&mut self, peer: Candidate) {
-        let id = peer.id;
+        let (id, trusted) = (peer.id, peer.found_by == FoundBy::Reference);
+        if trusted
+            && let Some(index) = self.find(&id)
+            && let Some(slot) = self.slots[index].as_mut()
+        {
+            slot.is_reference = true;
+        }
         if self.candidates.learn(peer)
             && let Some(index) = self.find(&id)
             && let Some(slot) = &self.slots[index]
@@ -262,6 +268,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         };
         if let Some(slot) = self.slots[index].as_mut() {
             slot.role = role;
+            slot.is_reference = candidate.found_by == FoundBy::Reference;
             slot.since = now;
             slot.silent = 0;
             if slot.up {
@@ -277,7 +284,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         let exchangeable = |slot: &Option<Slot<E, S>>| {
             slot.as_ref().is_some_and(|slot| {
                 let found_by = self.candidates.get(&slot.peer()).map(|c| c.found_by);
-                slot.is_neighbour() && found_by != Some(FoundBy::Static)
+                slot.is_neighbour() && !found_by.is_some_and(FoundBy::is_configured)
             })
         };
         let count = self.slots.iter().filter(|s| exchangeable(s)).count();

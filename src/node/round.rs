@@ -181,7 +181,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             rate: pick(RATE_GAIN),
         });
         self.tie_leash(readings);
-        let leaning = self.anchor(period, readings);
+        let leaning = self.anchor(now, period, readings);
         self.combine.lean(now, leaning);
         self.steer(now, period, &correction, gain, leaning);
         self.agree_nearby(now, period, readings);

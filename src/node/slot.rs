@@ -120,6 +120,8 @@ pub(super) struct Slot<E: LinkEstimator, S: Size = Daemon> {
     pub(super) peer: <S::Peer as Kept>::Id,
     pub(super) generation: u16,
     pub(super) role: Role,
+    /// It is trusted with the frequency.
+    pub(super) is_reference: bool,
     /// A session is there, so packets can be sent.
     pub(super) up: bool,
     pub(super) since: RawTime,
@@ -158,6 +160,7 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
             peer: peer.into(),
             generation,
             role: Role::Stranger,
+            is_reference: false,
             up: false,
             since: now,
             link,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::node::{ClockView, LinkId, NodeConfig, RawStamp, Strategies};
-use crate::time::{RawTime, Span, VirtualLine};
+use crate::time::{Rate, RawTime, Span, VirtualLine};
 use crate::topology::{Candidate, NodeId};
 use crate::wire::Message;
 
@@ -202,6 +202,11 @@ pub enum Entry {
         /// For how long.
         span: Span,
     },
+    /// What the node was told of the true frequency.
+    Truth {
+        /// That against its raw clock; null if it is no longer known.
+        rate: Option<Rate>,
+    },
     /// The clock that the node showed after what is said above.
     Clock {
         /// When.
@@ -242,6 +247,7 @@ impl Entry {
             Self::Found { .. }
             | Self::Moved { .. }
             | Self::Stamp { .. }
+            | Self::Truth { .. }
             | Self::Gap { .. }
             | Self::Sum { .. }
             | Self::End { .. } => None,

@@ -55,6 +55,7 @@ pub fn apply<E: LinkEstimator, C: Combine>(
         } => node.transmitted(*link, *seq, *stamp),
         Entry::Tick { t } => node.handle_timeout(*t),
         Entry::Slept { t, span } => node.slept(*t, *span),
+        Entry::Truth { rate } => node.truth(*rate),
         Entry::Clock { .. } | Entry::Gap { .. } | Entry::Sum { .. } | Entry::End { .. } => {}
     }
     None

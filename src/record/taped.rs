@@ -8,7 +8,7 @@ use super::entry::Entry;
 use crate::consensus::{Combine, Ensemble};
 use crate::link::{LinkEstimator, OneSided};
 use crate::node::{ClockView, Event, LinkId, Node, RawStamp, Transmit};
-use crate::time::{RawTime, Span};
+use crate::time::{Rate, RawTime, Span};
 use crate::topology::{Candidate, NodeId};
 use crate::wire::Message;
 
@@ -127,6 +127,12 @@ impl<E: LinkEstimator, C: Combine> Taped<E, C> {
         self.note(|| Entry::Slept { t: now, span });
         self.node.slept(now, span);
         self.show(now);
+    }
+
+    /// [`Node::truth`].
+    pub fn truth(&mut self, rate: Option<Rate>) {
+        self.note(|| Entry::Truth { rate });
+        self.node.truth(rate);
     }
 
     /// [`Node::poll_transmit`].

@@ -14,7 +14,9 @@ use super::core::Core;
 use super::local::LocalClock;
 use super::port::Port;
 use super::steer::Steerer;
+use super::truth::SystemRate;
 use super::{ServiceError, state::State};
+use crate::config::TrueFrequency;
 use crate::export::status::ClockReading;
 use crate::node::{Lie, NodeConfig, Strategies};
 use crate::record::{Header, RawScale, Recorder};
@@ -42,6 +44,8 @@ pub struct Blueprint {
     pub saved: State,
     /// What it tells others instead of the truth.
     pub lie: Lie,
+    /// What it knows of the true frequency.
+    pub truth: TrueFrequency,
     /// Decides its random choices.
     pub seed: u64,
     /// Where all that it is told is to be written down.
@@ -54,6 +58,8 @@ pub struct Parts {
     pub port: Port,
     /// Sessions and node.
     pub core: Core,
+    /// Where it sees the true frequency, if it does.
+    pub truth: Option<SystemRate>,
     /// The clock to steer, if any.
     pub steerer: Option<Steerer>,
     /// Where the virtual clock is published.
@@ -117,6 +123,7 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
     let rate = blueprint.saved.oscillator.unwrap_or(Rate::ZERO);
     let line = VirtualLine::new(now, start, rate);
     let config = blueprint.node.checked();
+    let inbound = config.inbound;
     let strategies = blueprint.strategies;
     let (recorder, tape) = match &blueprint.record {
         Some(path) => {
@@ -148,9 +155,16 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
         };
         each!(&mut node, node => node.peer_found(saved));
     }
-    let sessions =
-        Sessions::new(identity, network, Limits::default(), now).map_err(ServiceError::Sessions)?;
-    let core = Core::new(id, node, sessions, blueprint.lie);
+    let limits = Limits {
+        max_inbound: Limits::default().max_inbound.max(inbound),
+        ..Limits::default()
+    };
+    let sessions = Sessions::new(identity, network, limits, now).map_err(ServiceError::Sessions)?;
+    let mut core = Core::new(id, node, sessions, blueprint.lie);
+    if blueprint.truth == TrueFrequency::Oscillator {
+        core.truth(Some(Rate::ZERO));
+    }
+    let truth = (blueprint.truth == TrueFrequency::System).then(|| SystemRate::new(raw.clone()));
     let (board, reader) = Board::new(core.clock());
     let port = Port::new(blueprint.transport, local);
     let cards = Arc::clone(port.cards());
@@ -165,6 +179,7 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
     Ok(Parts {
         port,
         core,
+        truth,
         steerer,
         board,
         clocks: Clocks {

@@ -7,7 +7,7 @@ use crate::engine::PeerEvent;
 use crate::export::status::{Counters, Status, Tracking};
 use crate::node::{ClockView, Event, Lie, LinkId, RawStamp, Totals};
 use crate::security::{Incoming, PlainBuf, Refusal, SealError, SessionEvent, Sessions};
-use crate::time::{RawTime, Span};
+use crate::time::{Rate, RawTime, Span};
 use crate::topology::{Candidate, FoundBy, NodeId};
 use crate::wire::{self, ClockState, MESSAGE_LEN, StampSource};
 
@@ -136,6 +136,11 @@ impl Core {
         each!(&mut self.node, node => node.slept(now, span));
     }
 
+    /// What is known of the true frequency, against the raw clock.
+    pub fn truth(&mut self, rate: Option<Rate>) {
+        each!(&mut self.node, node => node.truth(rate));
+    }
+
     /// An engine learnt something.
     pub fn peer_event(&mut self, now: RawTime, event: PeerEvent) {
         match event {
@@ -253,10 +258,17 @@ impl Core {
     pub fn status(&self, now: RawTime) -> Status {
         let (view, totals) = (self.clock(), self.totals());
         let strategies = self.node.strategies();
-        let (assumed_liars, wander, stability, peers) = each!(&self.node, node => {
+        let (assumed_liars, wander, stability, references, excess, peers) = each!(&self.node, node => {
             let node = node.node();
             let stability = node.deviations().map(Into::into).collect();
-            (node.config().assumed_liars, node.wander(), stability, node.peers(now).collect())
+            (
+                node.config().assumed_liars,
+                node.wander(),
+                stability,
+                node.references(),
+                node.excess(),
+                node.peers(now).collect(),
+            )
         });
         let [user, kernel, hardware] = self.stamps;
         Status {
@@ -279,6 +291,8 @@ impl Core {
                 stability,
                 last_offset_ns: view.last_offset,
                 local_ns: view.local,
+                references,
+                excess_ppm: excess.map(|excess| 1e6 * excess),
                 neighbours: usize::from(view.heard),
                 used: usize::from(view.used),
                 discipline: String::new(),

@@ -14,6 +14,7 @@ use super::board::Board;
 use super::core::{Core, Notice, Outgoing};
 use super::latency::{Latencies, Way};
 use super::local::LocalClock;
+use super::truth::SystemRate;
 use crate::discipline::asleep;
 use crate::engine::PeerEvent;
 use crate::export::status::Status;
@@ -65,6 +66,7 @@ pub(super) enum Order {
 /// The core, and its ends of the queues.
 pub(super) struct CoreSide {
     pub(super) core: Core,
+    pub(super) truth: Option<SystemRate>,
     pub(super) local: LocalClock,
     pub(super) board: Board,
     pub(super) inbox: Arc<Newest<Input>>,
@@ -145,6 +147,9 @@ impl CoreSide {
             }
         }
         let now = self.local.now();
+        if let Some(truth) = self.truth.as_mut().and_then(|truth| truth.look(now)) {
+            self.core.truth(truth);
+        }
         if now >= self.core.next_timeout() {
             self.core.tick(now);
         }

@@ -127,6 +127,7 @@ impl Daemon {
         let Parts {
             port,
             core,
+            truth,
             steerer,
             board,
             clocks,
@@ -143,6 +144,7 @@ impl Daemon {
 
         let core = CoreSide {
             core,
+            truth,
             local: LocalClock::new(port.clock().raw().clone()),
             board,
             inbox: Arc::clone(&inbox),

@@ -28,6 +28,7 @@ pub mod swarm;
 #[cfg(test)]
 mod testing;
 mod transport;
+mod truth;
 
 pub use run::run;
 

@@ -12,7 +12,7 @@ use super::clockface::{Clockface, Flaws};
 use super::rivals::rivals;
 use super::state::StateFile;
 use super::transport;
-use crate::config::{Config, Target};
+use crate::config::{Config, Target, TrueFrequency};
 use crate::engine::{
     LanConfig, LanDiscovery, OverlayConfig, OverlayEngine, PeerSource, Sources, StaticPeers,
 };
@@ -22,6 +22,9 @@ use crate::security::Identity;
 
 /// The identity's file in the state directory.
 pub(super) const IDENTITY_FILE: &str = "identity.key";
+
+/// Hosts that a reference answers.
+const ASKED: usize = 1_024;
 
 /// Everything a node needs of this host, by configuration; what it is told goes to `record`.
 pub(super) fn blueprint(
@@ -44,12 +47,14 @@ pub(super) fn blueprint(
         clockface: clockface(config)?,
         saved,
         lie: config.testing,
+        truth: config.reference.source,
         record,
     })
 }
 
 /// How the node behaves, by configuration.
 pub(super) fn node_config(config: &Config) -> NodeConfig {
+    let default = NodeConfig::default();
     NodeConfig {
         poll: config.exchange.poll,
         burst: config.exchange.burst,
@@ -59,7 +64,12 @@ pub(super) fn node_config(config: &Config) -> NodeConfig {
             wander: config.oscillator.wander.as_fraction(),
         },
         assumed_liars: config.consensus.assumed_liars,
-        ..NodeConfig::default()
+        // A reference is asked by many.
+        inbound: match config.reference.source {
+            TrueFrequency::None => default.inbound,
+            TrueFrequency::Oscillator | TrueFrequency::System => ASKED,
+        },
+        ..default
     }
 }
 
@@ -134,6 +144,10 @@ pub(super) fn sources(
     time_port: u16,
 ) -> Result<Sources, ServiceError> {
     let mut sources: Vec<Box<dyn PeerSource>> = Vec::new();
+    let trusted = &config.reference.trust;
+    if !trusted.is_empty() {
+        sources.push(Box::new(StaticPeers::references(trusted.clone())?));
+    }
     if !config.peers.is_empty() {
         sources.push(Box::new(StaticPeers::start(config.peers.clone())?));
     }

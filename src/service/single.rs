@@ -103,6 +103,9 @@ impl Single {
         if now >= self.parts.core.next_timeout() {
             self.parts.core.tick(now);
         }
+        if let Some(truth) = self.parts.truth.as_mut().and_then(|truth| truth.look(now)) {
+            self.parts.core.truth(truth);
+        }
         let exchanged = self.exchange(&mut notices);
         for notice in &notices {
             if let Notice::WantPeers(count) = notice {

@@ -15,7 +15,7 @@ use super::clockface::{Clockface, Flaws};
 use super::daemon::{Daemon, Desk, Scheduling};
 use super::state::State;
 use super::transport::along;
-use crate::config::{PacketPath, Topology};
+use crate::config::{PacketPath, Topology, TrueFrequency};
 use crate::discipline::Settings;
 use crate::engine::{OverlayConfig, OverlayEngine, PeerAddress, PeerSource, Sources};
 use crate::node::{Lie, NodeConfig, Strategies};
@@ -157,6 +157,7 @@ impl Swarm {
             clockface: Clockface::flawed(&plan.flaws, Settings::virtual_clock()),
             saved: State::default(),
             lie: plan.lie,
+            truth: TrueFrequency::None,
             seed: plan.flaws.seed,
             record: None,
         })?;

@@ -7,6 +7,7 @@ use hwts::transport::{UdpConfig, UdpTransport};
 use super::assemble::{Blueprint, Parts, assemble};
 use super::clockface::{Clockface, Flaws};
 use super::state::State;
+use crate::config::TrueFrequency;
 use crate::discipline::Settings;
 use crate::engine::{Host, PeerAddress, Sources, StaticPeers};
 use crate::node::{Lie, NodeConfig, Strategies};
@@ -32,6 +33,7 @@ pub(super) fn parts(seed: u64, strategies: Strategies) -> Parts {
         clockface: Clockface::flawed(&flaws, Settings::virtual_clock()),
         saved: State::default(),
         lie: Lie::default(),
+        truth: TrueFrequency::None,
         seed,
         record: None,
     };

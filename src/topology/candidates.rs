@@ -11,6 +11,9 @@ const FIRST_PAUSE: Span = Span::from_secs(5);
 /// Longest pause: ten minutes or so.
 const MOST_PAUSES: u8 = 7;
 
+/// References that one node asks at a time: more of a few hosts would tell it no more.
+const REFERENCES: usize = 4;
+
 /// One known peer.
 #[derive(Debug, Clone)]
 struct Known<P> {
@@ -75,7 +78,7 @@ impl<P: Kept> Candidates<P> {
             let stranger = |k: &Known<P>| k.peer.found_by() == FoundBy::Inbound;
             let displaced = |k: &Known<P>| peer.found_by != FoundBy::Inbound && stranger(k);
             let unused = self.known.iter().enumerate().filter(|(_, k)| {
-                let replaceable = k.failures > 0 && k.peer.found_by() != FoundBy::Static;
+                let replaceable = k.failures > 0 && !k.peer.found_by().is_configured();
                 !k.taken && (displaced(k) || replaceable)
             });
             let worst = unused
@@ -99,7 +102,7 @@ impl<P: Kept> Candidates<P> {
     pub fn forget(&mut self, id: &NodeId) {
         let id = P::Id::from(*id);
         self.known
-            .retain(|k| k.peer.id() != id || k.peer.found_by() == FoundBy::Static);
+            .retain(|k| k.peer.id() != id || k.peer.found_by().is_configured());
     }
 
     /// Forget a peer of which no more is known than that it spoke to us.
@@ -142,20 +145,15 @@ impl<P: Kept> Candidates<P> {
             let crowd = taken.filter(|other| subnet(other.peer.ip()) == own);
             // Configured peers come first, those that merely spoke to us last.
             let class = match k.peer.found_by() {
-                FoundBy::Static => 0,
+                FoundBy::Static | FoundBy::Reference => 0,
                 FoundBy::Dht | FoundBy::Lan | FoundBy::Saved => 1,
                 FoundBy::Inbound | FoundBy::Near => 2,
             };
             (class, crowd.count())
         };
-        let free = |k: &Known<P>| {
-            !k.taken && k.not_before <= now && (desperate || k.peer.found_by().is_drawn())
-        };
         let ranks = || {
-            let known = self.known.iter().enumerate();
-            known
-                .filter(|(_, k)| free(k))
-                .map(|(index, k)| (index, rank(k)))
+            let drawable = self.drawable(now, desperate);
+            drawable.map(|(index, k)| (index, rank(k)))
         };
         let (mut best, mut equals) = (None, 0);
         for (_, rank) in ranks() {
@@ -165,8 +163,10 @@ impl<P: Kept> Candidates<P> {
             equals += usize::from(best == Some(rank));
         }
         let best = best?;
-        let mut of_best = ranks().filter(|(_, rank)| *rank == best);
-        let (index, _) = of_best.nth(random as usize % equals)?;
+        let index = {
+            let mut of_best = ranks().filter(|(_, rank)| *rank == best);
+            of_best.nth(random as usize % equals)?.0
+        };
         self.known[index].taken = true;
         Some(self.known[index].peer.candidate())
     }
@@ -186,8 +186,19 @@ impl<P: Kept> Candidates<P> {
 
     /// Peers that could be drawn now.
     pub fn free(&self, now: RawTime) -> usize {
-        let free = |k: &&Known<P>| !k.taken && k.not_before <= now && k.peer.found_by().is_drawn();
-        self.known.iter().filter(free).count()
+        self.drawable(now, false).count()
+    }
+
+    fn drawable(&self, now: RawTime, desperate: bool) -> impl Iterator<Item = (usize, &Known<P>)> {
+        let reference = |k: &Known<P>| k.peer.found_by() == FoundBy::Reference;
+        let asked = self.known.iter().filter(|k| k.taken && reference(k));
+        let enough = asked.count() >= REFERENCES;
+        let known = self.known.iter().enumerate();
+        known.filter(move |(_, k)| {
+            let found_by = k.peer.found_by();
+            let drawn = desperate || found_by.is_drawn();
+            !k.taken && k.not_before <= now && drawn && !(enough && reference(k))
+        })
     }
 
     /// How a peer was found and where it is.
@@ -306,5 +317,24 @@ mod tests {
         assert!(table.learn(peer(3, "192.0.2.3:1", FoundBy::Dht)));
         assert!(table.get(&NodeId::from_bytes([1; 32])).is_none());
         assert_eq!(table.iter().count(), 2);
+    }
+
+    #[test]
+    fn few_references_are_asked_at_a_time_and_none_is_forgotten() {
+        let mut table: Candidates = Candidates::new(20);
+        let now = RawTime::from_nanos(0);
+        for n in 1..=6 {
+            table.learn(peer(n, &format!("192.0.2.{n}:1"), FoundBy::Dht));
+            table.learn(peer(n, &format!("192.0.2.{n}:1"), FoundBy::Reference));
+        }
+        let first = table.draw(now, 0, false).unwrap();
+        assert_eq!(first.found_by, FoundBy::Reference);
+        for random in 1..4 {
+            assert!(table.draw(now, random, false).is_some());
+        }
+        assert_eq!((table.draw(now, 9, true), table.free(now)), (None, 0));
+        table.failed(&first.id, now);
+        table.forget(&first.id);
+        assert_eq!((table.iter().count(), table.free(now)), (6, 2));
     }
 }

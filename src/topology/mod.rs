@@ -38,9 +38,16 @@ pub enum FoundBy {
     /// A link structure met it nearby; anybody can be near, so never a neighbour on that ground
     /// alone.
     Near,
+    /// Configured as a reference: a neighbour that is trusted with the true frequency.
+    Reference,
 }
 
 impl FoundBy {
+    /// Whether it was named by whoever runs this host, and so is never forgotten.
+    pub const fn is_configured(self) -> bool {
+        matches!(self, Self::Static | Self::Reference)
+    }
+
     /// Whether a peer known in this way is drawn as a neighbour.
     const fn is_drawn(self) -> bool {
         !matches!(self, Self::Inbound | Self::Near)
@@ -49,6 +56,7 @@ impl FoundBy {
     /// Whether it says more than to have been found by `other`.
     fn outranks(self, other: Self) -> bool {
         let rank = |by: Self| match by {
+            Self::Reference => 4,
             Self::Static => 3,
             Self::Lan | Self::Dht | Self::Saved => 2,
             Self::Near => 1,

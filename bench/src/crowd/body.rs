@@ -14,6 +14,7 @@ use super::identity::{Who, scatter};
 use super::paths::Paths;
 use super::plan::{Plan, Sessions};
 use crate::sim::{OscillatorModel, Random};
+use crate::units::Fraction;
 
 /// What the virtual clocks would show at true time zero if they were right, ns.
 pub(super) const EPOCH: i64 = 1_700_000_000_000_000_000;
@@ -24,6 +25,9 @@ pub(super) const STAMP: Span = Span::from_nanos(30);
 /// Between the arrival of a question and the departure of the answer, ns.
 pub(super) const HANDLING: i64 = 20_000;
 
+/// References that each host is told of.
+const KNOWN: u64 = 3;
+
 /// Streams of random numbers.
 const LIVES: u64 = 0x3 << 56;
 const CLOCKS: u64 = 0x6 << 56;
@@ -32,7 +36,7 @@ const CLOCKS: u64 = 0x6 << 56;
 pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) node: NodeConfig,
-    pub(super) oscillator: OscillatorModel,
+    oscillator: OscillatorModel,
     pub(super) paths: Paths,
     pub(super) draw: Box<dyn Draw>,
     pub(super) honest: Honest,
@@ -56,6 +60,38 @@ impl World {
 
     pub(super) fn is_malicious(&self, host: u32) -> bool {
         host >= self.truthful
+    }
+
+    pub(super) fn is_reference(&self, host: u32) -> bool {
+        host < self.plan.references()
+    }
+
+    /// What the oscillator of `host` is like; a reference has none to speak of.
+    fn oscillator(&self, host: u32) -> &OscillatorModel {
+        const TRUE: OscillatorModel = OscillatorModel {
+            drift: Fraction(0.0),
+            wander: Fraction(0.0),
+            flicker: Fraction(0.0),
+            white: Fraction(0.0),
+        };
+        if self.is_reference(host) {
+            &TRUE
+        } else {
+            &self.oscillator
+        }
+    }
+
+    /// The references that `host` knows.
+    fn references(&self, host: u32) -> impl Iterator<Item = Who> {
+        let all = u64::from(self.plan.references());
+        let first = scatter(u64::from(host) ^ 0x7265_6665) % all.max(1);
+        // References next to each other are as good as any.
+        let known = (0..all.min(KNOWN)).map(move |k| (first + k) % all.max(1));
+        let others = known.filter(move |reference| *reference != u64::from(host));
+        others.map(|reference| Who {
+            host: reference as u32,
+            life: 0,
+        })
     }
 
     /// Whether no packet passes between two hosts.
@@ -171,7 +207,7 @@ impl Body {
     /// Host `host` at the start, and the random numbers of its first life.
     pub(super) fn new(world: &World, host: u32) -> (Self, Random) {
         let mut random = Random::new(world.plan.seed, LIVES | u64::from(host));
-        let clock = Clock::new(&world.oscillator, 0, &mut random);
+        let clock = Clock::new(world.oscillator(host), 0, &mut random);
         let body = Self {
             who: Who { host, life: 0 },
             clock,
@@ -196,7 +232,7 @@ impl Body {
         self.who.life += 1;
         let number = scatter(u64::from(self.who.life) << 32 | u64::from(self.who.host));
         let mut random = Random::new(world.plan.seed, LIVES ^ number);
-        self.clock = Clock::new(&world.oscillator, begin, &mut random);
+        self.clock = Clock::new(world.oscillator(self.who.host), begin, &mut random);
         random
     }
 
@@ -212,6 +248,8 @@ impl Body {
         self.arrived = false;
         let stay = if world.is_malicious(self.who.host) {
             plan.attack.stay()
+        } else if world.is_reference(self.who.host) {
+            None
         } else {
             session(plan, random)
         };
@@ -219,14 +257,22 @@ impl Body {
         let raw = raw_time(&self.clock.segment, now);
         let offset = random.symmetric(plan.offset.0) as i64;
         let shown = VirtualTime::from_nanos(EPOCH + now + offset);
-        Node::with_strategies(
+        let mut node = Node::with_strategies(
             world.node.clone(),
             raw,
             VirtualLine::new(raw, shown, Rate::ZERO),
             random.bits(),
             E::Kind::default(),
             C::chosen(plan.strategy, self.who.id().order_key()),
-        )
+        );
+        let trusts = !world.is_malicious(self.who.host);
+        for reference in world.references(self.who.host).filter(|_| trusts) {
+            node.peer_found(reference.reference());
+        }
+        if world.is_reference(self.who.host) {
+            node.truth(Some(Rate::ZERO));
+        }
+        node
     }
 
     /// Go on to the tick after `tick`.
@@ -234,11 +280,20 @@ impl Body {
         let host = u64::from(self.who.host);
         let stream = CLOCKS ^ scatter(tick.nth << 32 | host);
         let mut random = Random::new(world.plan.seed, stream);
-        let warm = warmth(&world.plan.happenings, self.who.host, tick.round);
+        let warm = if world.is_reference(self.who.host) {
+            0.0
+        } else {
+            warmth(&world.plan.happenings, self.who.host, tick.round)
+        };
         let seconds = tick.width as f64 / 1e9;
         let end = tick.begin + tick.width;
-        self.clock
-            .advance(&world.oscillator, end, seconds, warm, &mut random);
+        self.clock.advance(
+            world.oscillator(self.who.host),
+            end,
+            seconds,
+            warm,
+            &mut random,
+        );
     }
 
     /// Its node is synchronized.

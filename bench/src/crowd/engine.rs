@@ -139,7 +139,11 @@ fn report(
     let honest = shown.iter().flatten();
     let mut oscillators: Vec<f64> = honest.map(|s| f64::from(s.oscillator)).collect();
     oscillators.sort_unstable_by(f64::total_cmp);
-    let oscillator = 1e6 * quantile(&oscillators, 0.5).unwrap_or(0.0);
+    let oscillator = if plan.references() > 0 {
+        0.0
+    } else {
+        1e6 * quantile(&oscillators, 0.5).unwrap_or(0.0)
+    };
     let seconds = f64::from(last.round.max(1)) * plan.round.as_secs();
     let virtual_rate_ppm = measured.rate_ppm(plan.round.as_secs());
     let counts = network.counts();

@@ -37,6 +37,14 @@ impl Who {
         }
     }
 
+    /// As those know of it who are configured to trust it with the frequency.
+    pub(super) fn reference(self) -> Candidate {
+        Candidate {
+            found_by: FoundBy::Reference,
+            ..self.candidate(false)
+        }
+    }
+
     /// Who has this identity.
     pub(super) fn of(id: &NodeId) -> Self {
         let part = |at: usize| {

@@ -65,6 +65,9 @@ pub struct Plan {
     /// What they do
     #[arg(long, value_enum, default_value_t)]
     pub attack: Attack,
+    /// Share of the hosts that know the true frequency, and that all others trust with it
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub references: f64,
     /// Rounds to simulate; each neighbour is asked once a round by a settled node
     #[arg(long, value_name = "N", default_value_t = 60)]
     pub rounds: u32,
@@ -137,6 +140,7 @@ impl Default for Plan {
             sessions: Sessions::default(),
             malicious: 0.0,
             attack: Attack::default(),
+            references: 0.0,
             rounds: 60,
             round: Nanos(1e9),
             fast: Nanos(200e6),
@@ -172,8 +176,11 @@ pub enum PlanError {
     #[error("{0} neighbours: from 1 to {most}", most = parisync::consensus::MAX_READINGS)]
     Neighbours(usize),
     /// The lean model knows nothing of it.
-    #[error("--fidelity round knows no --happening: take exchange")]
+    #[error("--fidelity round knows no --happening and no --references: take exchange")]
     Lean,
+    /// Nobody is left to be one.
+    #[error("references are honest: --references and --malicious are more than all hosts")]
+    NoReferences,
     /// Rounds shorter than nodes can keep.
     #[error("--{0} is too short: at least 10ms")]
     Short(&'static str),
@@ -197,6 +204,7 @@ impl Plan {
         for (name, share) in [
             ("churn", self.churn),
             ("malicious", self.malicious),
+            ("references", self.references),
             ("asymmetry", self.asymmetry),
             ("loss", self.loss),
         ] {
@@ -207,7 +215,12 @@ impl Plan {
         if !(1..=parisync::consensus::MAX_READINGS).contains(&self.neighbours) {
             return Err(PlanError::Neighbours(self.neighbours));
         }
-        if self.fidelity == Fidelity::Round && !self.happenings.is_empty() {
+        if self.references() > self.honest() {
+            return Err(PlanError::NoReferences);
+        }
+        if self.fidelity == Fidelity::Round
+            && (!self.happenings.is_empty() || self.references() > 0)
+        {
             return Err(PlanError::Lean);
         }
         for (name, span) in [("round", self.round), ("fast", self.fast)] {
@@ -282,6 +295,11 @@ impl Plan {
     /// How many are not; they are the first.
     pub(super) fn honest(&self) -> u32 {
         self.nodes - self.liars()
+    }
+
+    /// How many of these are references; they are the first of all.
+    pub(super) fn references(&self) -> u32 {
+        (self.references * f64::from(self.nodes)).round() as u32
     }
 }
 

@@ -109,7 +109,8 @@ pub struct Report {
     /// The common clock against true time over the second half of the rounds, ppm; `None` where
     /// fewer than half of the honest hosts were synchronized all that time.
     pub virtual_rate_ppm: Option<f64>,
-    /// The same against the median honest oscillator: what liars, or nothing, dragged it by.
+    /// The same against the median honest oscillator, or the references if there are any: what
+    /// liars, or nothing, dragged it by.
     pub drag_ppm: Option<f64>,
     /// The guaranteed bound.
     pub bound: Bound,

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hwts::transport::{UdpConfig, UdpTransport};
+use parisync::config::TrueFrequency;
 use parisync::consensus::strategies::CombineKind;
 use parisync::engine::{PeerAddress, Sources, StaticPeers};
 use parisync::link::estimators::EstimatorKind;
@@ -40,6 +41,7 @@ fn start(
         clockface: Clockface::measuring(),
         saved: State::default(),
         lie: Lie::default(),
+        truth: TrueFrequency::None,
         seed: u64::from(record.as_os_str().len() as u32),
         record: Some(record),
     })

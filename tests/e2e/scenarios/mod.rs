@@ -6,6 +6,7 @@ mod churn;
 mod discovery;
 mod partition;
 mod process;
+mod reference;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -51,6 +51,8 @@ pub(crate) struct Spec {
     pub(crate) drift_ppm: f64,
     pub(crate) seed: u64,
     pub(crate) lie: Option<Lie>,
+    /// Further sections of its configuration.
+    pub(crate) sections: String,
     pub(crate) single_thread: bool,
     /// Packets go past the kernel's network stack.
     pub(crate) xdp: bool,
@@ -75,6 +77,7 @@ impl Spec {
             drift_ppm: 50.0 * spread(4),
             seed: number as u64 + 1,
             lie: None,
+            sections: String::new(),
             single_thread: false,
             xdp: false,
             becomes_nobody: false,
@@ -141,7 +144,7 @@ impl Spec {
                 "[testing]\nlie_offset = \"{offset_us}us\"\nlie_drift_ppm = {drift_ppm:?}\n"
             );
         }
-        toml
+        toml + &self.sections
     }
 }
 
