@@ -217,6 +217,29 @@ fn a_fifth_of_colluders_captures_hardly_anybody() {
 }
 
 #[test]
+fn colluders_cannot_drag_a_network_away_from_its_references() {
+    let plan = Plan {
+        nodes: 200,
+        rounds: 600,
+        links: Links::Wan,
+        neighbours: 16,
+        dht: Dht::Uniform,
+        malicious: 0.2,
+        attack: Attack::Push,
+        ..Plan::default()
+    };
+    let dragged = simulate(&plan).drag_ppm.unwrap();
+    let report = simulate(&Plan {
+        references: 0.04,
+        ..plan
+    });
+    let held = report.drag_ppm.unwrap();
+    assert!(dragged > 5.0, "{dragged}");
+    assert!(held.abs() < 1.5, "{held}");
+    assert_eq!(report.bound.violations, 0);
+}
+
+#[test]
 fn who_resumes_is_told_if_it_came_out_differently() {
     let plan = lan(100, 6);
     let stop = AtomicBool::new(true);

@@ -17,7 +17,7 @@ pub(super) fn launch(host: &Host<'_>) -> Launch {
         Pace::Default => String::new(),
         Pace::Every(seconds) => format!("[exchange]\npoll = \"{seconds:.3}s\"\n"),
     };
-    // The simulator has no control socket and knows one thread only.
+    // The simulator has no control socket and knows one thread only. Chrony steps at the same offset.
     let (target, simulated) = match host.task {
         Task::Steer => ("system", true),
         Task::Observe => ("none", false),
@@ -35,6 +35,7 @@ pub(super) fn launch(host: &Host<'_>) -> Launch {
          enabled = false\n\
          [discipline]\n\
          target = \"{target}\"\n\
+         step.threshold = \"1ms\"\n\
          [transport]\n\
          stamps = \"kernel\"\n\
          {exchange}",
