@@ -37,6 +37,10 @@ pub(super) const RETURN: f64 = 100.0;
 /// A typical oscillator of n is known to this share of what each may be off by, over √n.
 const UNSURE: f64 = 0.5;
 
+/// Neighbours' views count as no farther apart than this, as a fraction: a host with more liars around
+/// it than are left out would lean by itself, and leave the others.
+const APART: f64 = 2e-6;
+
 /// No more of it is corrected at a time, as a fraction.
 pub(super) const MOST: f64 = 20e-6;
 
@@ -69,7 +73,9 @@ impl Anchor {
     fn lean(&mut self, told: impl Iterator<Item = Option<f64>>, own: &Own, share: f64) -> f64 {
         let excess = self.excess.unwrap_or(0.0);
         // Those who know first may be liars: who does not know yet counts as being of our opinion.
-        let others = consensus::agreed(told.map(|told| told.map_or(0.0, |told| told - excess)));
+        let apart = |told: Option<f64>| told.map_or(0.0, |told| told - excess);
+        let others = told.map(|told| apart(told).clamp(-APART, APART));
+        let others = consensus::agreed(others);
         let excess = excess + share * (GAIN * others + (own.excess - excess) / own.polls);
         self.excess = Some(excess);
         let sure = (excess.abs() - own.unsure).clamp(0.0, MOST);
@@ -222,6 +228,17 @@ mod tests {
         }
         let excess = anchor.excess.unwrap_or(0.0);
         assert!((excess - 1e-6).abs() < 0.1e-6, "{excess}");
+    }
+
+    #[test]
+    fn more_liars_than_are_left_out_lead_nobody_far() {
+        let mut anchor = Anchor::default();
+        for _ in 0..1_000 {
+            let told = [1e-6; 6].into_iter().chain([-100e-6; 4]).map(Some);
+            anchor.lean(told, &own(1e-6), 1.0);
+        }
+        let excess = anchor.excess.unwrap_or(0.0);
+        assert!((excess - 1e-6).abs() < 1e-6, "{excess}");
     }
 
     #[test]
