@@ -217,6 +217,22 @@ fn a_fifth_of_colluders_captures_hardly_anybody() {
 }
 
 #[test]
+fn colluders_lead_away_nobody_of_a_thousand() {
+    // Some have more of them among their neighbours than anything tolerates.
+    for malicious in [0.2, 0.3] {
+        let report = simulate(&Plan {
+            malicious,
+            attack: Attack::Push,
+            neighbours: 32,
+            ..lan(1_000, 40)
+        });
+        assert!(report.captured < 0.001, "{}", report.captured);
+        assert!(report.worst_ns < 5_000.0, "{}", report.worst_ns);
+        assert_eq!(report.bound.violations, 0);
+    }
+}
+
+#[test]
 fn colluders_cannot_drag_a_network_away_from_its_references() {
     let plan = Plan {
         nodes: 200,
