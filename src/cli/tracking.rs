@@ -72,8 +72,8 @@ fn human(t: &Tracking) -> String {
     );
     if t.references > 0 {
         let excess = t.excess_ppm.map_or_else(
-            || "not known yet how fast the network's clock is".to_owned(),
-            |ppm| format!("the network's clock is {ppm:+.3} ppm fast"),
+            || "what they ask for is not known yet".to_owned(),
+            |ppm| format!("they ask the network's clock to be {ppm:+.3} ppm slower"),
         );
         row("References", format!("{} heard; {excess}", t.references));
     }

@@ -185,7 +185,22 @@ impl Config {
                 )));
             }
         }
-        Ok(())
+        match self.circular() {
+            Some(circle) => Err(ConfigError::Conflict(format!(
+                "`reference.source` {circle}"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Why what is to be the true frequency would be our own.
+    fn circular(&self) -> Option<&'static str> {
+        let circular = self.reference.source == TrueFrequency::System
+            && self.discipline.target == Target::System;
+        circular.then_some(
+            "is \"system\", which something else has to steer: set `discipline.target` to something \
+             else, such as \"none\"",
+        )
     }
 
     /// Settings that have no effect with the others, in words: no error, since a flag may change the

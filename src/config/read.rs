@@ -8,9 +8,7 @@ use toml::de::DeTable;
 
 use super::check;
 use super::document::{Field, Section, Source};
-use super::{
-    Config, ConfigError, DEFAULT_DHT_PORT, DurationText, InterfaceConfig, Target, TrueFrequency,
-};
+use super::{Config, ConfigError, DEFAULT_DHT_PORT, DurationText, InterfaceConfig, Target};
 use crate::discipline::StepPolicy as DisciplinePolicy;
 use crate::engine::{DEFAULT_TIME_PORT, PeerAddress};
 use crate::time::{Rate, Span};
@@ -250,13 +248,8 @@ fn reference(section: &Section<'_>, config: &mut Config) -> Result<(), ConfigErr
             None => Ok(trusted),
         }
     })?;
-    let circular =
-        reference.source == TrueFrequency::System && config.discipline.target == Target::System;
-    match section.field("source") {
-        Some(field) if circular => Err(field.bad(
-            "is \"system\", which something else has to steer: set `discipline.target` to \
-             something else, such as \"none\"",
-        )),
+    match (section.field("source"), config.circular()) {
+        (Some(field), Some(circle)) => Err(field.bad(circle)),
         _ => Ok(()),
     }
 }
@@ -275,7 +268,8 @@ fn explicit_conflicts(top: &Section<'_>, config: &Config) -> Result<(), ConfigEr
         return Ok(());
     }
     let refuse = |field: Field<'_>| {
-        Err(field.bad("does not go with `single_thread`, which takes `peers` only; remove one"))
+        Err(field
+            .bad("does not go with `single_thread`, which takes peers by name only; remove one"))
     };
     match (top.field("lan"), top.section("dht")?) {
         (Some(field), _) if config.lan => refuse(field),

@@ -352,7 +352,7 @@ fn values_are_refused_with_place_and_reason() {
         ),
         (
             "single_thread = true\nlan = true",
-            "f.toml:2:7: `lan` does not go with `single_thread`, which takes `peers` only; \
+            "f.toml:2:7: `lan` does not go with `single_thread`, which takes peers by name only; \
              remove one",
         ),
     ] {

@@ -100,7 +100,7 @@ fn clock(page: &mut Page, t: &Tracking) {
     );
     page.single(
         "excess_ratio",
-        "How much faster the virtual clock runs than references tell, or the typical oscillator.",
+        "By how much references ask the virtual clock to be slower; without any, how much faster it is than the typical oscillator.",
         t.excess_ppm.map(|excess| excess / 1e6),
     );
     page.single(

@@ -75,8 +75,8 @@ pub struct Tracking {
     /// References heard of late, this node counted if it is one.
     #[serde(default)]
     pub references: usize,
-    /// How much faster the virtual clock runs than true time, as references tell; without any, than
-    /// the typical oscillator of the network. Null until that is known.
+    /// By how much references ask the virtual clock to be slower; without any, how much faster it
+    /// runs than the typical oscillator of the network. Null until that is known.
     #[serde(default)]
     pub excess_ppm: Option<f64>,
     /// Neighbours heard of late, and those of them used in the last round.

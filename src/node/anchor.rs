@@ -15,6 +15,7 @@
 
 use super::reference::Witness;
 use super::round::Readings;
+use super::slot::Slot;
 use super::{Node, Size};
 use crate::consensus::{self, Combine};
 use crate::link::LinkEstimator;
@@ -62,12 +63,6 @@ struct Own {
 }
 
 impl Anchor {
-    /// What others are told.
-    pub(super) fn excess(self) -> Excess {
-        let told = self.witness.and_then(Witness::told);
-        told.or(self.excess).map_or(Excess::UNKNOWN, Excess::new)
-    }
-
     /// The neighbours `told` theirs, as far as they know; a part of a poll, `share`, will have passed
     /// until the next time. By how much the frequency is to change. All are fractions.
     fn lean(&mut self, told: impl Iterator<Item = Option<f64>>, own: &Own, share: f64) -> f64 {
@@ -87,13 +82,15 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     /// By how much the network's frequency is to change until the next round.
     pub(super) fn anchor(&mut self, now: RawTime, period: Span, readings: &Readings) -> f64 {
         let share = period.as_nanos_f64() / self.poll_period().as_nanos_f64();
-        if let Some(truth) = self.clock.truth {
+        if let Some(truth) = self.clock.truth.flatten() {
             let witness = self.clock.anchor.witness.get_or_insert_default();
             witness.look(now, &self.clock.view.line, truth.as_fraction(), share);
         }
+        let so_far = self.clock.anchor.excess.unwrap_or(0.0);
         let own = if let Some(excess) = self.excess_by_references(readings) {
             Own {
-                excess,
+                // Who alone hears this one must not leave the others either.
+                excess: so_far + (excess - so_far).clamp(-APART, APART),
                 unsure: 0.0,
                 polls: TRUSTED,
             }
@@ -106,7 +103,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
                 polls: OWN,
             }
         } else {
-            self.clock.anchor = Anchor::default();
+            self.clock.anchor.excess = None;
             return 0.0;
         };
         let told = readings.slots().iter().map(|index| {
@@ -116,35 +113,51 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         self.clock.anchor.lean(told, &own, share)
     }
 
-    /// How much faster the virtual clock runs than it should, as a fraction: against the references, if
-    /// any are heard, else against the typical oscillator. `None` until that is known.
-    pub fn excess(&self) -> Option<f64> {
-        self.clock.anchor.excess
+    /// What others are told of the network's frequency.
+    pub(super) fn told_excess(&self) -> Excess {
+        let Anchor { excess, witness } = self.clock.anchor;
+        let told = match self.clock.truth {
+            // A reference bears witness or says nothing; before it saw anything all may stay.
+            Some(truth) => truth.map(|_| witness.and_then(Witness::told).unwrap_or(0.0)),
+            None => excess,
+        };
+        told.map_or(Excess::UNKNOWN, Excess::new)
     }
 
-    /// References that are heard, this node counted if it is one.
+    /// By how much references ask the network's clock to be slower, as a fraction: as much as it is too
+    /// fast, and what holds it against whatever pushes it. Without references, how much faster it runs
+    /// than the typical oscillator; a reference says how much too fast it sees it. `None` until that is known.
+    pub fn excess(&self) -> Option<f64> {
+        let Anchor { excess, witness } = self.clock.anchor;
+        witness.and_then(Witness::seen).or(excess)
+    }
+
+    /// References that are heard and know, this node counted if it is one.
     pub fn references(&self) -> usize {
         let slots = self.slots.iter().flatten();
-        let heard = slots.filter(|s| s.is_reference && s.is_neighbour() && s.reachable());
-        heard.count() + usize::from(self.clock.truth.is_some())
+        let heard = slots.filter(|s| s.is_neighbour() && s.reachable() && s.is_knowing());
+        heard.count() + usize::from(self.clock.truth.flatten().is_some())
     }
 
-    /// This node knows the true frequency: that of its raw clock is off by `rate` of it, which is
-    /// none. From now on it is a reference to those who trust it.
+    /// This node is a reference to those who trust it: `rate` is the frequency of true time against
+    /// its raw clock, none if that is right; `None` while it does not know.
     pub const fn truth(&mut self, rate: Option<Rate>) {
-        self.clock.truth = rate;
+        self.clock.truth = Some(rate);
+        if rate.is_none() {
+            self.clock.anchor.witness = None;
+        }
     }
 
     /// How fast our clock is to run in a network that forms, as far as references are heard: as
-    /// theirs do.
-    pub(super) fn true_rate(&self, readings: &Readings) -> Option<Rate> {
-        if self.clock.truth.is_some() {
-            return self.clock.truth;
+    /// theirs do, if their frequency is known to within `sigma`.
+    pub(super) fn true_rate(&self, readings: &Readings, sigma: f64) -> Option<Rate> {
+        if let Some(truth) = self.clock.truth.flatten() {
+            return Some(truth);
         }
         let all = readings.slots().iter().zip(readings.as_slice());
-        let trusted = all.filter(|(index, _)| {
+        let trusted = all.filter(|(index, reading)| {
             let slot = self.slots[usize::from(**index)].as_ref();
-            slot.is_some_and(|slot| slot.is_reference)
+            slot.is_some_and(Slot::is_knowing) && reading.rate_sigma <= sigma
         });
         let apart = median(trusted.map(|(_, reading)| reading.rate))?;
         Some(self.clock.view.line.rate() + Rate::from_fraction(apart))
@@ -155,7 +168,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     fn excess_by_references(&self, readings: &Readings) -> Option<f64> {
         let slots = readings.slots().iter();
         let slots = slots.filter_map(|index| self.slots[usize::from(*index)].as_ref());
-        let trusted = slots.filter(|slot| slot.is_reference && slot.is_ready());
+        let trusted = slots.filter(|slot| slot.is_knowing() && slot.is_ready());
         let told = trusted.filter_map(|slot| slot.excess.fraction());
         let own = self.clock.anchor.witness.and_then(Witness::told);
         median(told.chain(own))
@@ -228,6 +241,31 @@ mod tests {
         }
         let excess = anchor.excess.unwrap_or(0.0);
         assert!((excess - 1e-6).abs() < 0.1e-6, "{excess}");
+    }
+
+    #[test]
+    fn a_reference_that_knows_no_more_says_nothing() {
+        use crate::node::{Node, NodeConfig};
+        use crate::time::{VirtualLine, VirtualTime};
+        let now = RawTime::from_nanos(0);
+        let line = VirtualLine::new(now, VirtualTime::from_nanos(0), Rate::ZERO);
+        let mut node: Node = Node::new(NodeConfig::default(), now, line, 1);
+        assert_eq!(
+            (node.references(), node.told_excess()),
+            (0, Excess::UNKNOWN)
+        );
+        node.truth(Some(Rate::from_ppm(3.0)));
+        assert_eq!(
+            (node.references(), node.told_excess()),
+            (1, Excess::new(0.0))
+        );
+        node.clock.anchor.witness = Some(Witness::default());
+        node.truth(None);
+        assert_eq!(
+            (node.references(), node.told_excess()),
+            (0, Excess::UNKNOWN)
+        );
+        assert!(node.clock.anchor.witness.is_none());
     }
 
     #[test]

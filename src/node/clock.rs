@@ -184,8 +184,9 @@ pub(super) struct Clockwork {
     pub(super) missing: Missing,
     /// What keeps its frequency near that of the typical oscillator.
     pub(super) anchor: Anchor,
-    /// Frequency of true time against our raw clock, if we know it.
-    pub(super) truth: Option<Rate>,
+    /// Frequency of true time against our raw clock, where we are a reference; and `None` within
+    /// while that is not known.
+    pub(super) truth: Option<Option<Rate>>,
     /// What the nodes near us agree on.
     pub(super) vicinity: Vicinity,
 }

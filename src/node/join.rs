@@ -25,6 +25,9 @@ const SCATTERED: f64 = 0.3;
 /// known so badly that it takes [`RATE_MATTERS`] seconds to notice.
 const RATE_KNOWN: (f64, f64) = (0.5e-6, 2e-6);
 
+/// That of one clock alone may be known so many times worse than that of all.
+const RATE_MIXED: f64 = 6.0;
+
 /// In ns of offset for each unit of frequency: ten seconds.
 const RATE_MATTERS: f64 = 10e9;
 
@@ -90,7 +93,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             && target.rate_sigma <= known
             && consensus::majority_within(readings.as_slice(), around);
         if target.rate_sigma <= known {
-            self.adopt_rate(now, readings, &target);
+            self.adopt_rate(now, readings, &target, known);
         }
         self.clock.view.last_offset = target.offset;
         self.clock.streak = if near {
@@ -118,14 +121,16 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
     }
 
     /// Run as fast as the others do.
-    fn adopt_rate(&mut self, now: RawTime, readings: &Readings, target: &Target) {
+    fn adopt_rate(&mut self, now: RawTime, readings: &Readings, target: &Target, sigma: f64) {
         self.tie_leash(readings);
         let line = self.clock.view.line;
         let begins = self.clock.knowing_since.is_none();
         self.clock.knowing_since.get_or_insert(now);
         let oscillators = consensus::oscillator_centre(readings.as_slice());
         let forming = !consensus::established(readings.as_slice(), false);
-        let known = self.true_rate(readings).filter(|_| forming);
+        let known = self
+            .true_rate(readings, RATE_MIXED * sigma)
+            .filter(|_| forming);
         let rate = match (known, oscillators) {
             (Some(known), _) => known,
             // Nobody's clock runs at a frequency that anybody agreed on yet.

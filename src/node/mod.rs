@@ -392,7 +392,7 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             bound: view.bound_at(now).unwrap_or(Span::MAX),
             tier: self.combine.tier(),
             promise,
-            excess: self.clock.anchor.excess(),
+            excess: self.told_excess(),
             local: Span::from_nanos_f64(self.clock.vicinity.apart(now, &view.line).round()),
         }
     }

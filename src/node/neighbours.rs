@@ -41,6 +41,9 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             && let Some(slot) = self.slots[index].as_mut()
         {
             slot.is_reference = true;
+            if slot.role == Role::Near {
+                slot.role = Role::Drawn;
+            }
         }
         if self.candidates.learn(peer)
             && let Some(index) = self.find(&id)
@@ -190,6 +193,9 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
         if self.pace(now).in_vain {
             // Whoever drew bad neighbours must not be left with them.
             self.next_rotation = self.next_rotation.min(now + HASTY_ROTATE);
+        }
+        if self.candidates.lacks_reference(now) {
+            self.next_rotation = now;
         }
         if now >= self.next_rotation {
             self.next_rotation = now + self.config.rotate;

@@ -34,6 +34,11 @@ impl Witness {
         Some(told.clamp(-MOST, MOST))
     }
 
+    /// How much faster than true time the clock moves.
+    pub(super) const fn seen(self) -> Option<f64> {
+        self.excess
+    }
+
     /// Look at `line` at `now`; the raw clock is slower than true time by `truth` of it. A part of a
     /// poll, `share`, will have passed until the next time.
     ///

@@ -181,10 +181,12 @@ impl<E: LinkEstimator, C: Combine, S: Size> Node<E, C, S> {
             rate: pick(RATE_GAIN),
         });
         self.tie_leash(readings);
-        let leaning = self.anchor(now, period, readings);
+        // Between two rounds the clock may take in what comes several times.
+        let until_next = self.next_round - now;
+        let leaning = self.anchor(now, until_next, readings);
         self.combine.lean(now, leaning);
         self.steer(now, period, &correction, gain, leaning);
-        self.agree_nearby(now, period, readings);
+        self.agree_nearby(now, until_next, readings);
     }
 
     /// Among so many liars nobody knows who they are: see more than those at hand.

@@ -193,6 +193,11 @@ impl<E: LinkEstimator, S: Size> Slot<E, S> {
         self.role == Role::Drawn
     }
 
+    /// It is trusted with the true frequency, and says that it knows it.
+    pub(super) fn is_knowing(&self) -> bool {
+        self.is_reference && self.excess.fraction().is_some()
+    }
+
     /// Who it is.
     pub(super) fn peer(&self) -> NodeId {
         self.peer.into()

@@ -123,7 +123,7 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
     let rate = blueprint.saved.oscillator.unwrap_or(Rate::ZERO);
     let line = VirtualLine::new(now, start, rate);
     let config = blueprint.node.checked();
-    let inbound = config.inbound;
+    let (inbound, max_drift) = (config.inbound, config.oscillator.max_drift);
     let strategies = blueprint.strategies;
     let (recorder, tape) = match &blueprint.record {
         Some(path) => {
@@ -164,7 +164,8 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
     if blueprint.truth == TrueFrequency::Oscillator {
         core.truth(Some(Rate::ZERO));
     }
-    let truth = (blueprint.truth == TrueFrequency::System).then(|| SystemRate::new(raw.clone()));
+    let truth =
+        (blueprint.truth == TrueFrequency::System).then(|| SystemRate::new(raw.clone(), max_drift));
     let (board, reader) = Board::new(core.clock());
     let port = Port::new(blueprint.transport, local);
     let cards = Arc::clone(port.cards());

@@ -78,7 +78,8 @@ impl<P: Kept> Candidates<P> {
             let stranger = |k: &Known<P>| k.peer.found_by() == FoundBy::Inbound;
             let displaced = |k: &Known<P>| peer.found_by != FoundBy::Inbound && stranger(k);
             let unused = self.known.iter().enumerate().filter(|(_, k)| {
-                let replaceable = k.failures > 0 && !k.peer.found_by().is_configured();
+                let wanted = k.failures > 0 || peer.found_by.is_configured();
+                let replaceable = wanted && !k.peer.found_by().is_configured();
                 !k.taken && (displaced(k) || replaceable)
             });
             let worst = unused
@@ -145,9 +146,10 @@ impl<P: Kept> Candidates<P> {
             let crowd = taken.filter(|other| subnet(other.peer.ip()) == own);
             // Configured peers come first, those that merely spoke to us last.
             let class = match k.peer.found_by() {
-                FoundBy::Static | FoundBy::Reference => 0,
-                FoundBy::Dht | FoundBy::Lan | FoundBy::Saved => 1,
-                FoundBy::Inbound | FoundBy::Near => 2,
+                FoundBy::Reference => 0,
+                FoundBy::Static => 1,
+                FoundBy::Dht | FoundBy::Lan | FoundBy::Saved => 2,
+                FoundBy::Inbound | FoundBy::Near => 3,
             };
             (class, crowd.count())
         };
@@ -187,6 +189,12 @@ impl<P: Kept> Candidates<P> {
     /// Peers that could be drawn now.
     pub fn free(&self, now: RawTime) -> usize {
         self.drawable(now, false).count()
+    }
+
+    /// Whether a reference could be drawn that is not.
+    pub fn lacks_reference(&self, now: RawTime) -> bool {
+        let reference = |k: &Known<P>| k.peer.found_by() == FoundBy::Reference;
+        self.known.iter().any(reference) && self.drawable(now, false).any(|(_, k)| reference(k))
     }
 
     fn drawable(&self, now: RawTime, desperate: bool) -> impl Iterator<Item = (usize, &Known<P>)> {

@@ -221,6 +221,9 @@ impl Body {
 
     /// Whether another host takes its place, now that it is `now` in the round `tick` belongs to.
     pub(super) fn is_replaced(&mut self, world: &World, tick: &Tick, now: i64) -> bool {
+        if world.is_reference(self.who.host) {
+            return false;
+        }
         let was_away = self.away;
         let mut all = world.plan.happenings.iter();
         self.away = all.any(|happening| happening.is_away(self.who.host, tick.round));
