@@ -83,7 +83,6 @@ impl Swarm {
     }
 
     /// Waits until all the given nodes say that they are synchronized.
-    #[cfg(feature = "dht")]
     pub(crate) fn synchronized(&mut self, nodes: &[usize], limit: Duration) -> Outcome {
         super::within(limit, || {
             for &index in nodes {
