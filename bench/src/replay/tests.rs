@@ -144,13 +144,9 @@ fn records_are_exact_and_strategies_are_set_against_the_truth() {
         rows.find(|row| row.estimator == estimator && row.combine == combine)
             .unwrap()
     };
-    // The strategy that was recorded is the recorded clock, but for the last bits of the instants
-    // between two rounds at which the two are compared.
+    // The strategy that was recorded is the recorded clock, to the last bit.
     let own = row("default", "default");
-    assert!(
-        own.from_recorded_max_ns.is_some_and(|ns| ns < 1e-6),
-        "{own:?}"
-    );
+    assert_eq!(own.from_recorded_max_ns, Some(0.0), "{own:?}");
     assert_eq!(own.synchronized, 1.0);
     assert!(own.residuals > 0, "{own:?}");
     // The truth of one host: raw clocks are the same, and the network's clock is known.
