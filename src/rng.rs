@@ -1,8 +1,10 @@
 //! Random numbers for jitter and draws: small, fast, the same for a seed. Never for secrets.
 
+use serde::{Deserialize, Serialize};
+
 /// SplitMix64 (G. Steele, D. Lea, C. Flood, *Fast splittable pseudorandom number generators*,
 /// OOPSLA 2014).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Rng(u64);
 
 impl Rng {

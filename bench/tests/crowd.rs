@@ -5,21 +5,23 @@
 #![expect(clippy::unwrap_used, reason = "a failing helper is a failing test")]
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use parisync::consensus::strategies::CombineKind;
 use parisync_bench::crowd::{
-    Attack, Checkpoint, CheckpointError, Dht, Fidelity, Links, Plan, Report, run,
+    Attack, CheckpointError, Dht, Fidelity, Links, Plan, Report, Simulation, run,
 };
 use parisync_bench::progress::Progress;
 
 fn simulate(plan: &Plan) -> Report {
     plan.check().unwrap();
     let stop = AtomicBool::new(false);
-    let (report, _) = run(plan, None, &stop, &Progress::hidden()).unwrap();
+    let (report, _) = run(plan, &stop, &Progress::hidden());
     println!(
         "{:?} {:?} {} nodes, {:?} {}, churn {}: synchronized {:.3}, sigma {:.0} ns, worst {:.0} ns, \
          captured {}, drag {:?} ppm, rounds to {:?}, arrive {:?}, bound {:?}, {:.0} bytes/s",
@@ -255,39 +257,122 @@ fn colluders_cannot_drag_a_network_away_from_its_references() {
     assert_eq!(report.bound.violations, 0);
 }
 
+/// A file that is gone when the test is.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let name = format!("parisync-{name}-{}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 #[test]
-fn who_resumes_is_told_if_it_came_out_differently() {
-    let plan = lan(100, 6);
-    let stop = AtomicBool::new(true);
-    let (half, _) = run(&plan, None, &stop, &Progress::hidden()).unwrap();
-    assert_eq!(half.rounds, 1);
-    let mut checkpoint = Checkpoint {
-        plan: plan.clone(),
-        rounds: half.rounds,
-        digest: half.digest,
+fn who_resumes_goes_on_as_if_nothing_had_been() {
+    let place = Place::new("resumed");
+    let attacked = Plan {
+        malicious: 0.2,
+        attack: Attack::Split,
+        churn: 0.5,
+        references: 0.05,
+        ..lan(100, 8)
     };
-    let go_on = |earlier: &Checkpoint| {
-        let stop = AtomicBool::new(false);
-        run(&plan, Some(earlier), &stop, &Progress::hidden())
+    let message = Plan {
+        fidelity: Fidelity::Message,
+        ..lan(40, 6)
     };
-    let (whole, rounds) = go_on(&checkpoint).unwrap();
-    assert_eq!((whole.rounds, rounds.len()), (6, 6));
-    assert_eq!(whole.digest, simulate(&plan).digest);
-    checkpoint.digest = "0".to_owned();
+    let lean = Plan {
+        fidelity: Fidelity::Round,
+        references: 0.0,
+        ..attacked.clone()
+    };
+    let mut plans = vec![attacked, message, lean];
+    plans.extend(CombineKind::ALL.map(|strategy| Plan {
+        strategy,
+        ..lan(20, 6)
+    }));
+    for plan in plans {
+        let mut left = Simulation::new(&plan);
+        while left.rounds() < plan.rounds / 2 {
+            assert!(!left.round(|| false));
+        }
+        left.save(&place.0).unwrap();
+        // It goes on itself as well: nothing is disturbed by writing.
+        let mut resumed = Simulation::resume(&place.0, None).unwrap();
+        for simulation in [&mut left, &mut resumed] {
+            while !simulation.round(|| false) {}
+        }
+        let (report, rounds) = resumed.report();
+        let whole = simulate(&plan);
+        assert_eq!(report.digest, whole.digest, "{plan:?}");
+        assert_eq!(left.report().0.digest, whole.digest, "{plan:?}");
+        assert_eq!(report.bound, whole.bound);
+        assert_eq!(report.skew, whole.skew);
+        assert_eq!(report.events, whole.events);
+        assert_eq!(rounds.len() as u32, plan.rounds);
+    }
+}
+
+#[test]
+fn a_checkpoint_that_is_of_no_use_is_refused() {
+    let place = Place::new("refused");
+    let resumed = || match Simulation::resume(&place.0, None) {
+        Ok(_) => panic!("resumed"),
+        Err(error) => error,
+    };
+    assert!(matches!(resumed(), CheckpointError::File { .. }));
+    std::fs::write(&place.0, "{\"nodes\": 3}\n").unwrap();
+    assert!(matches!(resumed(), CheckpointError::Foreign { .. }));
+
+    let mut left = Simulation::new(&lan(20, 6));
+    left.round(|| false);
+    left.save(&place.0).unwrap();
+    let good = std::fs::read(&place.0).unwrap();
+    for len in [good.len() - 1, good.len() / 2] {
+        std::fs::write(&place.0, &good[..len]).unwrap();
+        let error = resumed();
+        assert!(error.to_string().contains("cut short"), "{error}");
+    }
+    let line = good.iter().position(|byte| *byte == b'\n').unwrap();
+    for changed in [line + 40, good.len() / 2, good.len() - 2] {
+        let mut bytes = good.clone();
+        bytes[changed] ^= 0x10;
+        std::fs::write(&place.0, bytes).unwrap();
+        let error = resumed();
+        assert!(matches!(error, CheckpointError::Damaged { .. }), "{error}");
+    }
+    let text = String::from_utf8_lossy(&good[..line]);
+    let (ours, theirs) = (env!("CARGO_PKG_VERSION"), "0.0.1");
+    let named = |version: &str| format!("\"version\":\"{version}\"");
+    let mut bytes = text.replace(&named(ours), &named(theirs)).into_bytes();
+    bytes.extend(&good[line..]);
+    std::fs::write(&place.0, bytes).unwrap();
+    assert!(matches!(resumed(), CheckpointError::Version { .. }));
+
+    // One that cannot be written leaves the earlier one as it is.
+    std::fs::write(&place.0, &good).unwrap();
+    let nowhere = Place(PathBuf::from("/dev/full/checkpoint"));
     assert!(matches!(
-        go_on(&checkpoint),
-        Err(CheckpointError::Differs { rounds: 1 })
+        left.save(&nowhere.0),
+        Err(CheckpointError::File { .. })
     ));
+    Simulation::resume(&place.0, None).unwrap();
 }
 
 /// Whoever has waited for hours gets what there is, also with the bar's thread running.
 #[test]
 fn a_run_that_is_interrupted_says_how_far_it_came() {
-    let place = std::env::temp_dir().join(format!("parisync-interrupted-{}", std::process::id()));
+    let place = Place::new("interrupted");
     let mut child = Command::new(env!("CARGO_BIN_EXE_parisync-bench"))
         .args(["sim", "--nodes", "20", "--rounds", "1000000", "-o", "json"])
         .arg("--checkpoint")
-        .arg(&place)
+        .arg(&place.0)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -304,7 +389,6 @@ fn a_run_that_is_interrupted_says_how_far_it_came() {
     let reports: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let rounds = reports[0]["rounds"].as_u64().unwrap();
     assert!((1..1_000_000).contains(&rounds));
-    let checkpoint = Checkpoint::read(&place).unwrap();
-    std::fs::remove_file(&place).unwrap();
-    assert_eq!(u64::from(checkpoint.rounds), rounds);
+    let resumed = Simulation::resume(&place.0, None).unwrap();
+    assert_eq!(u64::from(resumed.rounds()), rounds);
 }

@@ -1,5 +1,7 @@
 //! Whether exchanges are as near to what was expected as they should be.
 
+use serde::{Deserialize, Serialize};
+
 /// Exchanges that count, at three paces: 1/(1 − memory).
 const COUNTED: [f64; 3] = [8.0, 32.0, 128.0];
 
@@ -17,13 +19,13 @@ const MOST: f64 = 4.0;
 /// the filter's that it does not know of: its oscillator has changed, a queue or a route makes one
 /// direction longer, others went elsewhere. Means over few exchanges see it soon, those over many
 /// see small errors.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Consistency {
     means: [Mean; COUNTED.len()],
 }
 
 /// A mean of innovations, each weighed by its variance, of which old ones fade.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Mean {
     /// ns.
     mean: f64,

@@ -8,6 +8,7 @@
 
 use super::stats::Sample;
 use super::tolerated_liars;
+use serde::{Deserialize, Serialize};
 
 /// Surprises that differ by this factor may have the same cause.
 const ALIKE: f64 = 2.0;
@@ -63,7 +64,7 @@ pub(crate) fn agreed(others: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// A mean that forgets, of values with weights; the reciprocal of their sum is its variance.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Average {
     value: f32,
     weight: f32,

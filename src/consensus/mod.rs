@@ -30,6 +30,7 @@ pub use window::{Window, disagreement, enclosed, tolerated_liars, window};
 use crate::link::Likelihood;
 use crate::time::{RawTime, Span, VirtualLine, VirtualTime};
 use crate::wire::Tier;
+use serde::{Deserialize, Serialize};
 
 /// Most neighbours that can take part in one round.
 pub const MAX_READINGS: usize = 64;
@@ -60,7 +61,7 @@ pub struct Reading {
 }
 
 /// What a round thinks of a neighbour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// Its reading counts.
     Used,

@@ -2,6 +2,7 @@
 
 use super::Reading;
 use super::stats::Sample;
+use serde::{Deserialize, Serialize};
 
 /// Liars that `clocks` clocks can tolerate, ours included: the largest f with n > 3f
 /// (D. Dolev, J. Halpern, R. Strong, *On the possibility and impossibility of achieving clock
@@ -11,7 +12,7 @@ pub const fn tolerated_liars(clocks: usize) -> usize {
 }
 
 /// Where the network's clock can be, relative to ours.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Window {
     /// Least offset of the network's clock from ours, ns; at most zero.
     pub lower: f64,

@@ -3,6 +3,7 @@
 use super::elementary::exp;
 use super::likelihood::{Likelihood, Posterior};
 use super::phase::PhaseFilter;
+use serde::{Deserialize, Serialize};
 
 /// How many times more each filter expects than the one before.
 const RATIO: f64 = 3.0;
@@ -27,7 +28,7 @@ const SPREAD: f64 = 2.5;
 /// does better than the middle one, it becomes the middle (multiple-model estimation: D. Magill,
 /// *Optimal adaptive estimation of sampled stochastic processes*, IEEE Trans. Automatic Control
 /// 10(4), 1965).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct PhaseBank {
     filters: PhaseFilter<3>,
     /// Log-evidence of each, the largest being 0.

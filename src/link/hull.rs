@@ -2,10 +2,18 @@
 
 use super::OscillatorSpec;
 use super::lines::{Fan, Limit, Lines, Point, ShortPoint};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// The limits that a hull keeps for one direction: the more, the closer to the exact convex hull.
 pub trait Limits:
-    AsRef<[Self::Point]> + AsMut<[Self::Point]> + Clone + Copy + std::fmt::Debug
+    AsRef<[Self::Point]>
+    + AsMut<[Self::Point]>
+    + Clone
+    + Copy
+    + std::fmt::Debug
+    + Serialize
+    + DeserializeOwned
 {
     /// What one of them is kept as.
     type Point: Limit;
@@ -19,7 +27,10 @@ pub trait Limits:
     fn fans<const N: usize>(&self, widen: impl Fn(Point) -> Fan<N>) -> Self::Fans<N>;
 }
 
-impl<P: Limit, const K: usize> Limits for [P; K] {
+impl<P: Limit, const K: usize> Limits for [P; K]
+where
+    Self: Serialize + DeserializeOwned,
+{
     type Point = P;
     type Fans<const N: usize> = [Fan<N>; K];
 
@@ -91,7 +102,8 @@ fn minutes(at: f64) -> u16 {
 
 /// One direction's samples, newest first. Of samples close together (relative to their age) only
 /// the tightest stays, so the kept ones reach from now far back: a convex hull in fixed memory.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(bound = "P: Limits")]
 struct Side<P> {
     /// Those that are missing at first say nothing.
     points: P,
@@ -164,7 +176,8 @@ impl<P: Limits> Side<P> {
 /// `4·w·τ^1.5/√3`, four sigma of the phase that two oscillators gather which wander by w against
 /// each other. That is √2 of the specified wander until it is known better ([`Hull::expect`]). Old
 /// samples fade by themselves.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound = "P: Limits")]
 pub struct Hull<P = Six> {
     above: Side<P>,
     below: Side<P>,

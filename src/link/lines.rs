@@ -1,9 +1,10 @@
 //! The lines that limits from above and from below leave possible.
 
 use super::Interval;
+use serde::{Deserialize, Serialize};
 
 /// A limit on the offset at one instant.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Seconds since the link's epoch.
     pub(super) at: f64,
@@ -34,7 +35,7 @@ impl Limit for Point {
 }
 
 /// Half the bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct ShortPoint {
     at: f32,
     limit: f32,

@@ -122,7 +122,11 @@ const STAMP_SIGMAS: f64 = 4.0;
 const RESTART_AFTER: u8 = 3;
 
 /// One neighbour's estimator state: fixed size, no allocation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound(
+    serialize = "E: Serialize, E::Kind: Serialize, P: Limits",
+    deserialize = "E: Deserialize<'de>, E::Kind: Deserialize<'de>, P: Limits"
+))]
 pub struct Link<E: LinkEstimator, P = Six> {
     kind: E::Kind,
     epoch: RawTime,

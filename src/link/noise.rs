@@ -1,6 +1,7 @@
 //! What the round trips of a path say about its noise.
 
 use super::likelihood::{Floor, Likelihood, Posterior};
+use serde::{Deserialize, Serialize};
 
 /// Exchanges that are averaged over.
 const MEMORY: u8 = 128;
@@ -29,7 +30,7 @@ fn fourth_root(value: f32) -> f32 {
 
 /// What is remembered of the delays of one path. Lengths in ns; single precision is a ten-millionth
 /// of the delay, far less than it varies.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct PathNoise {
     floor: f32,
     floor_variance: f32,

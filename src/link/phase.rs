@@ -1,6 +1,8 @@
 //! The two-state filter (offset, rate) that the default strategies share.
 
 use super::likelihood::{Likelihood, Posteriors};
+use serde::{Deserialize, Serialize};
+use serde_big_array::BigArray;
 
 /// Offset and rate of a clock as a Gaussian belief that follows exchanges of any [`Likelihood`];
 /// `N` such beliefs side by side, which differ in how much they expect the clock to wander.
@@ -9,15 +11,38 @@ use super::likelihood::{Likelihood, Posteriors};
 /// `Q = q·(dt³/3, dt²/2, dt)` is added to the covariance (offset, cross, rate). An exchange turns
 /// the belief about the offset at its own instant into that of [`Likelihood::posterior`]; gain and
 /// covariance follow as in a Kalman filter, which it is if delays jitter.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct PhaseFilter<const N: usize = 1> {
     at: f64,
+    #[serde(with = "BigArray")]
     offset: [f64; N],
+    #[serde(with = "BigArray")]
     rate: [f64; N],
     /// Covariance: offset, cross, rate. Single precision is plenty for variances, and simulations
     /// hold millions of these.
+    #[serde(with = "covariance")]
     p: [[f32; N]; 3],
+    #[serde(with = "BigArray")]
     q: [f32; N],
+}
+
+/// Arrays of arrays whose length is a parameter.
+mod covariance {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_big_array::Array;
+
+    pub(super) fn serialize<S: Serializer, const N: usize>(
+        p: &[[f32; N]; 3],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        p.map(Array).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        from: D,
+    ) -> Result<[[f32; N]; 3], D::Error> {
+        Ok(<[Array<f32, N>; 3]>::deserialize(from)?.map(|Array(row)| row))
+    }
 }
 
 /// Share of a surprise's square ([`Likelihood::surprise`]) that the variance grows by.

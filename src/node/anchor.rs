@@ -21,6 +21,7 @@ use crate::consensus::{self, Combine};
 use crate::link::LinkEstimator;
 use crate::time::{Rate, RawTime, Span};
 use crate::wire::Excess;
+use serde::{Deserialize, Serialize};
 
 /// Share of the way to the neighbours' view that is gone with each poll.
 const GAIN: f64 = 0.3;
@@ -46,7 +47,7 @@ const APART: f64 = 2e-6;
 pub(super) const MOST: f64 = 20e-6;
 
 /// How much faster the virtual clock runs than the typical oscillator, as far as a node knows.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Anchor {
     excess: Option<f64>,
     /// What a reference tells instead.

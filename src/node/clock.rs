@@ -97,7 +97,7 @@ fn statistical(sigma: Span, doubt: f64, wander: f64, alone: Span, ahead: Span) -
 }
 
 /// How far the lasting frequency may go.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Leash {
     /// The typical oscillator around us, against ours.
     pub(super) tied: f64,
@@ -106,7 +106,7 @@ pub(super) struct Leash {
 }
 
 /// Since when more neighbours are missing than may lie: the network can be where they are.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Missing {
     /// As many were heard at once.
     most: usize,
@@ -151,7 +151,7 @@ impl Missing {
 }
 
 /// The parts of a node that move its clock.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Clockwork {
     pub(super) view: ClockView,
     /// Rounds in a row in which joining was as good as done, or the majority was elsewhere.
@@ -192,7 +192,7 @@ pub(super) struct Clockwork {
 }
 
 /// Where the network's clock is, as far as readings guarantee it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Known {
     /// When they were taken.
     pub(super) at: RawTime,

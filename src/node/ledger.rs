@@ -4,6 +4,7 @@ use super::matching::{Matching, Samples};
 use crate::link::OneWay;
 use crate::time::{RawTime, Span};
 use crate::wire::{Message, PacketStamp, StampSource};
+use serde::{Deserialize, Serialize};
 
 /// Packets remembered in each direction: as many as can be under way at once in a burst.
 const REMEMBERED: usize = 4;
@@ -11,7 +12,7 @@ const REMEMBERED: usize = 4;
 type Packets = [Option<Passed>; REMEMBERED];
 
 /// A half-width in nanoseconds, as short as on the wire.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct ShortError(u32);
 
 impl From<Span> for ShortError {
@@ -30,7 +31,7 @@ impl From<ShortError> for Span {
 }
 
 /// A packet of ours or of the peer's, and what became of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Passed {
     seq: u32,
     /// Half-width of our stamp.
@@ -97,7 +98,7 @@ impl Passed {
 /// How long after it was made a packet of the peer's leaves. A transmit stamp comes with the next
 /// packet, seconds later if polls are rare; where packets leave as soon as they are made, when they
 /// were made says almost as much at once.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Latency {
     /// ns.
     mean: f32,
@@ -128,7 +129,7 @@ impl Latency {
 }
 
 /// Remembers the last few packets of a link in both directions.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ledger {
     next_seq: u32,
     last_stamped: u32,

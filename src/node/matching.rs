@@ -1,5 +1,7 @@
 //! How packets and their stamps become samples: what a node asks of whoever matches them.
 
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 
 use crate::link::OneWay;
@@ -7,7 +9,7 @@ use crate::time::{RawTime, Span};
 use crate::wire::{Message, PacketStamp, StampSource};
 
 /// Makes samples of packets and their stamps.
-pub trait Matching: Clone + Debug {
+pub trait Matching: Clone + Debug + Serialize + DeserializeOwned {
     /// Nothing was sent yet. `first_seq` should be random, so that a restart is not mistaken for a
     /// continuation.
     fn new(first_seq: u32) -> Self;
@@ -41,7 +43,7 @@ pub trait Matching: Clone + Debug {
 }
 
 /// For surroundings that deal in whole exchanges: there is nothing to match.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Unmatched;
 
 impl Matching for Unmatched {

@@ -83,7 +83,7 @@ pub struct Transmit {
 }
 
 /// Something the surroundings should know or do.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// Open a session with this candidate (it was chosen, or its session seems dead).
     Connect(crate::topology::Candidate),
@@ -100,7 +100,7 @@ pub enum Event {
 }
 
 /// Totals since start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Messages handed out for sending.
     pub sent: u64,
@@ -114,7 +114,7 @@ pub struct Totals {
 
 /// What of a node's clock decides when it does what. Everything else that it does follows from its
 /// seed and its inputs, whatever it thinks of the time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pace {
     /// The clock has settled: polls are as rare as they are to be.
     pub settled: bool,
@@ -128,8 +128,12 @@ const BURST_PAUSE: Span = Span::from_micros(200);
 /// Events that wait for the surroundings; the oldest give way, since a newer one says more.
 const MOST_EVENTS: usize = 64;
 
-/// One node.
-#[derive(Debug, Clone)]
+/// One node. It can be put aside with all that it remembers, and goes on as if nothing had been.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound(
+    serialize = "E: Serialize, E::Kind: Serialize, C: Serialize",
+    deserialize = "E: Deserialize<'de>, E::Kind: Deserialize<'de>, C: Deserialize<'de>"
+))]
 pub struct Node<E: LinkEstimator = OneSided, C = Ensemble, S: Size = Daemon> {
     config: NodeConfig,
     rng: Rng,

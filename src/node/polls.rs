@@ -3,6 +3,7 @@
 
 use crate::time::RawTime;
 use crate::topology::NodeId;
+use serde::{Deserialize, Serialize};
 
 /// When there is nothing to do.
 const NEVER: RawTime = RawTime::from_nanos(i64::MAX);
@@ -11,7 +12,7 @@ const NEVER: RawTime = RawTime::from_nanos(i64::MAX);
 const NOBODY: u32 = 0;
 
 /// An entry for each slot of a node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Polls {
     /// What others may have as well, see [`key`].
     keys: Vec<u32>,

@@ -2,6 +2,7 @@
 
 use crate::time::{Rate, RawTime, Span, VirtualLine};
 use crate::wire::{MOST_SLACK, Promise};
+use serde::{Deserialize, Serialize};
 
 /// Parts of the time a promise holds; what was told in the oldest is forgotten together.
 const PARTS: usize = 8;
@@ -17,7 +18,7 @@ const MEMORY: Span = Span::from_secs(15);
 /// Who hears a line must know how far its owner may have left it since: that is part of every
 /// guaranteed bound. Of the lines that were told in the last `hold`, each part of that time keeps
 /// two lines that enclose them all from then on; the clock stays within slack and rate of either.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Keeper {
     /// Phases are relative to this line.
     reference: VirtualLine,
@@ -31,7 +32,7 @@ pub(super) struct Keeper {
 }
 
 /// What was told in a part of the time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Told {
     /// When the last of it was told.
     at: RawTime,

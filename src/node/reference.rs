@@ -12,12 +12,13 @@
 
 use super::anchor::{MOST, RETURN};
 use crate::time::{RawTime, VirtualLine, VirtualTime};
+use serde::{Deserialize, Serialize};
 
 /// Polls over which it averages what it sees.
 const AVERAGED: f64 = 10.0;
 
 /// What a reference sees of the virtual clock.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Witness {
     /// Where its line was when it last looked.
     seen: Option<(RawTime, (VirtualTime, f64))>,

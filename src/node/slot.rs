@@ -7,6 +7,7 @@ use crate::link::{Interval, Link, LinkEstimator, Measured};
 use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime, floor};
 use crate::topology::{Kept, NodeId};
 use crate::wire::{ClockState, Excess, Message, Promise, StampSource, Tier};
+use serde::{Deserialize, Serialize};
 
 use super::NodeConfig;
 
@@ -17,7 +18,7 @@ pub(super) const SILENT_POLLS: u8 = 4;
 const TELLING: f64 = 0.25;
 
 /// What a peer last said of its own clock.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Announced {
     pub(super) line: VirtualLine,
     pub(super) bound: Span,
@@ -71,7 +72,7 @@ impl Announced {
 }
 
 /// A [`Promise`] in few bytes. What goes over the wire fits.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Told {
     /// ns.
     slack: f32,
@@ -103,7 +104,7 @@ impl Told {
 }
 
 /// What a peer is to us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Role {
     /// It chose us and is merely answered.
     Stranger,
@@ -114,7 +115,11 @@ pub(super) enum Role {
 }
 
 /// One peer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound(
+    serialize = "E: Serialize, E::Kind: Serialize",
+    deserialize = "E: Deserialize<'de>, E::Kind: Deserialize<'de>"
+))]
 pub(super) struct Slot<E: LinkEstimator, S: Size = Daemon> {
     /// As short as it is kept.
     pub(super) peer: <S::Peer as Kept>::Id,

@@ -1,6 +1,8 @@
 //! How stable the own oscillator is, measured while it is followed.
 
 use crate::time::{RawTime, VirtualLine};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// Shortest averaging time, ns.
 const SHORTEST: i64 = 1_000_000_000;
@@ -32,7 +34,8 @@ pub struct Deviation {
 /// At short τ this is what the network's clock is known to rather than the oscillator, and a
 /// filter that averages smooths it; at long τ it is the oscillator: a random walk of its frequency
 /// of w per √s shows as w·√(τ/3).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(bound = "O: Octaves")]
 pub(super) struct Stability<O = [Octave; 13]> {
     /// Time scales differ by this, ns; phases are relative to it.
     base: i64,
@@ -42,12 +45,18 @@ pub(super) struct Stability<O = [Octave; 13]> {
 }
 
 /// Averaging times: 1 s, 2 s, 4 s, and so on.
-pub trait Octaves: AsRef<[Octave]> + AsMut<[Octave]> + Clone + std::fmt::Debug + Default {}
+pub trait Octaves:
+    AsRef<[Octave]> + AsMut<[Octave]> + Clone + std::fmt::Debug + Default + Serialize + DeserializeOwned
+{
+}
 
-impl<const COUNT: usize> Octaves for [Octave; COUNT] where Self: Default {}
+impl<const COUNT: usize> Octaves for [Octave; COUNT] where
+    Self: Default + Serialize + DeserializeOwned
+{
+}
 
 /// One averaging time.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Octave {
     /// The last phases at multiples of τ, older first, ns.
     phases: [f64; 2],

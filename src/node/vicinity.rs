@@ -20,6 +20,7 @@ use crate::consensus::{self, Combine};
 use crate::link::LinkEstimator;
 use crate::time::{RawTime, Span, VirtualLine};
 use crate::wire::ClockState;
+use serde::{Deserialize, Serialize};
 
 use super::clock::ClockView;
 use super::round::Readings;
@@ -49,7 +50,7 @@ const FASTEST: f64 = 10e-6;
 const WANT_PAUSE: Span = Span::from_secs(10);
 
 /// What the nodes near us agree on.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Vicinity {
     /// What users are shown, if that is not our line.
     shown: Option<VirtualLine>,

@@ -1,5 +1,6 @@
 //! The peers known so far, and the draw of a neighbour among them.
 
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Candidate, FoundBy, Kept, NodeId};
@@ -15,7 +16,8 @@ const MOST_PAUSES: u8 = 7;
 const REFERENCES: usize = 4;
 
 /// One known peer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound = "P: Kept")]
 struct Known<P> {
     peer: P,
     failures: u8,
@@ -28,7 +30,8 @@ struct Known<P> {
 /// Neighbours are drawn at random among those whose subnet is least represented so far: somebody
 /// who owns one network cannot own a neighbourhood as long as others are there to choose from,
 /// and on a LAN, where all share one subnet, the draw is simply uniform.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound = "P: Kept")]
 pub struct Candidates<P = Candidate> {
     known: Vec<Known<P>>,
     capacity: usize,

@@ -1,14 +1,16 @@
 //! What is remembered of who and where a peer is.
 
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{Candidate, FoundBy, NodeId};
 
 /// A form in which a [`Candidate`] is kept.
-pub trait Kept: Clone + Debug {
+pub trait Kept: Clone + Debug + Serialize + DeserializeOwned {
     /// Of its identity.
-    type Id: Copy + Eq + Debug + From<NodeId> + Into<NodeId>;
+    type Id: Copy + Eq + Debug + From<NodeId> + Into<NodeId> + Serialize + DeserializeOwned;
 
     /// The form of this one.
     fn of(peer: Candidate) -> Self;
@@ -52,7 +54,7 @@ impl Kept for Candidate {
 
 /// A third of the bytes: for simulations, whose identities are zero but for the first half and
 /// whose addresses are IPv4, all with the port 0.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Short {
     id: ShortId,
     ip: [u8; 4],
@@ -60,7 +62,7 @@ pub struct Short {
 }
 
 /// The first half of an identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShortId([u8; 16]);
 
 impl From<NodeId> for ShortId {

@@ -1,6 +1,7 @@
 //! What neighbours tell each other in every time packet, requests and replies alike.
 
 use crate::time::{Rate, RawTime, Span, VirtualLine};
+use serde::{Deserialize, Serialize};
 
 /// Where a timestamp was taken, worst to best.
 #[derive(
@@ -46,7 +47,7 @@ impl ClockState {
 }
 
 /// One end of one packet: when it left or arrived, on the sender's or receiver's raw clock.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PacketStamp {
     /// The packet's number ([`Message::seq`]) in its direction.
     pub seq: u32,
@@ -60,7 +61,7 @@ pub struct PacketStamp {
 
 /// Where a node stands in a tree of time servers. Only the network strategy of that kind looks at
 /// it; the others know no ranks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Tier {
     /// Hops to the preferred server, it being 1; 0: in no tree, nobody may follow.
     pub level: u8,
@@ -79,7 +80,7 @@ impl Tier {
 /// How closely an honest, synchronized node keeps to the line it tells: `age` after it said so it
 /// is no farther from it than `slack + rate·age`. Small corrections go to and fro, so a clock that
 /// moves by 20 ns a second need not be 200 ns from its line after ten.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Promise {
     /// As far as this it may be at once …
     pub slack: Span,
@@ -104,7 +105,7 @@ impl Promise {
 
 /// A difference of frequencies that may be unknown, in two bytes: units of 2⁻²⁸ (3.7 ppb), up to
 /// ±122 ppm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excess(i16);
 
 impl Excess {
@@ -143,7 +144,7 @@ impl Excess {
 ///
 /// The exchange is symmetric and *interleaved* (as NTP's `xleave`): the precise transmit stamp of
 /// a packet is known only after it left, so the next packet carries it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     /// Number of this packet among those the sender sent to this peer; wraps.
     pub seq: u32,

@@ -1,13 +1,16 @@
 //! `parisync-bench sim`.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use super::BenchError;
-use crate::crowd::{self, Checkpoint, Plan, Quantiles, Report};
+use crate::crowd::{self, CheckpointError, Plan, PlanError, Quantiles, Report, Simulation};
 use crate::interrupt::interruptible;
 use crate::output::{Format, show};
 use crate::progress::Progress;
 use crate::run::Run;
+use crate::units::Nanos;
 
 /// What to simulate, and where to put it.
 #[derive(Debug, clap::Args)]
@@ -17,65 +20,82 @@ pub(super) struct Options {
     /// Folder for the figures of every round, a page with a plot, and the summary
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// Where a run that is ended early (Ctrl-C) notes how far it came
-    #[arg(long, value_name = "FILE", default_value = "sim.checkpoint.json")]
+    /// Where all nodes are written to when the run is ended early (Ctrl-C), to go on from there
+    #[arg(long, value_name = "FILE", default_value = "sim.checkpoint")]
     checkpoint: PathBuf,
-    /// Go on with the run that left this; its plan counts. A checkpoint says what was simulated and
-    /// what came out, not every node: the rounds before are lived through again, and checked
+    /// Write that now and then as well, while it runs; as in 10min
+    #[arg(long, value_name = "TIME")]
+    checkpoint_every: Option<Nanos>,
+    /// Go on with the run that left this; its plan counts
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
 }
 
 /// Simulates and prints.
 pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
-    let earlier = options
-        .resume
-        .as_deref()
-        .map(Checkpoint::read)
-        .transpose()?;
-    let mut plan = options.plan.clone();
-    if let Some(earlier) = &earlier {
-        let threads = plan.threads;
-        plan = Plan {
-            threads,
-            ..earlier.plan.clone()
-        };
-    }
-    let plan = &plan;
-    plan.check()
-        .map_err(|error| BenchError::Usage(error.to_string()))?;
+    let simulation = match &options.resume {
+        Some(file) => Simulation::resume(file, options.plan.threads)?,
+        None => {
+            let wrong = |error: PlanError| BenchError::Usage(error.to_string());
+            options.plan.check().map_err(wrong)?;
+            Simulation::new(&options.plan)
+        }
+    };
+    let plan = simulation.plan().clone();
     let folder = options.report.as_deref();
     let mut folder = folder
-        .map(|dir| Run::create(dir, "sim", plan, Some(plan.seed)))
+        .map(|dir| Run::create(dir, "sim", &plan, Some(plan.seed)))
         .transpose()?;
-    let (report, rounds) = interruptible(|stop| {
-        // Its thread must not be there before: it would take the signal.
-        let progress = Progress::new("rounds", u64::from(plan.rounds));
-        let done = crowd::run(plan, earlier.as_ref(), stop, &progress);
-        progress.finish();
-        done
-    })??;
-    if report.rounds < plan.rounds {
-        let checkpoint = Checkpoint {
-            plan: plan.clone(),
-            rounds: report.rounds,
-            digest: report.digest.clone(),
-        };
-        checkpoint.write(&options.checkpoint)?;
-        eprintln!(
-            "ended after round {}; go on with --resume {}",
-            report.rounds,
-            options.checkpoint.display()
-        );
-    }
+    let (simulation, saved) = interruptible(|stop| simulate(simulation, options, stop))?;
+    let (report, rounds) = simulation.report();
     if let Some(run) = &mut folder {
-        run.table("rounds", &rounds)?;
-        run.page("sim", &crowd::page(&report, &rounds))?;
+        run.table("rounds", rounds)?;
+        run.page("sim", &crowd::page(&report, rounds))?;
         run.summary(&report)?;
     }
-    Ok(show(format, &[report], |reports| {
+    show(format, &[report], |reports| {
         reports.iter().map(text).collect()
-    })?)
+    })?;
+    // What was measured is out by now, also if the nodes could not be written.
+    Ok(saved?)
+}
+
+/// Goes on until it is done or is to stop; then its nodes are written.
+fn simulate(
+    mut simulation: Simulation,
+    options: &Options,
+    stop: &AtomicBool,
+) -> (Simulation, Result<(), CheckpointError>) {
+    let rounds = simulation.plan().rounds;
+    // Its thread must not be there before: it would take the signal.
+    let progress = Progress::new("rounds", u64::from(rounds));
+    progress.set(u64::from(simulation.rounds()));
+    let file = &options.checkpoint;
+    let mut written = Instant::now();
+    while !simulation.round(|| stop.load(Ordering::Relaxed)) {
+        progress.advance(1);
+        let every = options.checkpoint_every;
+        if every.is_some_and(|every| written.elapsed().as_secs_f64() >= every.as_secs()) {
+            // A full disk is no reason to give up what is simulated.
+            if let Err(error) = simulation.save(file) {
+                progress.note(&format!("no checkpoint: {error}"));
+            }
+            written = Instant::now();
+        }
+    }
+    progress.finish();
+    let ended = simulation.rounds();
+    if ended == rounds {
+        return (simulation, Ok(()));
+    }
+    let saved = simulation.save(file);
+    if saved.is_ok() {
+        eprintln!(
+            "ended after round {ended} of {rounds}; go on with --resume {}",
+            file.display()
+        );
+    }
+    (simulation, saved)
 }
 
 fn text(report: &Report) -> String {

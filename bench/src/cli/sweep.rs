@@ -59,7 +59,7 @@ pub(super) fn run(options: &Options, format: Format) -> Result<(), BenchError> {
 
 /// Whether it came to an end.
 fn simulate(cell: &Cell, stop: &AtomicBool, results: &mut Results) -> Result<bool, BenchError> {
-    let (report, _) = crowd::run(&cell.plan, None, stop, &Progress::hidden())?;
+    let (report, _) = crowd::run(&cell.plan, stop, &Progress::hidden());
     let whole = !stop.load(Ordering::Relaxed);
     if whole {
         results.add(cell, &report)?;

@@ -38,7 +38,7 @@ pub enum Attack {
 }
 
 /// Where the honest clocks are, against what they would show if they were right.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Honest {
     /// Median, ns.
     pub(super) median: f64,

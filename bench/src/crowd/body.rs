@@ -6,6 +6,8 @@ use parisync::link::LinkEstimator;
 use parisync::node::{Node, NodeConfig, Size};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::wire::ClockState;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::attack::Honest;
 use super::clock::{Clock, Segment, warmth};
@@ -153,7 +155,7 @@ pub(super) struct Shown {
 }
 
 /// What happened in all.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Counts {
     /// What the fidelity counts: exchanges, or messages and timeouts.
     pub(super) events: u64,
@@ -174,7 +176,7 @@ impl Counts {
 }
 
 /// A strategy for many links that a plan may name.
-pub(super) trait Chosen: Combine + Send + Sync {
+pub(super) trait Chosen: Combine + Send + Sync + Serialize + DeserializeOwned {
     /// The strategy `kind` of the node whose order key is `own`.
     fn chosen(kind: CombineKind, own: u64) -> Self;
 }
@@ -191,8 +193,27 @@ impl Chosen for AnyCombine {
     }
 }
 
+/// What estimates links here: a strategy that threads can share and that can be put aside.
+pub(super) trait Estimates:
+    LinkEstimator<Kind: Send + Sync + Serialize + DeserializeOwned>
+    + Send
+    + Sync
+    + Serialize
+    + DeserializeOwned
+{
+}
+
+impl<E> Estimates for E where
+    E: LinkEstimator<Kind: Send + Sync + Serialize + DeserializeOwned>
+        + Send
+        + Sync
+        + Serialize
+        + DeserializeOwned
+{
+}
+
 /// A host without its node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Body {
     pub(super) who: Who,
     pub(super) clock: Clock,

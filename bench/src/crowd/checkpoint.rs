@@ -1,22 +1,42 @@
-//! How far a run came that was ended early.
+//! A run that was left, in a file: whoever resumes goes on from there.
+//!
+//! A line of JSON that says what is simulated and how far it came ([`Checkpoint`]), then every node
+//! with all that it remembers: its length and a hash, eight bytes each, and what `postcard` makes of
+//! it. That is no format that lasts: nodes are written as this version has them in memory.
 
+use std::fs::File;
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
 
-/// A run depends on its plan alone, so this is all there is to keep: the network of a million
-/// nodes at that time would be twenty gigabytes. Who resumes lives through the rounds again, and
-/// is told if they came out differently.
+/// Of the file; the next one when something in it is arranged differently.
+const FORMAT: u32 = 2;
+
+/// The longest first line that is looked at.
+const LONGEST_LINE: u64 = 1 << 20;
+
+/// What the first line of the file says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
+    /// How the file is arranged.
+    pub parisync_checkpoint: u32,
+    /// Of the program that wrote it.
+    pub version: String,
     /// What is simulated.
     pub plan: Plan,
     /// Rounds that were over.
     pub rounds: u32,
     /// What had been seen by then, [`Report::digest`](super::Report::digest).
     pub digest: String,
+    /// The machine's time that it took, s.
+    pub wall_s: f64,
+    /// Of it, spent by processors, s.
+    pub cpu_s: f64,
 }
 
 /// A checkpoint that is of no use.
@@ -28,42 +48,218 @@ pub enum CheckpointError {
         /// Which.
         path: PathBuf,
         /// Why.
-        why: String,
+        why: io::Error,
     },
-    /// Another program wrote it.
+    /// It is something else.
+    #[error("{} is no checkpoint of a simulation", path.display())]
+    Foreign {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Nodes look different in this version.
     #[error(
-        "after round {rounds} the network is not where it was: \
-         another version of this program left the checkpoint; start anew"
+        "version {theirs} left {}, in which nodes are not what they are in this version ({ours}); \
+         resume with that one, or start anew",
+        path.display()
     )]
-    Differs {
-        /// Of the checkpoint.
-        rounds: u32,
+    Version {
+        /// Which.
+        path: PathBuf,
+        /// Who wrote it.
+        theirs: String,
+        /// Who reads it.
+        ours: &'static str,
+    },
+    /// Something is missing or changed.
+    #[error("{} is damaged: {why}; start anew", path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What.
+        why: String,
     },
 }
 
 impl Checkpoint {
-    /// Read one.
-    ///
-    /// # Errors
-    /// [`CheckpointError::File`].
-    pub fn read(path: &Path) -> Result<Self, CheckpointError> {
-        let text = std::fs::read_to_string(path).map_err(|error| file(path, &error))?;
-        serde_json::from_str(&text).map_err(|error| file(path, &error))
+    /// How far this program came with `plan`.
+    pub(super) fn new(plan: &Plan, rounds: u32, digest: String, spent: (f64, f64)) -> Self {
+        Self {
+            parisync_checkpoint: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            plan: plan.clone(),
+            rounds,
+            digest,
+            wall_s: spent.0,
+            cpu_s: spent.1,
+        }
     }
 
-    /// Write it.
-    ///
-    /// # Errors
-    /// [`CheckpointError::File`].
-    pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
-        let text = serde_json::to_string_pretty(self).map_err(|error| file(path, &error))?;
-        std::fs::write(path, text + "\n").map_err(|error| file(path, &error))
+    /// Whether this program can have written it.
+    fn check(&self, path: &Path) -> Result<(), CheckpointError> {
+        let ours = env!("CARGO_PKG_VERSION");
+        if self.parisync_checkpoint == FORMAT && self.version == ours {
+            return Ok(());
+        }
+        Err(CheckpointError::Version {
+            path: path.to_owned(),
+            theirs: self.version.clone(),
+            ours,
+        })
     }
 }
 
-fn file(path: &Path, why: &impl ToString) -> CheckpointError {
-    CheckpointError::File {
-        path: path.to_owned(),
-        why: why.to_string(),
+/// A checkpoint that is being written. It takes the place of an earlier one when it is complete.
+pub(super) struct Saver {
+    path: PathBuf,
+    part: PathBuf,
+    file: BufWriter<File>,
+    /// What is being written, from the last value that was.
+    bytes: Vec<u8>,
+}
+
+impl Saver {
+    pub(super) fn create(path: &Path, checkpoint: &Checkpoint) -> Result<Self, CheckpointError> {
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let write = || {
+            let mut file = BufWriter::with_capacity(1 << 20, File::create(&part)?);
+            serde_json::to_writer(&mut file, checkpoint)?;
+            file.write_all(b"\n")?;
+            Ok(file)
+        };
+        let file = write().map_err(|why| CheckpointError::File {
+            path: part.clone(),
+            why,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            part,
+            file,
+            bytes: Vec::new(),
+        })
     }
+
+    pub(super) fn put<T: Serialize>(&mut self, value: &T) -> Result<(), CheckpointError> {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        self.bytes = postcard::to_extend(value, bytes)
+            .map_err(|error| self.failed(io::Error::other(error)))?;
+        let length = (self.bytes.len() as u64).to_le_bytes();
+        let hash = hash(&self.bytes).to_le_bytes();
+        let parts = [&length[..], &hash, &self.bytes];
+        let mut parts = parts.into_iter();
+        let written = parts.try_for_each(|part| self.file.write_all(part));
+        written.map_err(|why| self.failed(why))
+    }
+
+    /// Everything is written.
+    pub(super) fn finish(mut self) -> Result<(), CheckpointError> {
+        let done = self.file.flush().and_then(|()| {
+            self.file.get_ref().sync_all()?;
+            std::fs::rename(&self.part, &self.path)
+        });
+        done.map_err(|why| self.failed(why))
+    }
+
+    fn failed(&self, why: io::Error) -> CheckpointError {
+        // It is of no use to anybody; if it stays, it only takes room.
+        let _ = std::fs::remove_file(&self.part);
+        CheckpointError::File {
+            path: self.path.clone(),
+            why,
+        }
+    }
+}
+
+/// A checkpoint that is being read.
+pub(super) struct Loader {
+    path: PathBuf,
+    file: BufReader<File>,
+    /// What is being read.
+    bytes: Vec<u8>,
+}
+
+impl Loader {
+    pub(super) fn open(path: &Path) -> Result<(Self, Checkpoint), CheckpointError> {
+        let mut line = Vec::new();
+        let mut read = || {
+            let mut file = BufReader::with_capacity(1 << 20, File::open(path)?);
+            file.by_ref()
+                .take(LONGEST_LINE)
+                .read_until(b'\n', &mut line)?;
+            Ok(file)
+        };
+        let file = read().map_err(|why| CheckpointError::File {
+            path: path.to_owned(),
+            why,
+        })?;
+        let foreign = |_| CheckpointError::Foreign {
+            path: path.to_owned(),
+        };
+        let checkpoint: Checkpoint = serde_json::from_slice(&line).map_err(foreign)?;
+        checkpoint.check(path)?;
+        let loader = Self {
+            path: path.to_owned(),
+            file,
+            bytes: Vec::new(),
+        };
+        Ok((loader, checkpoint))
+    }
+
+    pub(super) fn take<T: DeserializeOwned>(&mut self) -> Result<T, CheckpointError> {
+        let mut numbers = [0; 16];
+        let read = self.file.read_exact(&mut numbers);
+        read.map_err(|why| self.unread(why))?;
+        let [length, hashed] = [0, 8].map(|at| {
+            let bytes = &numbers[at..at + 8];
+            bytes
+                .iter()
+                .rfold(0, |all, byte| all << 8 | u64::from(*byte))
+        });
+        self.bytes.clear();
+        // No more than there is, whatever the length says.
+        let read = self.file.by_ref().take(length).read_to_end(&mut self.bytes);
+        let read = read.map_err(|why| self.unread(why))?;
+        if (read as u64) < length {
+            return Err(self.unread(io::ErrorKind::UnexpectedEof.into()));
+        }
+        if hash(&self.bytes) != hashed {
+            return Err(self.damaged("what it holds is not what was written"));
+        }
+        postcard::from_bytes(&self.bytes).map_err(|error| self.damaged(error))
+    }
+
+    /// Nothing may be left.
+    pub(super) fn finish(mut self) -> Result<(), CheckpointError> {
+        let left = self.file.fill_buf().map(<[u8]>::is_empty);
+        match left {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.damaged("something follows its end")),
+            Err(why) => Err(self.unread(why)),
+        }
+    }
+
+    fn unread(&self, why: io::Error) -> CheckpointError {
+        if why.kind() == io::ErrorKind::UnexpectedEof {
+            return self.damaged("it is cut short");
+        }
+        CheckpointError::File {
+            path: self.path.clone(),
+            why,
+        }
+    }
+
+    pub(super) fn damaged(&self, why: impl ToString) -> CheckpointError {
+        CheckpointError::Damaged {
+            path: self.path.clone(),
+            why: why.to_string(),
+        }
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }

@@ -5,6 +5,7 @@
 //! place of 300. That is why it is not the same code.
 
 use crate::sim::{OscillatorModel, Random};
+use serde::{Deserialize, Serialize};
 
 use super::event::Happening;
 
@@ -13,7 +14,7 @@ use super::event::Happening;
 const FLICKER_TIMES: [f64; 4] = [0.5, 8.0, 128.0, 2048.0];
 
 /// From the beginning of a tick on the clock reads `start` and runs at `1 + rate`.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Segment {
     /// True time, ns.
     pub(super) begin: i64,
@@ -31,7 +32,7 @@ impl Segment {
 }
 
 /// One raw clock.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Clock {
     pub(super) segment: Segment,
     base: f64,

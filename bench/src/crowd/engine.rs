@@ -1,5 +1,6 @@
 //! A run, round by round, whatever the fidelity.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +12,9 @@ use parisync::link::OneSided;
 use parisync::wire::TIME_DATAGRAM_LEN;
 
 use super::body::{Chosen, Counts, Shown};
-use super::checkpoint::{Checkpoint, CheckpointError};
+use super::checkpoint::{Checkpoint, CheckpointError, Loader, Saver};
 use super::exchanges::Exchanges;
+use super::identity::scatter;
 use super::measure::Measured;
 use super::messages::Messages;
 use super::paths::Paths;
@@ -56,7 +58,7 @@ pub(super) fn share_out<T>(
 }
 
 /// A network that lives in simulated time.
-pub(super) trait Network {
+pub(super) trait Network: Send {
     /// Live through one more round.
     fn round(&mut self);
 
@@ -68,46 +70,140 @@ pub(super) trait Network {
 
     /// Memory of a host with all its neighbours, and of each of them, bytes.
     fn sizes(&self) -> (usize, usize);
+
+    /// Write down all that [`Network::restore`] needs to go on from here.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn save(&self, to: &mut Saver) -> Result<(), CheckpointError>;
+
+    /// Go back to where another network of the same plan was.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn restore(&mut self, from: &mut Loader) -> Result<(), CheckpointError>;
 }
 
-/// Simulate `plan`, round by round, until it is done or `stop` is set; then what it came to and
-/// the rounds. After as many rounds as `earlier` had, everything has to be as it was.
-///
-/// # Errors
-/// [`CheckpointError::Differs`].
-pub fn run(
-    plan: &Plan,
-    earlier: Option<&Checkpoint>,
-    stop: &AtomicBool,
-    progress: &Progress,
-) -> Result<(Report, Vec<Round>), CheckpointError> {
-    let start = Instant::now();
-    let mut network = network(plan);
-    let mut measured = Measured::default();
-    let mut shown = Vec::new();
-    for nth in 1..=plan.rounds {
-        network.round();
-        shown = network.shown();
-        let last = nth == plan.rounds || stop.load(Ordering::Relaxed);
-        let paths = last.then(|| Paths::new(plan));
-        measured.round(&shown, paths.as_ref(), plan.seed);
-        if let Some(earlier) = earlier.filter(|earlier| earlier.rounds == nth)
-            && earlier.digest != digest(&measured)
-        {
-            return Err(CheckpointError::Differs { rounds: nth });
-        }
-        progress.advance(1);
-        if last {
-            break;
+/// A plan that is being simulated, after some round.
+pub struct Simulation {
+    plan: Plan,
+    network: Box<dyn Network>,
+    measured: Measured,
+    shown: Vec<Option<Shown>>,
+    started: Instant,
+    /// Spent before that by whom it was resumed from: in all and by processors, s.
+    spent: (f64, f64),
+}
+
+impl Simulation {
+    /// At the start of `plan`.
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            started: Instant::now(),
+            plan: plan.clone(),
+            network: network(plan),
+            measured: Measured::default(),
+            shown: Vec::new(),
+            spent: (0.0, 0.0),
         }
     }
-    let wall = start.elapsed().as_secs_f64();
-    let report = report(plan, network.as_ref(), &measured, &shown, wall);
-    Ok((report, measured.rounds))
+
+    /// Where the one was that [`Simulation::save`]d this. `threads` are those of this machine.
+    ///
+    /// # Errors
+    /// The file cannot be read, is none of this program's, or damaged.
+    pub fn resume(path: &Path, threads: Option<NonZeroUsize>) -> Result<Self, CheckpointError> {
+        let (mut file, checkpoint) = Loader::open(path)?;
+        let plan = Plan {
+            threads,
+            ..checkpoint.plan
+        };
+        plan.check().map_err(|why| file.damaged(why))?;
+        let mut simulation = Self::new(&plan);
+        simulation.spent = (checkpoint.wall_s, checkpoint.cpu_s);
+        simulation.measured = file.take()?;
+        simulation.network.restore(&mut file)?;
+        simulation.shown = simulation.network.shown();
+        let (of_clocks, rounds) = (file.take::<u64>()?, simulation.rounds());
+        if of_clocks != clocks(&simulation.shown)
+            || rounds != checkpoint.rounds
+            || simulation.digest() != checkpoint.digest
+        {
+            return Err(file.damaged("its nodes are not where they were"));
+        }
+        file.finish()?;
+        Ok(simulation)
+    }
+
+    /// Write all of it down, for [`Simulation::resume`]. An earlier file there is kept until this
+    /// one is complete.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
+        let checkpoint = Checkpoint::new(&self.plan, self.rounds(), self.digest(), self.spent());
+        let mut file = Saver::create(path, &checkpoint)?;
+        file.put(&self.measured)?;
+        self.network.save(&mut file)?;
+        file.put(&clocks(&self.shown))?;
+        file.finish()
+    }
+
+    /// What is simulated.
+    pub const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Rounds that are over.
+    pub fn rounds(&self) -> u32 {
+        self.measured.rounds.len() as u32
+    }
+
+    /// Live through one round more, after which `ending` says whether it is the last for now;
+    /// whether it was.
+    pub fn round(&mut self, ending: impl FnOnce() -> bool) -> bool {
+        self.network.round();
+        self.shown = self.network.shown();
+        let last = self.rounds() + 1 >= self.plan.rounds || ending();
+        let paths = last.then(|| Paths::new(&self.plan));
+        self.measured
+            .round(&self.shown, paths.as_ref(), self.plan.seed);
+        last
+    }
+
+    /// What it came to so far, and the rounds.
+    pub fn report(&self) -> (Report, &[Round]) {
+        let report = report(
+            &self.plan,
+            self.network.as_ref(),
+            &self.measured,
+            &self.shown,
+            self.spent(),
+        );
+        (report, &self.measured.rounds)
+    }
+
+    fn digest(&self) -> String {
+        digest(&self.measured)
+    }
+
+    fn spent(&self) -> (f64, f64) {
+        let (wall, processors) = self.spent;
+        (
+            wall + self.started.elapsed().as_secs_f64(),
+            processors + processor_time(),
+        )
+    }
 }
 
-fn digest(measured: &Measured) -> String {
-    format!("{:016x}", measured.digest)
+/// Simulate `plan` until it is done or `stop` is set; then what it came to and the rounds.
+pub fn run(plan: &Plan, stop: &AtomicBool, progress: &Progress) -> (Report, Vec<Round>) {
+    let mut simulation = Simulation::new(plan);
+    while !simulation.round(|| stop.load(Ordering::Relaxed)) {
+        progress.advance(1);
+    }
+    let (report, rounds) = simulation.report();
+    (report, rounds.to_vec())
 }
 
 fn network(plan: &Plan) -> Box<dyn Network> {
@@ -128,12 +224,24 @@ fn of<C: Chosen + 'static>(plan: &Plan) -> Box<dyn Network> {
     }
 }
 
+/// Stands for what all clocks show.
+fn clocks(shown: &[Option<Shown>]) -> u64 {
+    let errors = shown
+        .iter()
+        .map(|s| s.map_or(0, |shown| shown.error.to_bits()));
+    errors.fold(0, |all, error| scatter(all ^ error))
+}
+
+fn digest(measured: &Measured) -> String {
+    format!("{:016x}", measured.digest)
+}
+
 fn report(
     plan: &Plan,
     network: &dyn Network,
     measured: &Measured,
     shown: &[Option<Shown>],
-    wall_s: f64,
+    (wall_s, cpu_s): (f64, f64),
 ) -> Report {
     let last = measured.rounds.last().copied().unwrap_or_default();
     let honest = shown.iter().flatten();
@@ -170,7 +278,7 @@ fn report(
         events: counts.events,
         events_per_s: counts.events as f64 / wall_s.max(1e-9),
         wall_s,
-        cpu_s: processor_time(),
+        cpu_s,
         rss_bytes: resident(),
         digest: digest(measured),
         plan: plan.clone(),

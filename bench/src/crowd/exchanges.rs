@@ -5,7 +5,8 @@ use std::sync::Mutex;
 use parisync::link::LinkEstimator;
 use parisync::node::{Crowd, Node};
 
-use super::body::{Chosen, Counts, Shown, World};
+use super::body::{Chosen, Counts, Estimates, Shown, World};
+use super::checkpoint::{CheckpointError, Loader, Saver};
 use super::engine::{Network, WATCHED, share_out};
 use super::host::{Host, Told};
 use super::measure::honest;
@@ -26,11 +27,7 @@ pub(super) struct Exchanges<E: LinkEstimator, C> {
     threads: usize,
 }
 
-impl<E, C> Exchanges<E, C>
-where
-    E: LinkEstimator<Kind: Send + Sync> + Send + Sync,
-    C: Chosen,
-{
+impl<E: Estimates, C: Chosen> Exchanges<E, C> {
     /// The network at its start.
     pub(super) fn new(plan: &Plan) -> Self {
         let world = World::new(plan, plan.node());
@@ -75,11 +72,7 @@ where
     }
 }
 
-impl<E, C> Network for Exchanges<E, C>
-where
-    E: LinkEstimator<Kind: Send + Sync> + Send + Sync,
-    C: Chosen,
-{
+impl<E: Estimates, C: Chosen> Network for Exchanges<E, C> {
     fn round(&mut self) {
         for _ in 0..self.world.plan.ticks() {
             self.pass();
@@ -102,5 +95,20 @@ where
         let link = Node::<E, C, Crowd>::link_bytes();
         let node = size_of::<Node<E, C, Crowd>>() + self.world.plan.neighbours * link;
         (size_of::<Host<E, C>>() + node + 2 * size_of::<Told>(), link)
+    }
+
+    fn save(&self, to: &mut Saver) -> Result<(), CheckpointError> {
+        to.put(&(self.tick, self.counts, &self.world.honest))?;
+        let mut hosts = self.hosts.iter().zip(&self.told);
+        hosts.try_for_each(|host| to.put(&host))
+    }
+
+    fn restore(&mut self, from: &mut Loader) -> Result<(), CheckpointError> {
+        (self.tick, self.counts, self.world.honest) = from.take()?;
+        let mut hosts = self.hosts.iter_mut().zip(&mut self.told);
+        hosts.try_for_each(|(host, told)| {
+            (*host, *told) = from.take()?;
+            Ok(())
+        })
     }
 }

@@ -4,6 +4,7 @@ use parisync::link::{LinkEstimator, OneWay};
 use parisync::node::{Crowd, Event, LinkId, Node};
 use parisync::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
 use parisync::wire::{ClockState, Excess, Message, Promise, Tier};
+use serde::{Deserialize, Serialize};
 
 use super::body::EPOCH;
 use super::body::{Body, Chosen, Counts, HANDLING, STAMP, Shown, Tick, World, raw_time};
@@ -15,7 +16,7 @@ use crate::sim::Random;
 const TICKS: u64 = 0x4 << 56;
 
 /// What others see of a host until the next tick.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Told {
     /// Its raw clock in the tick that comes.
     clock: Segment,
@@ -98,7 +99,7 @@ impl Told {
 }
 
 /// An exchange that has begun.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Pending {
     link: LinkId,
     with: Who,
@@ -110,6 +111,11 @@ struct Pending {
 }
 
 /// One host.
+#[derive(Serialize, Deserialize)]
+#[serde(bound(
+    serialize = "E: Serialize, E::Kind: Serialize, C: Serialize",
+    deserialize = "E: Deserialize<'de>, E::Kind: Deserialize<'de>, C: Deserialize<'de>"
+))]
 pub(super) struct Host<E: LinkEstimator, C> {
     body: Body,
     /// Malicious ones have no node.

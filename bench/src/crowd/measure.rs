@@ -7,6 +7,7 @@ use super::paths::Paths;
 use super::result::{Bound, Quantiles, Reached, Round, Skew};
 use crate::sim::Random;
 use crate::stats::quantile;
+use serde::{Deserialize, Serialize};
 
 /// Pairs drawn for the skew of any two hosts.
 const PAIRS: usize = 1_000_000;
@@ -21,12 +22,13 @@ const MOST: f64 = 0.99;
 const TYPICAL: f64 = 0.674_5;
 
 /// Everything measured so far.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Measured {
     pub(super) rounds: Vec<Round>,
     pub(super) digest: u64,
     looks: u64,
     overwhelmed: u64,
+    #[serde(skip)]
     last: Last,
 }
 

@@ -5,13 +5,17 @@
 //! threads. Events of a host are sorted by time and sender, so the number of threads changes
 //! nothing.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use parisync::link::LinkEstimator;
 use parisync::node::{Daemon, Event, Node, RawStamp};
 use parisync::wire::{ClockState, Message, StampSource};
 
-use super::body::{Body, Chosen, Counts, EPOCH, HANDLING, STAMP, Shown, Tick, World, raw_time};
+use super::body::{
+    Body, Chosen, Counts, EPOCH, Estimates, HANDLING, STAMP, Shown, Tick, World, raw_time,
+};
+use super::checkpoint::{CheckpointError, Loader, Saver};
 use super::engine::{Network, WATCHED};
 use super::identity::{Who, scatter};
 use super::measure::honest;
@@ -28,6 +32,7 @@ const WORTH: usize = 4_096;
 /// average, and who is chosen by more has to leave some of them out.
 const INBOUND: usize = 2;
 
+#[derive(Serialize, Deserialize)]
 enum What {
     Wake,
     /// A session was opened by this peer.
@@ -35,6 +40,7 @@ enum What {
     Arrive(Who, Message),
 }
 
+#[derive(Serialize, Deserialize)]
 struct Waiting {
     at: i64,
     to: Who,
@@ -50,6 +56,11 @@ impl Waiting {
 }
 
 /// One host.
+#[derive(Serialize, Deserialize)]
+#[serde(bound(
+    serialize = "E: Serialize, E::Kind: Serialize, C: Serialize",
+    deserialize = "E: Deserialize<'de>, E::Kind: Deserialize<'de>, C: Deserialize<'de>"
+))]
 struct Host<E: LinkEstimator, C> {
     body: Body,
     node: Node<E, C, Daemon>,
@@ -62,7 +73,7 @@ struct Host<E: LinkEstimator, C> {
 }
 
 /// Who is at a place, as others can know.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Present {
     life: u32,
     away: bool,
@@ -94,11 +105,7 @@ pub(super) struct Messages<E: LinkEstimator, C> {
     threads: usize,
 }
 
-impl<E, C> Messages<E, C>
-where
-    E: LinkEstimator<Kind: Send + Sync> + Send + Sync,
-    C: Chosen,
-{
+impl<E: Estimates, C: Chosen> Messages<E, C> {
     /// The network at its start.
     pub(super) fn new(plan: &Plan) -> Self {
         let node = parisync::node::NodeConfig {
@@ -439,11 +446,7 @@ impl<E: LinkEstimator, C: Chosen> Host<E, C> {
     }
 }
 
-impl<E, C> Network for Messages<E, C>
-where
-    E: LinkEstimator<Kind: Send + Sync> + Send + Sync,
-    C: Chosen,
-{
+impl<E: Estimates, C: Chosen> Network for Messages<E, C> {
     fn round(&mut self) {
         for _ in 0..self.world.plan.ticks() {
             self.pass();
@@ -468,5 +471,23 @@ where
         let link = Node::<E, C, Daemon>::link_bytes();
         let peers = (1 + INBOUND) * self.world.plan.neighbours;
         (size_of::<Host<E, C>>() + peers * link, link)
+    }
+
+    fn save(&self, to: &mut Saver) -> Result<(), CheckpointError> {
+        to.put(&(self.tick, self.counts, &self.world.honest))?;
+        let mut hosts = self.hosts.iter().zip(&self.present);
+        hosts.try_for_each(|host| to.put(&host))?;
+        to.put(&self.waiting)
+    }
+
+    fn restore(&mut self, from: &mut Loader) -> Result<(), CheckpointError> {
+        (self.tick, self.counts, self.world.honest) = from.take()?;
+        let mut hosts = self.hosts.iter_mut().zip(&mut self.present);
+        hosts.try_for_each(|(host, present)| {
+            (*host, *present) = from.take()?;
+            Ok(())
+        })?;
+        self.waiting = from.take()?;
+        Ok(())
     }
 }

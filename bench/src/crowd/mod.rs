@@ -42,7 +42,7 @@ pub use atlas::{Fit, atlas, log_fit};
 pub use attack::Attack;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use draw::{Dht, Draw, Structured, Uniform};
-pub use engine::run;
+pub use engine::{Simulation, run};
 pub use event::Happening;
 pub use page::page;
 pub use paths::{Links, Paths};

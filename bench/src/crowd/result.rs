@@ -1,6 +1,6 @@
 //! What a run comes to.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
 
@@ -63,7 +63,7 @@ pub struct Bound {
 }
 
 /// The network after one round.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Round {
     /// Number, from one.
     pub round: u32,

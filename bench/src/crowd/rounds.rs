@@ -9,12 +9,14 @@
 //! half of the difference between its directions, stays; the rest of its noise averages out.
 
 use super::body::{Counts, Shown, World};
+use super::checkpoint::{CheckpointError, Loader, Saver};
 use super::engine::{Network, share_out};
 use super::identity::scatter;
 use super::measure::honest;
 use super::plan::Plan;
 use super::ranks::Ranks;
 use crate::sim::Random;
+use serde::{Deserialize, Serialize};
 
 /// Streams of random numbers.
 const STARTS: u64 = 0x9 << 56;
@@ -41,7 +43,7 @@ const CHUNK: usize = 4_096;
 /// Hosts whose neighbours are looked up together: memory answers many questions as soon as one.
 const BLOCK: usize = 32;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Host {
     /// Of its virtual clock against true time, ns.
     error: f64,
@@ -55,7 +57,7 @@ struct Host {
 }
 
 /// What others see of a host: all of them fit into a processor's cache.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Seen {
     /// Its error, ns off that of the network a round ago.
     error: f32,
@@ -294,6 +296,22 @@ impl Network for Rounds {
             size_of::<Host>() + 2 * size_of::<Seen>() + self.world.plan.neighbours * link,
             link,
         )
+    }
+
+    fn save(&self, to: &mut Saver) -> Result<(), CheckpointError> {
+        // The links follow from the plan.
+        to.put(&(self.round, self.base, self.counts, &self.world.honest))?;
+        let mut hosts = self.hosts.iter().zip(&self.seen);
+        hosts.try_for_each(|host| to.put(&host))
+    }
+
+    fn restore(&mut self, from: &mut Loader) -> Result<(), CheckpointError> {
+        (self.round, self.base, self.counts, self.world.honest) = from.take()?;
+        let mut hosts = self.hosts.iter_mut().zip(&mut self.seen);
+        hosts.try_for_each(|(host, seen)| {
+            (*host, *seen) = from.take()?;
+            Ok(())
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Every strategy for many links in one type, to be chosen at run time.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -104,6 +105,7 @@ impl FromStr for CombineKind {
     clippy::large_enum_variant,
     reason = "one in a node, and what a box would save is needed for the default"
 )]
+#[derive(Serialize, Deserialize)]
 pub enum AnyCombine {
     /// [`CombineKind::MeanCoupling`].
     MeanCoupling(MeanCoupling),

@@ -14,6 +14,7 @@
 use super::clocks::{Clocks, correcting};
 use crate::consensus::stats::Sample;
 use crate::consensus::{Combine, Correction, Round};
+use serde::{Deserialize, Serialize};
 
 /// Δ is at least this, ns: a clock is settled within 2 µs of the median, so any two settled ones
 /// are within twice that.
@@ -26,7 +27,7 @@ const LEAST_RATE_REACH: f64 = 0.4e-6;
 const REACH_SIGMAS: f64 = 8.0;
 
 /// The rule.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Cnv {
     reach: Option<f64>,
 }

@@ -8,6 +8,8 @@ use crate::consensus::{
 };
 use crate::link::{Floor, PhaseBank, PhaseFilter};
 use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
+use serde::{Deserialize, Serialize};
+use serde_big_array::BigArray;
 
 /// What the oscillator's wander is taken to be until it is measured, ns/s per √s, and what it is
 /// taken for at least and at most.
@@ -68,12 +70,13 @@ const UNSEEN: f64 = 0.85;
 ///
 /// *Wander.* How much our oscillator wanders is told by which of three filters that expect more
 /// and less foretold the exchanges best ([`PhaseBank`]).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ensemble<const MOST: usize = MAX_READINGS> {
     /// What the filter's offset and rate are relative to: straight, without slew.
     base: VirtualLine,
     epoch: RawTime,
     filter: PhaseBank,
+    #[serde(with = "BigArray")]
     biases: [Bias; MOST],
     /// What all biases have in common, ns.
     common: f64,
@@ -86,7 +89,7 @@ pub struct Ensemble<const MOST: usize = MAX_READINGS> {
 }
 
 /// How a neighbour's clock, seen through its link, differs from the network's on average.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Bias {
     key: u64,
     /// ns; of no weight if the place is free.

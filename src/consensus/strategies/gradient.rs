@@ -20,6 +20,7 @@
 use super::clocks::{Clocks, correcting};
 use crate::consensus::stats::Sample;
 use crate::consensus::{Combine, Correction, Round};
+use serde::{Deserialize, Serialize};
 
 /// δ in sigma of a reading.
 const ERROR_SIGMAS: f64 = 3.0;
@@ -31,7 +32,7 @@ const LEAST_ERROR: f64 = 10.0;
 const STEPS: f64 = 3.0;
 
 /// The rule with its fast mode.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Gradient {
     mu: f64,
     error: Option<f64>,

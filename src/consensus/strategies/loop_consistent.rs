@@ -26,6 +26,7 @@
 
 use super::clocks::correcting;
 use crate::consensus::{Combine, Correction, Round};
+use serde::{Deserialize, Serialize};
 
 /// ω.
 const DAMPING: f64 = 0.5;
@@ -34,7 +35,7 @@ const DAMPING: f64 = 0.5;
 const BEST: (f64, f64) = (1e-3, 1e-15);
 
 /// The rule; the weights are those of the readings.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LoopConsistent;
 
 impl Combine for LoopConsistent {

@@ -15,9 +15,10 @@
 
 use super::clocks::{Clocks, correcting};
 use crate::consensus::{Combine, Correction, Round};
+use serde::{Deserialize, Serialize};
 
 /// The rule with its coupling factor.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MeanCoupling {
     coupling: f64,
 }

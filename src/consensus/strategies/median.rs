@@ -17,9 +17,10 @@
 use super::clocks::{Clocks, correcting};
 use crate::consensus::stats::Sample;
 use crate::consensus::{Combine, Correction, Round};
+use serde::{Deserialize, Serialize};
 
 /// The rule with its gain.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Median {
     gain: f64,
 }

@@ -14,9 +14,10 @@
 
 use super::clocks::{Clocks, correcting};
 use crate::consensus::{Combine, Correction, Round};
+use serde::{Deserialize, Serialize};
 
 /// The rule; it has no parameter but the number of clocks.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Midpoint;
 
 impl Combine for Midpoint {

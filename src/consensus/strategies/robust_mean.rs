@@ -2,6 +2,7 @@
 
 use crate::consensus::stats::Sample;
 use crate::consensus::{Combine, Correction, Round};
+use serde::{Deserialize, Serialize};
 
 /// No reading weighs more than this many times the median weight.
 const WEIGHT_CAP: f64 = 2.0;
@@ -10,7 +11,7 @@ const WEIGHT_CAP: f64 = 2.0;
 /// its own uncertainty and the disagreement among all: `w = 1/(σ² + s²)`, capped, so that nobody
 /// gains influence by looking precise. On a benign network this is more efficient than a median;
 /// against liars the gate has already done its work.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct RobustMean;
 
 impl Combine for RobustMean {

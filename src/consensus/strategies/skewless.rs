@@ -18,9 +18,10 @@
 
 use super::clocks::Clocks;
 use crate::consensus::{Combine, Correction, Gain, Round};
+use serde::{Deserialize, Serialize};
 
 /// The rule with its parameters, all per round.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Skewless {
     kappa1: f64,
     kappa2: f64,

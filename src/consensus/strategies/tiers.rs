@@ -21,6 +21,7 @@
 
 use crate::consensus::{Combine, Correction, Reading, Round};
 use crate::wire::Tier;
+use serde::{Deserialize, Serialize};
 
 /// The last level whose clocks are served.
 const LAST: u8 = 3;
@@ -34,7 +35,7 @@ const fn rank(key: u64) -> [u8; 3] {
 }
 
 /// The rule with the node's place in the tree.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Tiers {
     own: [u8; 3],
     tier: Tier,

@@ -19,16 +19,17 @@
 
 use super::clocks::{Clocks, correcting};
 use crate::consensus::{Combine, Correction, Round};
+use serde::{Deserialize, Serialize};
 
 /// What is dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Trim {
     BothEnds,
     AroundOwn,
 }
 
 /// One of the two rules.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TrimmedMean {
     trim: Trim,
 }

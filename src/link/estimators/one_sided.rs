@@ -2,6 +2,7 @@
 
 use crate::link::phase::PhaseFilter;
 use crate::link::{Belief, Exchange, Interval, LinkEstimator, OscillatorSpec, Posterior};
+use serde::{Deserialize, Serialize};
 
 /// Share of the specified wander that a typical oscillator really shows.
 const TYPICAL_WANDER: f64 = 0.3;
@@ -16,7 +17,7 @@ const STAMP_FLOOR: f64 = 2.0;
 ///
 /// T. Minka, *A family of algorithms for approximate Bayesian inference*, thesis, MIT 2001
 /// (assumed-density filtering); D. Jeske 2005 for what exponential delays leave possible.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OneSided {
     started: bool,
     filter: PhaseFilter,
