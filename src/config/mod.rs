@@ -22,8 +22,8 @@ pub use paths::{SYSTEM_SOCKET, SYSTEM_STATE};
 pub use schema::{SECTIONS, SectionKeys, nearest};
 pub use settings::{
     ConsensusConfig, DEFAULT_DHT_PORT, DhtConfig, DisciplineConfig, ExchangeConfig,
-    InterfaceConfig, OscillatorSpec, PacketPath, ReferenceConfig, Stamps, StepPolicy, Topology,
-    TransportConfig, TrueFrequency, VirtualOscillator, Wait,
+    InterfaceConfig, OscillatorSpec, PacketPath, RawSource, ReferenceConfig, Stamps, StepPolicy,
+    Topology, TransportConfig, TrueFrequency, UnknownRawSource, VirtualOscillator, Wait,
 };
 pub use target::{Target, UnknownTarget};
 
@@ -185,11 +185,25 @@ impl Config {
                 )));
             }
         }
+        if let Some(why) = self.bound_oscillator() {
+            return Err(ConfigError::Conflict(format!("`oscillator.clock` {why}")));
+        }
         match self.circular() {
             Some(circle) => Err(ConfigError::Conflict(format!(
                 "`reference.source` {circle}"
             ))),
             None => Ok(()),
+        }
+    }
+
+    /// Why the clock that everything is estimated against would not run free.
+    fn bound_oscillator(&self) -> Option<&'static str> {
+        match (&self.oscillator.clock, &self.discipline.target) {
+            (RawSource::Card(card), Target::Card(steered)) if steered == card => Some(
+                "is the card that `discipline.target` steers, and has to run free: steer another clock, \
+                 such as a virtual one on this card (`echo 1 > /sys/class/ptp/ptpN/n_vclocks`)",
+            ),
+            _ => None,
         }
     }
 
@@ -201,6 +215,14 @@ impl Config {
             "is \"system\", which something else has to steer: set `discipline.target` to something \
              else, such as \"none\"",
         )
+    }
+
+    /// The card whose clock is the raw clock, if it is not this host's.
+    pub fn raw_card(&self) -> Option<&str> {
+        match (&self.oscillator.clock, &self.discipline.target) {
+            (RawSource::Host, _) | (_, Target::Virtual) => None,
+            (RawSource::Card(card), _) => Some(card),
+        }
     }
 
     /// Settings that have no effect with the others, in words: no error, since a flag may change the
@@ -216,13 +238,28 @@ impl Config {
         let idle = set
             .into_iter()
             .filter(|(_, set)| *set && !matches!(target, Target::Card(_)));
-        idle.map(|(key, _)| {
+        let mut idle: Vec<String> = idle.map(|(key, _)| {
             format!(
                 "`discipline.{key}` has no effect with target {target}: it is for the clock of a \
                  card, `target = \"phc:…\"`"
             )
         })
-        .collect()
+        .collect();
+        if self.raw_card().is_none() && self.oscillator.clock != RawSource::Host {
+            idle.push(
+                "`oscillator.clock` has no effect with target virtual, whose oscillator is `virtual`"
+                    .to_owned(),
+            );
+        }
+        let stamped = matches!(self.transport.stamps, Stamps::Auto | Stamps::Hardware);
+        if !stamped && self.raw_card().is_some() {
+            idle.push(format!(
+                "`oscillator.clock` is a card's, and packets are stamped elsewhere (`transport.stamps` is \
+                 {}): that is less precise than \"host\"",
+                self.transport.stamps
+            ));
+        }
+        idle
     }
 
     /// The addresses to try for the time socket, in this order: `[::]` takes IPv4 as well, and

@@ -29,6 +29,7 @@ pub(super) fn read(source: Source<'_>) -> Result<Config, ConfigError> {
     }
     if let Some(section) = top.section("oscillator")? {
         let spec = &mut config.oscillator;
+        section.set("clock", &mut spec.clock, Field::parsed)?;
         section.set("max_drift_ppm", &mut spec.max_drift, |f| {
             ppm(f, 0.001..=1e4)
         })?;

@@ -55,7 +55,7 @@ pub const SECTIONS: &[SectionKeys] = &[
             "startup_panic",
         ],
     ),
-    ("oscillator", &["max_drift_ppm", "wander_ppb"]),
+    ("oscillator", &["clock", "max_drift_ppm", "wander_ppb"]),
     ("virtual", &["offset", "drift_ppm", "wander_ppb", "seed"]),
     ("exchange", &["poll", "burst", "near"]),
     ("consensus", &["assumed_liars"]),

@@ -1,6 +1,7 @@
 //! The parts of a configuration, checked, with their defaults.
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::str::FromStr;
 
 use serde::Serialize;
 
@@ -188,9 +189,38 @@ impl DisciplineConfig {
     }
 }
 
+/// The clock that nobody steers, against which everything is estimated.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum RawSource {
+    /// This host's, `CLOCK_MONOTONIC_RAW`.
+    #[default]
+    Host,
+    /// That of a network card, by its interface or its device.
+    Card(String),
+}
+
+/// The text names no clock that runs free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("use one of host, phc:INTERFACE, phc:/dev/ptpN")]
+pub struct UnknownRawSource;
+
+impl FromStr for RawSource {
+    type Err = UnknownRawSource;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRawSource> {
+        match text.parse() {
+            Ok(Target::Card(card)) => Ok(Self::Card(card)),
+            _ if text == "host" => Ok(Self::Host),
+            _ => Err(UnknownRawSource),
+        }
+    }
+}
+
 /// What is known of this host's oscillator; the guaranteed bounds rest on it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OscillatorSpec {
+    /// Whose it is.
+    pub clock: RawSource,
     /// The most its frequency may be off, either way.
     pub max_drift: Rate,
     /// Random walk of its frequency per √s.
@@ -200,6 +230,7 @@ pub struct OscillatorSpec {
 impl Default for OscillatorSpec {
     fn default() -> Self {
         Self {
+            clock: RawSource::Host,
             max_drift: Rate::from_ppm(100.0),
             wander: Rate::from_fraction(1e-8),
         }

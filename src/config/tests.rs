@@ -61,6 +61,7 @@ fn everything_can_be_said() {
         after_interruption = false
         while_running = true
         [oscillator]
+        clock = "phc:eth1"
         max_drift_ppm = 5.5
         wander_ppb = 0.5
         [virtual]
@@ -135,6 +136,7 @@ fn everything_can_be_said() {
             },
         },
         oscillator: OscillatorSpec {
+            clock: RawSource::Card("eth1".to_owned()),
             max_drift: Rate::from_ppm(5.5),
             wander: Rate::from_ppm(0.5e-3),
         },
@@ -359,6 +361,27 @@ fn values_are_refused_with_place_and_reason() {
     assert!(refused(&long).contains("longer than 100 bytes"));
     assert!(refused("log = \"a=b=c\"").starts_with("f.toml:1:7: `log` is \"a=b=c\""));
     assert!(refused("network = \"\"").starts_with("f.toml:1:11: `network` must be"));
+}
+
+#[test]
+fn the_raw_clock_runs_free() {
+    let with = |target: &str| {
+        let discipline = format!("[discipline]\ntarget = {target:?}\n");
+        let config = format!("[oscillator]\nclock = \"phc:eth0\"\n{discipline}");
+        let mut config = parse(&config)?;
+        config.settle().map(|()| config)
+    };
+    let error = with("phc:eth0").unwrap_err().to_string();
+    assert!(error.contains("has to run free"), "{error}");
+    for target in ["phc:eth1", "phc:/dev/ptp1", "system", "none"] {
+        let config = with(target).unwrap();
+        assert_eq!((config.raw_card(), config.idle().len()), (Some("eth0"), 0));
+    }
+    let idle = with("virtual").unwrap();
+    assert_eq!((idle.raw_card(), idle.idle().len()), (None, 1));
+    let stamps = "[oscillator]\nclock = \"phc:eth0\"\n[transport]\nstamps = \"kernel\"\n";
+    assert_eq!(parse(stamps).unwrap().idle().len(), 1);
+    assert!(refused("oscillator.clock = \"eth0\"").contains("phc:INTERFACE"));
 }
 
 #[test]

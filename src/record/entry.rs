@@ -22,6 +22,8 @@ pub enum RawScale {
     /// `CLOCK_MONOTONIC_RAW`, the same for all processes of a host since it booted: the true
     /// offset between two such records of one boot is zero.
     MonotonicRaw,
+    /// The clock of a network card.
+    Card,
     /// An oscillator of the process's own.
     Virtual,
 }

@@ -113,10 +113,14 @@ impl Clocks {
 pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
     let Clockface {
         raw,
+        card,
         start,
         steered,
     } = blueprint.clockface;
-    let local = LocalClock::new(raw.clone());
+    let local = match card {
+        Some(card) => LocalClock::over(card),
+        None => LocalClock::new(raw.clone()),
+    };
     let now = local.now();
     let identity = &blueprint.identity;
     let network = NetworkId::from_name(&blueprint.network);
@@ -129,7 +133,8 @@ pub fn assemble(blueprint: Blueprint) -> Result<Parts, ServiceError> {
         Some(path) => {
             let scale = match raw {
                 RawClock::Monotonic => RawScale::MonotonicRaw,
-                _ => RawScale::Virtual,
+                RawClock::Card(_) => RawScale::Card,
+                RawClock::Oscillator(_) => RawScale::Virtual,
             };
             let header = Header::new(
                 identity.node_id(),

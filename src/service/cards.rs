@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use hwts::clock::PhcClock;
+use hwts::clock::{PhcClock, RawClock};
 use hwts::netlink;
 use hwts::nic::{self, Survey, Verdict};
 use hwts::transport::{AnyTransport, CardNote, XdpNote};
@@ -88,7 +88,8 @@ impl InterfaceLines {
     }
 
     /// One line for each.
-    pub(super) fn lines(&self, transport: &AnyTransport) -> Vec<String> {
+    pub(super) fn lines(&self, transport: &AnyTransport, raw: &RawClock) -> Vec<String> {
+        let is_raw = |phc| matches!(raw, RawClock::Card(card) if card.index() == phc);
         let bypass = match transport {
             AnyTransport::Xdp(xdp) => {
                 let how = match xdp.missing() {
@@ -103,8 +104,14 @@ impl InterfaceLines {
         let cards = transport.udp().cards().iter();
         let used = cards.map(|card| match card.fallback {
             None => format!(
-                "{}: hardware stamps by /dev/ptp{}",
-                card.interface, card.phc
+                "{}: hardware stamps by /dev/ptp{}{}",
+                card.interface,
+                card.phc,
+                if is_raw(card.phc) {
+                    ", the raw clock"
+                } else {
+                    ""
+                }
             ),
             Some(why) => format!("{}: kernel stamps, {why}", card.interface),
         });
@@ -123,26 +130,40 @@ pub(super) struct Pulses {
     pub(super) kernel: bool,
 }
 
+/// Number of the `/dev/ptp` of a card, named by its interface or its device; says why there is none.
+pub(super) fn device(card: &str) -> Result<u32, String> {
+    if card.contains('/') {
+        // Rules of udev give them other names.
+        let path = std::fs::canonicalize(card).map_err(|error| error.to_string())?;
+        let number = path.to_str().and_then(|path| path.strip_prefix("/dev/ptp"));
+        return number
+            .and_then(|number| number.parse().ok())
+            .ok_or_else(|| {
+                "it is no hardware clock: those are /dev/ptp0, /dev/ptp1, …".to_owned()
+            });
+    }
+    let links = netlink::links().map_err(|error| error.to_string())?;
+    let link = links
+        .iter()
+        .find(|link| link.name == card)
+        .ok_or_else(|| format!("there is no interface {card} (`ip link` lists them)"))?;
+    let device = nic::physical(&links, link.index).map_err(|why| why.to_string())?;
+    let abilities = nic::abilities(&device.name).map_err(|error| error.to_string())?;
+    abilities.phc.ok_or_else(|| {
+        format!(
+            "{} has no hardware clock; some cards have one only while their link is up",
+            device.name
+        )
+    })
+}
+
 /// Opens the clock of a card, named by its interface or its device, to be steered, and has it pulse;
 /// says why it cannot.
 pub(super) fn open_to_steer(card: &str, pulses: Pulses) -> Result<PhcClock, String> {
     let path = if card.contains('/') {
         PathBuf::from(card)
     } else {
-        let links = netlink::links().map_err(|error| error.to_string())?;
-        let link = links
-            .iter()
-            .find(|link| link.name == card)
-            .ok_or_else(|| format!("there is no interface {card} (`ip link` lists them)"))?;
-        let device = nic::physical(&links, link.index).map_err(|why| why.to_string())?;
-        let abilities = nic::abilities(&device.name).map_err(|error| error.to_string())?;
-        let index = abilities.phc.ok_or_else(|| {
-            format!(
-                "{} has no hardware clock; some cards have one only while their link is up",
-                device.name
-            )
-        })?;
-        PathBuf::from(format!("/dev/ptp{index}"))
+        PathBuf::from(format!("/dev/ptp{}", device(card)?))
     };
     let mut clock = PhcClock::open(&path).map_err(|error| error.to_string())?;
     if let Some(output) = pulses.output {

@@ -1,7 +1,7 @@
 //! What a node steers, on which raw clock, and from what time it starts.
 
 use hwts::Domain;
-use hwts::clock::{Oscillator, OscillatorSpec, RawClock, VirtualClock};
+use hwts::clock::{CardOscillator, Oscillator, OscillatorSpec, RawClock, VirtualClock};
 
 use super::steer::Steered;
 use crate::discipline::{FindCard, HostClock, Settings, tai_minus_utc};
@@ -25,6 +25,8 @@ pub struct Flaws {
 pub struct Clockface {
     /// Its raw clock.
     pub raw: RawClock,
+    /// If that is a card's: what follows it.
+    pub card: Option<CardOscillator>,
     /// What its virtual clock starts from.
     pub start: VirtualTime,
     /// What it steers, if anything.
@@ -36,8 +38,18 @@ impl Clockface {
     pub fn measuring() -> Self {
         Self {
             raw: RawClock::Monotonic,
+            card: None,
             start: realtime(),
             steered: None,
+        }
+    }
+
+    /// The same with the oscillator of `card`, which nobody steers.
+    pub fn over(self, card: CardOscillator) -> Self {
+        Self {
+            raw: RawClock::Card(card.reader()),
+            card: Some(card),
+            ..self
         }
     }
 
@@ -88,6 +100,7 @@ impl Clockface {
         let clock = VirtualClock::new(raw.clone(), start.as_nanos());
         Self {
             raw,
+            card: None,
             start,
             steered: Some(Steered {
                 name: "virtual".to_owned(),

@@ -1,6 +1,6 @@
 //! The host's raw clock, and packet stamps on its timescale.
 
-use hwts::clock::{PhcError, RawClock, Timebase};
+use hwts::clock::{CardOscillator, PhcError, RawClock, Timebase};
 use hwts::{Source, Stamp};
 
 use crate::node::RawStamp;
@@ -11,6 +11,8 @@ use crate::wire::StampSource;
 #[derive(Debug)]
 pub struct LocalClock {
     raw: RawClock,
+    /// Stamps come from `base` on the raw clock already.
+    of_card: bool,
     base: Timebase,
 }
 
@@ -19,7 +21,17 @@ impl LocalClock {
     pub fn new(raw: RawClock) -> Self {
         Self {
             raw,
+            of_card: false,
             base: Timebase::new(),
+        }
+    }
+
+    /// On top of the clock of `card`, which it follows for all threads.
+    pub fn over(card: CardOscillator) -> Self {
+        Self {
+            raw: RawClock::Card(card.reader()),
+            of_card: true,
+            base: Timebase::over(card),
         }
     }
 
@@ -53,6 +65,11 @@ impl LocalClock {
         self.base.next_fault()
     }
 
+    /// By how much the card whose clock is the raw clock was stepped: once each time.
+    pub fn next_step(&mut self) -> Option<Span> {
+        self.base.next_step().map(Span::from_nanos)
+    }
+
     /// How far raw times may be off all together, ns, since they are as a card sees them.
     pub fn asymmetry(&self) -> i64 {
         self.base.asymmetry()
@@ -61,10 +78,14 @@ impl LocalClock {
     /// `stamp` on the raw clock, or that of the kernel `beside` it if it is of no use; `None` if
     /// the stamped clock jumped in between.
     pub fn convert(&mut self, stamp: Stamp, beside: Option<Stamp>) -> Option<RawStamp> {
-        let (mono, source) = self.base.convert(stamp, beside).ok()?;
+        let (converted, source) = self.base.convert(stamp, beside).ok()?;
         Some(RawStamp {
-            at: self.at(mono.raw),
-            error: Span::from_nanos(mono.error),
+            at: if self.of_card {
+                RawTime::from_nanos(converted.raw)
+            } else {
+                self.at(converted.raw)
+            },
+            error: Span::from_nanos(converted.error),
             source: match source {
                 Source::User => StampSource::User,
                 Source::Xdp => StampSource::Xdp,

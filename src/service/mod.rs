@@ -57,6 +57,14 @@ pub enum ServiceError {
         /// Why.
         why: String,
     },
+    /// The clock of a card cannot be the raw clock.
+    #[error("cannot estimate against the clock of {card} (`oscillator.clock`): {why}")]
+    RawCard {
+        /// The card as it was named.
+        card: String,
+        /// Why.
+        why: String,
+    },
     /// Sessions cannot be had.
     #[error("cannot make keys: {0}")]
     Sessions(crate::security::FailReason),

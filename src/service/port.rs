@@ -64,7 +64,8 @@ impl Port {
             in_flight: [None; IN_FLIGHT],
         };
         port.attend();
-        port.cards.set_lines(port.lines.lines(&port.transport));
+        port.cards
+            .set_lines(port.lines.lines(&port.transport, port.clock.raw()));
         port
     }
 
@@ -87,6 +88,12 @@ impl Port {
         while let Some(fault) = self.clock.next_fault() {
             tracing::warn!("kernel stamps instead of a card's: {fault}");
         }
+        while let Some(step) = self.clock.next_step() {
+            tracing::warn!(
+                "the card that is the raw clock was stepped by {step}, and has to run free: find who \
+                 steers it, or set `oscillator.clock` to \"host\""
+            );
+        }
         if let AnyTransport::Xdp(xdp) = &mut self.transport {
             while let Some(note) = xdp.next_note() {
                 InterfaceLines::note_xdp(&note);
@@ -94,7 +101,8 @@ impl Port {
             }
         }
         if changed {
-            self.cards.set_lines(self.lines.lines(&self.transport));
+            self.cards
+                .set_lines(self.lines.lines(&self.transport, self.clock.raw()));
         }
         self.cards.set_asymmetry(self.clock.asymmetry());
     }

@@ -66,6 +66,7 @@ pub fn run(
     let peers = setup::sources(&config, secret, time_port)?;
     let keeper = Keeper {
         file: StateFile::new(&config.state_dir),
+        card: config.raw_card().map(str::to_owned),
         next: started + SAVE,
     };
     let life = Life {
@@ -173,6 +174,8 @@ impl StatusProvider for Answers {
 /// Keeps on disk what the next start can use.
 struct Keeper {
     file: StateFile,
+    /// The card whose clock is the raw clock, if it is one's.
+    card: Option<String>,
     next: Instant,
 }
 
@@ -189,11 +192,13 @@ impl Keeper {
             ClockState::Synchronized | ClockState::Holdover
         );
         let (before, _) = self.file.load();
+        let before = before.with_clock_of(self.card.as_deref());
         // What was good once is better than nothing.
         let state = State {
             oscillator: settled
                 .then(|| Rate::from_ppm(tracking.rate_ppm))
                 .or(before.oscillator),
+            card: before.card,
             clock: report.and_then(|r| steer::lock(r).steady).or(before.clock),
             saved_at: hwts::Domain::Realtime.now() / 1_000_000_000,
             peers: worth_keeping(status, before.peers),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use hwts::Domain;
-use hwts::clock::{Permission, SystemClock};
+use hwts::clock::{CardOscillator, Permission, SystemClock};
 
 use super::ServiceError;
 use super::assemble::Blueprint;
@@ -45,7 +45,7 @@ pub(super) fn blueprint(
         strategies: config.strategies,
         transport,
         clockface: clockface(config)?,
-        saved,
+        saved: saved.with_clock_of(config.raw_card()),
         lie: config.testing,
         truth: config.reference.source,
         record,
@@ -82,10 +82,35 @@ fn seed(identity: &Identity) -> u64 {
 }
 
 fn clockface(config: &Config) -> Result<Clockface, ServiceError> {
-    let target = &config.discipline.target;
     for warning in config.idle() {
         tracing::warn!("{warning}");
     }
+    let face = steered(config)?;
+    let Some(card) = config.raw_card() else {
+        return Ok(face);
+    };
+    let open = || {
+        let index = cards::device(card)?;
+        if let Target::Card(steered) = &config.discipline.target
+            && cards::device(steered).is_ok_and(|steered| steered == index)
+        {
+            return Err(format!(
+                "it is the raw clock, which has to run free, and the clock to steer ({steered}) as well"
+            ));
+        }
+        CardOscillator::open(index).map_err(|error| error.to_string())
+    };
+    let oscillator = open().map_err(|why| ServiceError::RawCard {
+        card: card.to_owned(),
+        why,
+    })?;
+    tracing::info!("raw clock: /dev/ptp{} ({card})", oscillator.index());
+    Ok(face.over(oscillator))
+}
+
+/// What is steered, on this host's oscillator or a virtual one.
+fn steered(config: &Config) -> Result<Clockface, ServiceError> {
+    let target = &config.discipline.target;
     Ok(match (target, config.discipline.settings()) {
         (Target::Card(card), Some(settings)) => {
             let named = card.clone();

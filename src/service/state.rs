@@ -31,14 +31,28 @@ const DIRECTORY_MODE: u32 = 0o755;
 /// What is kept.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
-    /// The last good rate of the virtual clock against this host's raw clock.
+    /// The last good rate of the virtual clock against the raw clock.
     pub oscillator: Option<Rate>,
+    /// The card whose clock that was; [`None`]: this host's.
+    pub card: Option<String>,
     /// The last good rate commanded to the steered clock, without any slew.
     pub clock: Option<Rate>,
     /// When it was saved, seconds since 1970-01-01 UTC by the system clock.
     pub saved_at: i64,
     /// Peers that were good, best first.
     pub peers: Vec<KnownPeer>,
+}
+
+impl State {
+    /// What of it is good with the raw clock of `card`, or this host's: another oscillator has
+    /// another rate.
+    pub fn with_clock_of(self, card: Option<&str>) -> Self {
+        Self {
+            oscillator: self.oscillator.filter(|_| self.card.as_deref() == card),
+            card: card.map(str::to_owned),
+            ..self
+        }
+    }
 }
 
 /// A peer to try first at the next start.
@@ -57,6 +71,8 @@ struct Form {
     #[serde(default)]
     oscillator_ppm: Option<f64>,
     #[serde(default)]
+    oscillator_card: Option<String>,
+    #[serde(default)]
     clock_ppm: Option<f64>,
     #[serde(default)]
     saved_at_s: i64,
@@ -70,6 +86,7 @@ impl From<&State> for Form {
         Self {
             version: VERSION,
             oscillator_ppm: state.oscillator.map(Rate::as_ppm),
+            oscillator_card: state.card.clone(),
             clock_ppm: state.clock.map(Rate::as_ppm),
             saved_at_s: state.saved_at,
             peers: peers
@@ -88,6 +105,7 @@ impl From<Form> for State {
         let peers = form.peers.into_iter().take(MAX_PEERS);
         Self {
             oscillator: form.oscillator_ppm.and_then(believable),
+            card: form.oscillator_card,
             clock: form.clock_ppm.and_then(believable),
             saved_at: form.saved_at_s,
             peers: peers
@@ -284,6 +302,7 @@ mod tests {
         };
         State {
             oscillator: Some(Rate::from_ppm(-12.25)),
+            card: Some("eth0".to_owned()),
             clock: Some(Rate::from_ppm(3.5)),
             saved_at: 1_800_000_000,
             peers: vec![peer("192.0.2.1:7777"), peer("[2001:db8::1]:7777")],
@@ -305,6 +324,17 @@ mod tests {
         }
         let names: Vec<_> = std::fs::read_dir(&scratch.0).unwrap().collect();
         assert_eq!(names.len(), 1, "no temporary file stays");
+    }
+
+    #[test]
+    fn a_rate_is_good_for_the_clock_it_was_of() {
+        let rate = state().oscillator;
+        assert_eq!(state().with_clock_of(Some("eth0")).oscillator, rate);
+        for card in [None, Some("eth1")] {
+            let other = state().with_clock_of(card);
+            assert_eq!((other.oscillator, other.card.as_deref()), (None, card));
+            assert_eq!(other.clock, state().clock);
+        }
     }
 
     #[test]

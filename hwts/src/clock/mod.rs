@@ -3,6 +3,7 @@
 //! Everything is nanoseconds in `i64`. A rate is a fraction: `1e-6` gains one microsecond each
 //! second.
 
+mod card_oscillator;
 mod convert;
 mod cross;
 mod oscillator;
@@ -19,6 +20,7 @@ mod timex;
 mod virtual_clock;
 mod virtual_phc;
 
+pub use card_oscillator::{CardOscillator, CardReader};
 pub use convert::{ConvertError, Converted, StampConverter};
 pub use cross::CrossRead;
 pub use oscillator::{Oscillator, OscillatorSpec};

@@ -66,6 +66,23 @@ impl PhcConverter {
         errors.min().unwrap_or(0)
     }
 
+    /// The card over raw time by its readings; at `usual`, a fraction, as long as they have no line.
+    pub(super) fn inverse(&self, usual: f64) -> Inverse {
+        let last = self.relation.latest().unwrap_or(CrossRead {
+            a: 0,
+            b: 0,
+            error: i64::MAX,
+        });
+        let read = Inverse {
+            mono: last.a,
+            card: last.b,
+            phase: 0.0,
+            rate: usual,
+            scatter: last.error,
+        };
+        self.line.map_or(read, |line| line.inverse())
+    }
+
     /// Reads the card if the last reading is some time ago (a reading takes 10 to 50 µs). Call it
     /// around every wait for packets.
     ///
@@ -131,6 +148,18 @@ impl PhcConverter {
             error: line.scatter.min(between.error),
         }))
     }
+}
+
+/// A card's clock over raw time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Inverse {
+    /// The last reading.
+    pub(super) mono: i64,
+    pub(super) card: i64,
+    /// What the card is beyond that by the line, ns, and the fraction that it is faster by.
+    pub(super) phase: f64,
+    pub(super) rate: f64,
+    pub(super) scatter: i64,
 }
 
 /// A line that all readings since some time lie on to within their widths.
@@ -202,6 +231,17 @@ impl Line {
         let since = nanos - self.last.b;
         self.last.a + since + (self.offset + self.rate * since as f64).round() as i64
     }
+
+    fn inverse(&self) -> Inverse {
+        let slope = 1.0 / (1.0 + self.rate);
+        Inverse {
+            mono: self.last.a,
+            card: self.last.b,
+            phase: -self.offset * slope,
+            rate: slope - 1.0,
+            scatter: self.scatter,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -264,6 +304,18 @@ mod tests {
         );
         let (_, settled) = taught(70..140);
         assert!((settled.unwrap().at(card(13_850_000_000)) - 13_850_000_300).abs() <= 40);
+    }
+
+    #[test]
+    fn a_line_goes_both_ways() {
+        let line = taught(0..60).1.unwrap();
+        let inverse = line.inverse();
+        for raw in [5_000_000_000_i64, 5_900_000_000, 6_000_000_000] {
+            let since = raw - inverse.mono;
+            let beyond = inverse.phase + inverse.rate * since as f64;
+            let card = inverse.card + since + beyond.round() as i64;
+            assert!((line.at(card) - raw).abs() <= 2, "{raw}");
+        }
     }
 
     #[test]

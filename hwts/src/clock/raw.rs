@@ -1,14 +1,16 @@
 //! The free-running clock that everything is estimated against.
 
-use super::Oscillator;
+use super::{CardReader, Oscillator};
 use crate::stamp::Domain;
 
-/// A clock nobody steers: the real one, or a virtual oscillator over it.
+/// A clock nobody steers: the host's, a card's, or a virtual oscillator over the host's.
 #[derive(Debug, Clone, Default)]
 pub enum RawClock {
     /// `CLOCK_MONOTONIC_RAW` itself.
     #[default]
     Monotonic,
+    /// That of a network card.
+    Card(CardReader),
     /// An oscillator with known errors, for demonstrations and tests.
     Oscillator(Oscillator),
 }
@@ -20,12 +22,21 @@ impl RawClock {
         self.at(Domain::MonotonicRaw.now())
     }
 
-    /// What it reads, in ns, when `CLOCK_MONOTONIC_RAW` reads `mono`; exact.
+    /// What it reads, in ns, when `CLOCK_MONOTONIC_RAW` reads `mono`.
     #[inline]
     pub fn at(&self, mono: i64) -> i64 {
         match self {
             Self::Monotonic => mono,
+            Self::Card(card) => card.at(mono),
             Self::Oscillator(o) => o.at(mono),
+        }
+    }
+
+    /// How far [`at`](Self::at) may be off, ns: what readings of a card scatter, else nothing.
+    pub fn error(&self) -> i64 {
+        match self {
+            Self::Card(card) => card.error(),
+            Self::Monotonic | Self::Oscillator(_) => 0,
         }
     }
 }

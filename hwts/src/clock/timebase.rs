@@ -1,6 +1,6 @@
 //! Stamps of whatever clock on the raw timescale.
 
-use super::{ConvertError, Converted, PhcConverter, PhcError, StampConverter};
+use super::{CardOscillator, ConvertError, Converted, PhcConverter, PhcError, StampConverter};
 use crate::stamp::{Domain, Source, Stamp};
 
 /// A card that stamped further than this from when the kernel did was not that card, or is out of
@@ -9,7 +9,8 @@ const PLAUSIBLE: i64 = 100_000_000;
 /// Pause before a card's clock that could not be opened is tried again, ns.
 const RETRY: i64 = 10_000_000_000;
 
-/// Converts stamps of the kernel and of any number of cards to `CLOCK_MONOTONIC_RAW`.
+/// Converts stamps of the kernel and of any number of cards to raw time: `CLOCK_MONOTONIC_RAW`, or the
+/// clock of a card that nobody steers.
 ///
 /// Each card's clock is related to the raw clock by readings of its own, so cards need not agree.
 /// The raw time that comes out is as the first card sees it, up to half the width of a reading off
@@ -17,6 +18,8 @@ const RETRY: i64 = 10_000_000_000;
 /// and of other cards are given it as an error.
 #[derive(Debug)]
 pub struct Timebase {
+    /// The card whose clock is raw time, if one is.
+    own: Option<CardOscillator>,
     realtime: StampConverter,
     cards: Vec<Card>,
 }
@@ -41,14 +44,26 @@ impl Timebase {
     /// Knows the kernel's stamps only; cards are opened as they are needed.
     pub fn new() -> Self {
         Self {
+            own: None,
             realtime: StampConverter::new(Domain::Realtime),
             cards: Vec::new(),
+        }
+    }
+
+    /// Raw time is that of `card`.
+    pub fn over(card: CardOscillator) -> Self {
+        Self {
+            own: Some(card),
+            ..Self::new()
         }
     }
 
     /// Opens `/dev/ptp` number `phc` before its first stamp comes, as long as there is the
     /// permission to. Whether it could be; why not says [`next_fault`](Self::next_fault).
     pub fn open(&mut self, phc: u32) -> bool {
+        if self.is_own(phc) {
+            return true;
+        }
         let at = self.card(phc);
         self.reopen(at)
     }
@@ -56,6 +71,9 @@ impl Timebase {
     /// Compares clocks. Call it around every wait for packets.
     pub fn refresh(&mut self) {
         self.realtime.refresh();
+        if let Some(own) = &mut self.own {
+            own.refresh();
+        }
         for card in &mut self.cards {
             if let Some(converter) = &mut card.converter
                 && let Err(fault) = converter.refresh()
@@ -67,13 +85,18 @@ impl Timebase {
 
     /// How far raw times may be off all together, ns; 0 without cards.
     pub fn asymmetry(&self) -> i64 {
-        let first = self.cards.iter().find_map(|card| card.converter.as_ref());
-        first.map_or(0, PhcConverter::asymmetry)
+        self.unseen() + self.own.as_ref().map_or(0, CardOscillator::asymmetry)
+    }
+
+    /// By how much the card that is raw time was stepped, ns, which it must not be: once each time.
+    pub fn next_step(&mut self) -> Option<i64> {
+        self.own.as_mut()?.next_step()
     }
 
     /// Why a card's clock cannot be read: once each time it fails.
     pub fn next_fault(&mut self) -> Option<PhcError> {
-        self.cards.iter_mut().find_map(|card| card.fault.take())
+        let own = self.own.as_mut().and_then(CardOscillator::next_fault);
+        own.or_else(|| self.cards.iter_mut().find_map(|card| card.fault.take()))
     }
 
     /// The raw instant of `stamp`, and where it was taken. If it is a card's that is of no use, that
@@ -90,7 +113,11 @@ impl Timebase {
             return Ok((self.of_kernel(stamp)?, stamp.source));
         };
         let beside = beside.map(|kernel| self.of_kernel(kernel));
-        match (self.of_card(phc, stamp.nanos), beside) {
+        let card = match &mut self.own {
+            Some(own) if own.index() == phc => own.convert(stamp.nanos),
+            _ => self.of_card(phc, stamp.nanos),
+        };
+        match (card, beside) {
             (Ok(card), Some(Ok(kernel))) if card.raw.abs_diff(kernel.raw) > PLAUSIBLE as u64 => {
                 Ok((kernel, Source::Kernel))
             }
@@ -102,10 +129,26 @@ impl Timebase {
 
     fn of_kernel(&mut self, stamp: Stamp) -> Result<Converted, ConvertError> {
         let converted = self.realtime.convert(stamp)?;
-        Ok(Converted {
-            error: converted.error.saturating_add(self.asymmetry()),
+        Ok(self.over_own(Converted {
+            error: converted.error.saturating_add(self.unseen()),
             ..converted
-        })
+        }))
+    }
+
+    /// What was converted to `CLOCK_MONOTONIC_RAW` as raw time.
+    fn over_own(&self, converted: Converted) -> Converted {
+        let own = self.own.as_ref();
+        own.map_or(converted, |own| own.over(converted))
+    }
+
+    /// How far `CLOCK_MONOTONIC_RAW` may be off as the first of the cards sees it, ns.
+    fn unseen(&self) -> i64 {
+        let first = self.cards.iter().find_map(|card| card.converter.as_ref());
+        first.map_or(0, PhcConverter::asymmetry)
+    }
+
+    fn is_own(&self, phc: u32) -> bool {
+        self.own.as_ref().is_some_and(|own| own.index() == phc)
     }
 
     fn of_card(&mut self, phc: u32, nanos: i64) -> Result<Converted, ConvertError> {
@@ -118,14 +161,14 @@ impl Timebase {
             0
         } else {
             let own = self.cards[at].converter.as_ref();
-            self.asymmetry() + own.map_or(0, PhcConverter::asymmetry)
+            self.unseen() + own.map_or(0, PhcConverter::asymmetry)
         };
         let converter = self.cards[at].converter.as_mut();
         let converted = converter.ok_or(ConvertError::Unreadable)?.convert(nanos)?;
-        Ok(Converted {
+        Ok(self.over_own(Converted {
             error: converted.error.saturating_add(other),
             ..converted
-        })
+        }))
     }
 
     fn card(&mut self, phc: u32) -> usize {
