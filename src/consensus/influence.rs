@@ -6,9 +6,10 @@
 //! counts only if more neighbours than can be lying were last surprised that way, and by as much.
 //! If our own clock is what jumped, all of them are, within one poll.
 
+use serde::{Deserialize, Serialize};
+
 use super::stats::Sample;
 use super::tolerated_liars;
-use serde::{Deserialize, Serialize};
 
 /// Surprises that differ by this factor may have the same cause.
 const ALIKE: f64 = 2.0;

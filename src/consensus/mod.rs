@@ -27,10 +27,11 @@ pub(crate) use stats::Sample;
 pub use strategies::{Ensemble, RobustMean};
 pub use window::{Window, disagreement, enclosed, tolerated_liars, window};
 
+use serde::{Deserialize, Serialize};
+
 use crate::link::Likelihood;
 use crate::time::{RawTime, Span, VirtualLine, VirtualTime};
 use crate::wire::Tier;
-use serde::{Deserialize, Serialize};
 
 /// Most neighbours that can take part in one round.
 pub const MAX_READINGS: usize = 64;

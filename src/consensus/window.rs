@@ -1,8 +1,9 @@
 //! The guaranteed window: where the network's clock can be, seen from ours.
 
+use serde::{Deserialize, Serialize};
+
 use super::Reading;
 use super::stats::Sample;
-use serde::{Deserialize, Serialize};
 
 /// Liars that `clocks` clocks can tolerate, ours included: the largest f with n > 3f
 /// (D. Dolev, J. Halpern, R. Strong, *On the possibility and impossibility of achieving clock

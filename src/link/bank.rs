@@ -1,9 +1,10 @@
 //! Phase filters that expect more and less wander, weighed by what each foretold.
 
+use serde::{Deserialize, Serialize};
+
 use super::elementary::exp;
 use super::likelihood::{Likelihood, Posterior};
 use super::phase::PhaseFilter;
-use serde::{Deserialize, Serialize};
 
 /// How many times more each filter expects than the one before.
 const RATIO: f64 = 3.0;

@@ -1,9 +1,10 @@
 //! The guaranteed interval of a link: all lines that no packet contradicts.
 
-use super::OscillatorSpec;
-use super::lines::{Fan, Limit, Lines, Point, ShortPoint};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use super::OscillatorSpec;
+use super::lines::{Fan, Limit, Lines, Point, ShortPoint};
 
 /// The limits that a hull keeps for one direction: the more, the closer to the exact convex hull.
 pub trait Limits:

@@ -1,7 +1,8 @@
 //! The lines that limits from above and from below leave possible.
 
-use super::Interval;
 use serde::{Deserialize, Serialize};
+
+use super::Interval;
 
 /// A limit on the offset at one instant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,8 @@
 //! What the round trips of a path say about its noise.
 
-use super::likelihood::{Floor, Likelihood, Posterior};
 use serde::{Deserialize, Serialize};
+
+use super::likelihood::{Floor, Likelihood, Posterior};
 
 /// Exchanges that are averaged over.
 const MEMORY: u8 = 128;

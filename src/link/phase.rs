@@ -1,8 +1,9 @@
 //! The two-state filter (offset, rate) that the default strategies share.
 
-use super::likelihood::{Likelihood, Posteriors};
 use serde::{Deserialize, Serialize};
 use serde_big_array::BigArray;
+
+use super::likelihood::{Likelihood, Posteriors};
 
 /// Offset and rate of a clock as a Gaussian belief that follows exchanges of any [`Likelihood`];
 /// `N` such beliefs side by side, which differ in how much they expect the clock to wander.

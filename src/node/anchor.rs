@@ -13,6 +13,8 @@
 //!
 //! Where [references](super::reference) are heard, what they tell takes the place of the oscillators.
 
+use serde::{Deserialize, Serialize};
+
 use super::reference::Witness;
 use super::round::Readings;
 use super::slot::Slot;
@@ -21,7 +23,6 @@ use crate::consensus::{self, Combine};
 use crate::link::LinkEstimator;
 use crate::time::{Rate, RawTime, Span};
 use crate::wire::Excess;
-use serde::{Deserialize, Serialize};
 
 /// Share of the way to the neighbours' view that is gone with each poll.
 const GAIN: f64 = 0.3;

@@ -1,10 +1,11 @@
 //! Which packets went to and came from one peer, and when: matches stamps to samples.
 
+use serde::{Deserialize, Serialize};
+
 use super::matching::{Matching, Samples};
 use crate::link::OneWay;
 use crate::time::{RawTime, Span};
 use crate::wire::{Message, PacketStamp, StampSource};
-use serde::{Deserialize, Serialize};
 
 /// Packets remembered in each direction: as many as can be under way at once in a burst.
 const REMEMBERED: usize = 4;

@@ -1,8 +1,9 @@
 //! How packets and their stamps become samples: what a node asks of whoever matches them.
 
+use std::fmt::Debug;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::fmt::Debug;
 
 use crate::link::OneWay;
 use crate::time::{RawTime, Span};

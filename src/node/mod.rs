@@ -38,20 +38,19 @@ pub use stability::Deviation;
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
-
-use crate::consensus::{Combine, Ensemble};
-use crate::link::{Link, LinkEstimator, Measured, OneSided};
-use crate::time::{RawTime, Span, VirtualLine};
-use crate::topology::{Candidates, Kept, NodeId};
-use crate::wire::{ClockState, Message, Promise, StampSource};
-
-use crate::rng::Rng;
 use clock::Clockwork;
 use matching::Matching;
 use polls::Polls;
+use serde::{Deserialize, Serialize};
 use slot::Slot;
 use stability::Stability;
+
+use crate::consensus::{Combine, Ensemble};
+use crate::link::{Link, LinkEstimator, Measured, OneSided};
+use crate::rng::Rng;
+use crate::time::{RawTime, Span, VirtualLine};
+use crate::topology::{Candidates, Kept, NodeId};
+use crate::wire::{ClockState, Message, Promise, StampSource};
 
 /// Names one slot of a node for as long as one peer has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,9 +1,10 @@
 //! Whom the slots are for and when they are due, in few bytes: slots themselves are too large to
 //! be looked through for every packet.
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::RawTime;
 use crate::topology::NodeId;
-use serde::{Deserialize, Serialize};
 
 /// When there is nothing to do.
 const NEVER: RawTime = RawTime::from_nanos(i64::MAX);

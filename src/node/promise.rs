@@ -1,8 +1,9 @@
 //! The promise that a synchronized node makes with each packet, and how it keeps it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::{Rate, RawTime, Span, VirtualLine};
 use crate::wire::{MOST_SLACK, Promise};
-use serde::{Deserialize, Serialize};
 
 /// Parts of the time a promise holds; what was told in the oldest is forgotten together.
 const PARTS: usize = 8;

@@ -10,9 +10,10 @@
 //! pushes all clocks for ever is outweighed in the end without anything left (a controller with
 //! proportional and integral part, critically damped).
 
+use serde::{Deserialize, Serialize};
+
 use super::anchor::{MOST, RETURN};
 use crate::time::{RawTime, VirtualLine, VirtualTime};
-use serde::{Deserialize, Serialize};
 
 /// Polls over which it averages what it sees.
 const AVERAGED: f64 = 10.0;

@@ -1,5 +1,8 @@
 //! Everything a node remembers of one peer it talks to. Fixed size.
 
+use serde::{Deserialize, Serialize};
+
+use super::NodeConfig;
 use super::matching::{Matching, Samples};
 use super::size::{Daemon, Size};
 use crate::consensus::{Observation, Reading, Verdict};
@@ -7,9 +10,6 @@ use crate::link::{Interval, Link, LinkEstimator, Measured};
 use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime, floor};
 use crate::topology::{Kept, NodeId};
 use crate::wire::{ClockState, Excess, Message, Promise, StampSource, Tier};
-use serde::{Deserialize, Serialize};
-
-use super::NodeConfig;
 
 /// Polls without an answer after which a neighbour counts as unreachable.
 pub(super) const SILENT_POLLS: u8 = 4;

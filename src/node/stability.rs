@@ -1,8 +1,9 @@
 //! How stable the own oscillator is, measured while it is followed.
 
-use crate::time::{RawTime, VirtualLine};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::time::{RawTime, VirtualLine};
 
 /// Shortest averaging time, ns.
 const SHORTEST: i64 = 1_000_000_000;

@@ -14,16 +14,16 @@
 //! one's own view ([`LASTING`]) forgets what asymmetries sum up to. The small corrections of `line`
 //! are not followed: they are what those near differ by.
 
+use serde::{Deserialize, Serialize};
+
+use super::clock::ClockView;
+use super::round::Readings;
 use super::slot::Role;
 use super::{Event, Node, Size};
 use crate::consensus::{self, Combine};
 use crate::link::LinkEstimator;
 use crate::time::{RawTime, Span, VirtualLine};
 use crate::wire::ClockState;
-use serde::{Deserialize, Serialize};
-
-use super::clock::ClockView;
-use super::round::Readings;
 
 /// Where the typical neighbour is nearer than this, all are.
 const FAR: Span = Span::from_millis(1);

@@ -1,7 +1,8 @@
 //! The peers known so far, and the draw of a neighbour among them.
 
-use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
 
 use super::{Candidate, FoundBy, Kept, NodeId};
 use crate::time::{RawTime, Span};

@@ -1,9 +1,10 @@
 //! What is remembered of who and where a peer is.
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::{Candidate, FoundBy, NodeId};
 

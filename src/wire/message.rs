@@ -1,7 +1,8 @@
 //! What neighbours tell each other in every time packet, requests and replies alike.
 
-use crate::time::{Rate, RawTime, Span, VirtualLine};
 use serde::{Deserialize, Serialize};
+
+use crate::time::{Rate, RawTime, Span, VirtualLine};
 
 /// Where a timestamp was taken, worst to best.
 #[derive(

@@ -4,10 +4,10 @@
 //! for all hosts at the same instants, no list of ramps and no generator of its own: 72 bytes in
 //! place of 300. That is why it is not the same code.
 
-use crate::sim::{OscillatorModel, Random};
 use serde::{Deserialize, Serialize};
 
 use super::event::Happening;
+use crate::sim::{OscillatorModel, Random};
 
 /// Time constants of the processes that add up to flicker noise, seconds; each sixteen times the
 /// one before.

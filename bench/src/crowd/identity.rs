@@ -1,9 +1,9 @@
 //! Who is who: identities and addresses that follow from a host's number.
 
-use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use parisync::topology::{Candidate, FoundBy, NodeId};
+use serde::{Deserialize, Serialize};
 
 /// A host, and how often it has been replaced by another at the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
 //! What the clocks show, against the truth.
 
+use serde::{Deserialize, Serialize};
+
 use super::attack::Honest;
 use super::body::Shown;
 use super::identity::scatter;
@@ -7,7 +9,6 @@ use super::paths::Paths;
 use super::result::{Bound, Quantiles, Reached, Round, Skew};
 use crate::sim::Random;
 use crate::stats::quantile;
-use serde::{Deserialize, Serialize};
 
 /// Pairs drawn for the skew of any two hosts.
 const PAIRS: usize = 1_000_000;

@@ -5,12 +5,12 @@
 //! threads. Events of a host are sorted by time and sender, so the number of threads changes
 //! nothing.
 
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use parisync::link::LinkEstimator;
 use parisync::node::{Daemon, Event, Node, RawStamp};
 use parisync::wire::{ClockState, Message, StampSource};
+use serde::{Deserialize, Serialize};
 
 use super::body::{
     Body, Chosen, Counts, EPOCH, Estimates, HANDLING, STAMP, Shown, Tick, World, raw_time,

@@ -8,6 +8,8 @@
 //! has, moves by a share of the mean without the outermost thirds. What a link is off by for good,
 //! half of the difference between its directions, stays; the rest of its noise averages out.
 
+use serde::{Deserialize, Serialize};
+
 use super::body::{Counts, Shown, World};
 use super::checkpoint::{CheckpointError, Loader, Saver};
 use super::engine::{Network, share_out};
@@ -16,7 +18,6 @@ use super::measure::honest;
 use super::plan::Plan;
 use super::ranks::Ranks;
 use crate::sim::Random;
-use serde::{Deserialize, Serialize};
 
 /// Streams of random numbers.
 const STARTS: u64 = 0x9 << 56;

@@ -1,8 +1,9 @@
 //! Every strategy for many links in one type, to be chosen at run time.
 
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     Cnv, Ensemble, Gradient, LoopConsistent, MeanCoupling, Median, Midpoint, RobustMean, Skewless,

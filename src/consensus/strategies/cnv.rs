@@ -11,10 +11,11 @@
 //! **Fails** as n → 3f, where δ′ no longer shrinks; colluders just inside Δ drag the common clock
 //! by fΔ/n a round; and clocks that are more than Δ apart at first never meet.
 
+use serde::{Deserialize, Serialize};
+
 use super::clocks::{Clocks, correcting};
 use crate::consensus::stats::Sample;
 use crate::consensus::{Combine, Correction, Round};
-use serde::{Deserialize, Serialize};
 
 /// Δ is at least this, ns: a clock is settled within 2 µs of the median, so any two settled ones
 /// are within twice that.

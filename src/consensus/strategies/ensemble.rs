@@ -1,5 +1,8 @@
 //! The default strategy: one filter of our own oscillator against the network's clock.
 
+use serde::{Deserialize, Serialize};
+use serde_big_array::BigArray;
+
 use crate::consensus::consistency::Consistency;
 use crate::consensus::influence::{Average, corroborated, in_common};
 use crate::consensus::stats::Sample;
@@ -8,8 +11,6 @@ use crate::consensus::{
 };
 use crate::link::{Floor, PhaseBank, PhaseFilter};
 use crate::time::{Rate, RawTime, Span, VirtualLine, VirtualTime};
-use serde::{Deserialize, Serialize};
-use serde_big_array::BigArray;
 
 /// What the oscillator's wander is taken to be until it is measured, ns/s per √s, and what it is
 /// taken for at least and at most.

@@ -17,10 +17,11 @@
 //! C. Lenzen, W. Rosenbaum, *Fault tolerant gradient clock synchronization*, 2019, replace each node
 //! by 3f + 1). The whole network follows its fastest.
 
+use serde::{Deserialize, Serialize};
+
 use super::clocks::{Clocks, correcting};
 use crate::consensus::stats::Sample;
 use crate::consensus::{Combine, Correction, Round};
-use serde::{Deserialize, Serialize};
 
 /// δ in sigma of a reading.
 const ERROR_SIGMAS: f64 = 3.0;

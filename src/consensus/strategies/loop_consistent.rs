@@ -24,9 +24,10 @@
 //! **Fails** with liars (least squares has no robustness), and where errors are no noise: the
 //! asymmetry of a path that stays is spread over the loop, not removed.
 
+use serde::{Deserialize, Serialize};
+
 use super::clocks::correcting;
 use crate::consensus::{Combine, Correction, Round};
-use serde::{Deserialize, Serialize};
 
 /// ω.
 const DAMPING: f64 = 0.5;

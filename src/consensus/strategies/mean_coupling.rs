@@ -13,9 +13,10 @@
 //! **Fails** with the first liar, who may pull it anywhere; a bad link counts as much as a good
 //! one; on a line of nodes the skew between neighbours grows with the length of the line.
 
+use serde::{Deserialize, Serialize};
+
 use super::clocks::{Clocks, correcting};
 use crate::consensus::{Combine, Correction, Round};
-use serde::{Deserialize, Serialize};
 
 /// The rule with its coupling factor.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -14,10 +14,11 @@
 //! frequency stops that. And two-faced liars in a fixed full mesh keep two camps apart for ever, as
 //! each camp with the liars is a majority; staying in range is not convergence.
 
+use serde::{Deserialize, Serialize};
+
 use super::clocks::{Clocks, correcting};
 use crate::consensus::stats::Sample;
 use crate::consensus::{Combine, Correction, Round};
-use serde::{Deserialize, Serialize};
 
 /// The rule with its gain.
 #[derive(Debug, Clone, Serialize, Deserialize)]

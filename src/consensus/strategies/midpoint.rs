@@ -12,9 +12,10 @@
 //! **Fails** to average: it rests on two readings, so its noise does not fall with the number of
 //! honest neighbours; and it does fail with n ≤ 3f, as everything without signatures.
 
+use serde::{Deserialize, Serialize};
+
 use super::clocks::{Clocks, correcting};
 use crate::consensus::{Combine, Correction, Round};
-use serde::{Deserialize, Serialize};
 
 /// The rule; it has no parameter but the number of clocks.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

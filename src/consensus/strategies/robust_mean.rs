@@ -1,8 +1,9 @@
 //! The default strategy: a weighted mean of those that passed the gate.
 
+use serde::{Deserialize, Serialize};
+
 use crate::consensus::stats::Sample;
 use crate::consensus::{Combine, Correction, Round};
-use serde::{Deserialize, Serialize};
 
 /// No reading weighs more than this many times the median weight.
 const WEIGHT_CAP: f64 = 2.0;

@@ -16,9 +16,10 @@
 //! **Fails** with liars (a mean), and where κ₁, κ₂ do not fit the loop's delay; the integral part
 //! makes it slow to forget a wrong frequency, and it turns drag into acceleration.
 
+use serde::{Deserialize, Serialize};
+
 use super::clocks::Clocks;
 use crate::consensus::{Combine, Correction, Gain, Round};
-use serde::{Deserialize, Serialize};
 
 /// The rule with its parameters, all per round.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -19,9 +19,10 @@
 //! levels. Whoever is more than two hops from the server follows nobody: that is the price of three
 //! levels with few neighbours.
 
+use serde::{Deserialize, Serialize};
+
 use crate::consensus::{Combine, Correction, Reading, Round};
 use crate::wire::Tier;
-use serde::{Deserialize, Serialize};
 
 /// The last level whose clocks are served.
 const LAST: u8 = 3;

@@ -17,9 +17,10 @@
 //! with n = 3f+1), and wastes a good part of honest neighbours when nobody lies. W-MSR is stuck to
 //! its own clock: an extreme honest node drops its farthest witnesses.
 
+use serde::{Deserialize, Serialize};
+
 use super::clocks::{Clocks, correcting};
 use crate::consensus::{Combine, Correction, Round};
-use serde::{Deserialize, Serialize};
 
 /// What is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

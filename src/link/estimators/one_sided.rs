@@ -1,8 +1,9 @@
 //! The default: a filter that knows that packets wait and never hurry.
 
+use serde::{Deserialize, Serialize};
+
 use crate::link::phase::PhaseFilter;
 use crate::link::{Belief, Exchange, Interval, LinkEstimator, OscillatorSpec, Posterior};
-use serde::{Deserialize, Serialize};
 
 /// Share of the specified wander that a typical oscillator really shows.
 const TYPICAL_WANDER: f64 = 0.3;
