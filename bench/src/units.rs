@@ -101,8 +101,22 @@ fn write(f: &mut fmt::Formatter<'_>, value: f64, units: &Units) -> fmt::Result {
     let (smallest, size) = units[0];
     let fitting = units.iter().rev().find(|(_, size)| value.abs() >= *size);
     let (unit, size) = fitting.copied().unwrap_or((smallest, size));
-    // Twelve digits say all that was meant and hide what binary fractions make of it.
-    let scaled: f64 = format!("{:.11e}", value / size).parse().unwrap_or(value);
+    // Twelve digits say all that was meant and hide what binary fractions make of it, if they are read
+    // as the same number again.
+    let rounded = |value: f64| format!("{value:.11e}").parse().unwrap_or(value);
+    let said = |scaled: f64, size: f64| (scaled * size).to_bits() == value.to_bits();
+    let all = std::iter::once((unit, size)).chain(units.iter().copied());
+    let short = all
+        .clone()
+        .map(|(unit, size)| (rounded(value / size), unit, size));
+    let long = all.flat_map(|(unit, size)| {
+        let scaled = value / size;
+        [scaled, scaled.next_up(), scaled.next_down()].map(|scaled| (scaled, unit, size))
+    });
+    let exact = short
+        .chain(long)
+        .find(|(scaled, _, size)| said(*scaled, *size));
+    let (scaled, unit, _) = exact.unwrap_or((rounded(value / size), unit, size));
     f.pad(&format!("{scaled}{unit}"))
 }
 
@@ -219,6 +233,20 @@ mod tests {
         }
         for text in ["50ppm", "0.1ppt", "3ppb"] {
             assert_eq!(text.parse::<Fraction>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn numbers_come_back_to_the_last_bit() {
+        for n in 1..5_000 {
+            for text in [format!("{}ppb", f64::from(n) / 100.0), format!("{n}ppm")] {
+                let read: Fraction = text.parse().unwrap();
+                let again: Fraction = read.to_string().parse().unwrap();
+                assert_eq!(read.0.to_bits(), again.0.to_bits(), "{text} {read}");
+            }
+            let read = Nanos(f64::from(n) * 0.37e9);
+            let again: Nanos = read.to_string().parse().unwrap();
+            assert_eq!(read.0.to_bits(), again.0.to_bits(), "{read}");
         }
     }
 }

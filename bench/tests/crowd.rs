@@ -287,7 +287,9 @@ fn who_resumes_goes_on_as_if_nothing_had_been() {
         fidelity: Fidelity::Message,
         ..lan(40, 6)
     };
+    // No power of ten times a few digits is this very number.
     let lean = Plan {
+        wander: "0.1ppb".parse().unwrap(),
         fidelity: Fidelity::Round,
         references: 0.0,
         ..attacked.clone()
@@ -340,9 +342,10 @@ fn a_checkpoint_that_is_of_no_use_is_refused() {
         assert!(error.to_string().contains("cut short"), "{error}");
     }
     let line = good.iter().position(|byte| *byte == b'\n').unwrap();
-    for changed in [line + 40, good.len() / 2, good.len() - 2] {
+    let loss = good[..line].windows(4).position(|part| part == b"loss");
+    for changed in [loss.unwrap() + 8, line + 40, good.len() / 2, good.len() - 2] {
         let mut bytes = good.clone();
-        bytes[changed] ^= 0x10;
+        bytes[changed] ^= 0x01;
         std::fs::write(&place.0, bytes).unwrap();
         let error = resumed();
         assert!(matches!(error, CheckpointError::Damaged { .. }), "{error}");

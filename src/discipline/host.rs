@@ -111,12 +111,12 @@ impl HostClock {
         let (at, clock, error) = match &mut self.0 {
             Kind::Card(card) => {
                 let read = card.read()?;
-                (raw.at(read.a), read.b, read.error + raw.error())
+                (raw.at(read.a), read.b, read.error + raw.error_at(read.a))
             }
             Kind::System(_) => {
                 let read =
                     hwts::clock::CrossRead::take(Domain::MonotonicRaw, Domain::Realtime, TRIES);
-                (raw.at(read.a), read.b, read.error + raw.error())
+                (raw.at(read.a), read.b, read.error + raw.error_at(read.a))
             }
             Kind::Virtual(clock) => {
                 let now = raw.now();

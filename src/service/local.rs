@@ -1,7 +1,7 @@
 //! The host's raw clock, and packet stamps on its timescale.
 
-use hwts::clock::{CardOscillator, PhcError, RawClock, Timebase};
-use hwts::{Source, Stamp};
+use hwts::clock::{CardEvent, CardOscillator, PhcError, RawClock, Timebase};
+use hwts::{Domain, Source, Stamp};
 
 use crate::node::RawStamp;
 use crate::time::{RawTime, Span};
@@ -65,14 +65,16 @@ impl LocalClock {
         self.base.next_fault()
     }
 
-    /// By how much the card whose clock is the raw clock was stepped: once each time.
-    pub fn next_step(&mut self) -> Option<Span> {
-        self.base.next_step().map(Span::from_nanos)
+    /// What happened to the card whose clock is the raw clock, each once.
+    pub fn next_event(&mut self) -> Option<CardEvent> {
+        self.base.next_event()
     }
 
-    /// How far raw times may be off all together, ns, since they are as a card sees them.
+    /// How far raw times may be off this host's clocks all together, ns, since they are as a card sees
+    /// them, and is read at other instants.
     pub fn asymmetry(&self) -> i64 {
-        self.base.asymmetry()
+        let read = self.raw.error_at(Domain::MonotonicRaw.now());
+        self.base.asymmetry().saturating_add(read)
     }
 
     /// `stamp` on the raw clock, or that of the kernel `beside` it if it is of no use; `None` if

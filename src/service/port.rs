@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hwts::Wake;
+use hwts::clock::CardEvent;
 use hwts::transport::{AnyTransport, CardNote, Transport, TransportError, TxEvent};
 
 use super::cards::{CardBoard, InterfaceLines};
 use super::core::Outgoing;
 use super::local::LocalClock;
 use crate::node::{LinkId, RawStamp};
-use crate::time::RawTime;
+use crate::time::{RawTime, Span};
 
 /// Packets whose transmit stamp is awaited; older ones are given up.
 const IN_FLIGHT: usize = 64;
@@ -52,6 +53,22 @@ pub struct Port {
     in_flight: [Option<(u32, (LinkId, u32))>; IN_FLIGHT],
 }
 
+/// Writes to the log what happened to the card whose clock is the raw clock.
+fn note_raw_card(event: &CardEvent) {
+    match event {
+        CardEvent::Stepped(nanos) => tracing::warn!(
+            "the clock of the card that is the raw clock was stepped by {}, and has to run free: find \
+             who steers it, or set `oscillator.clock` to \"host\"",
+            Span::from_nanos(*nanos)
+        ),
+        CardEvent::Gone(why) => tracing::warn!(
+            "the card that is the raw clock is gone: {why}; until it is back this host's clock stands in \
+             for it, and the kernel's stamps for its stamps"
+        ),
+        CardEvent::Back => tracing::info!("the card that is the raw clock is back"),
+    }
+}
+
 impl Port {
     /// A port on an open transport. Clocks of cards that it uses are opened now, while there is the
     /// permission to.
@@ -88,11 +105,9 @@ impl Port {
         while let Some(fault) = self.clock.next_fault() {
             tracing::warn!("kernel stamps instead of a card's: {fault}");
         }
-        while let Some(step) = self.clock.next_step() {
-            tracing::warn!(
-                "the card that is the raw clock was stepped by {step}, and has to run free: find who \
-                 steers it, or set `oscillator.clock` to \"host\""
-            );
+        while let Some(event) = self.clock.next_event() {
+            note_raw_card(&event);
+            changed = true;
         }
         if let AnyTransport::Xdp(xdp) = &mut self.transport {
             while let Some(note) = xdp.next_note() {

@@ -19,6 +19,7 @@ use crate::engine::{
 use crate::link::OscillatorSpec;
 use crate::node::NodeConfig;
 use crate::security::Identity;
+use crate::time::Rate;
 
 /// The identity's file in the state directory.
 pub(super) const IDENTITY_FILE: &str = "identity.key";
@@ -85,27 +86,42 @@ fn clockface(config: &Config) -> Result<Clockface, ServiceError> {
     for warning in config.idle() {
         tracing::warn!("{warning}");
     }
-    let face = steered(config)?;
     let Some(card) = config.raw_card() else {
-        return Ok(face);
+        return steered(config);
     };
-    let open = || {
-        let index = cards::device(card)?;
-        if let Target::Card(steered) = &config.discipline.target
-            && cards::device(steered).is_ok_and(|steered| steered == index)
-        {
-            return Err(format!(
-                "it is the raw clock, which has to run free, and the clock to steer ({steered}) as well"
-            ));
+    let named = card.to_owned();
+    let other = match &config.discipline.target {
+        Target::Card(steered) => Some(steered.clone()),
+        _ => None,
+    };
+    let find = move || {
+        let index = cards::device(&named)?;
+        match &other {
+            Some(steered) if cards::device(steered)? == index => Err(format!(
+                "it is the clock to steer ({steered}) as well, and has to run free"
+            )),
+            _ => Ok(index),
         }
-        CardOscillator::open(index).map_err(|error| error.to_string())
     };
-    let oscillator = open().map_err(|why| ServiceError::RawCard {
+    let oscillator = CardOscillator::open(Box::new(find)).map_err(|why| ServiceError::RawCard {
         card: card.to_owned(),
         why,
     })?;
-    tracing::info!("raw clock: /dev/ptp{} ({card})", oscillator.index());
-    Ok(face.over(oscillator))
+    let rate = Rate::from_fraction(oscillator.rate());
+    tracing::info!(
+        "raw clock: /dev/ptp{} ({card}), {:+.3} ppm off this host's",
+        oscillator.index(),
+        rate.as_ppm()
+    );
+    // Both may be off by so much.
+    if rate.abs().as_fraction() > 2.0 * config.oscillator.max_drift.as_fraction() {
+        tracing::warn!(
+            "{card} runs too fast or too slow for an oscillator (`oscillator.max_drift_ppm`): who steered \
+             it may have left it so; `phc_ctl /dev/ptp{} freq 0` has it run free",
+            oscillator.index()
+        );
+    }
+    Ok(steered(config)?.over(oscillator))
 }
 
 /// What is steered, on this host's oscillator or a virtual one.

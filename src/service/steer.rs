@@ -97,11 +97,12 @@ impl Steerer {
             Err(error) => return self.unreadable(error.to_string()),
         };
         let view = self.board.read();
-        // The card whose stamps the node goes by does not see how far its readings are off.
-        let unseen = if self.clock.is_card() {
-            Span::ZERO
-        } else {
-            self.cards.asymmetry()
+        let unseen = match (&self.raw, self.clock.is_card()) {
+            // The card whose stamps the node goes by does not see how far its readings are off.
+            (RawClock::Monotonic | RawClock::Oscillator(_), true) => Span::ZERO,
+            // Both are read over their buses.
+            (RawClock::Card(_), true) => self.cards.asymmetry() * 2,
+            (_, false) => self.cards.asymmetry(),
         };
         let bound = view.bound_at(read.raw).unwrap_or(Span::MAX);
         let tick = Tick {

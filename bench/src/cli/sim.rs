@@ -1,6 +1,6 @@
 //! `parisync-bench sim`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -20,9 +20,10 @@ pub(super) struct Options {
     /// Folder for the figures of every round, a page with a plot, and the summary
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// Where all nodes are written to when the run is ended early (Ctrl-C), to go on from there
-    #[arg(long, value_name = "FILE", default_value = "sim.checkpoint")]
-    checkpoint: PathBuf,
+    /// Where all nodes are written to when the run is ended early (Ctrl-C), to go on from there; the file
+    /// that is resumed if there is one, else sim.checkpoint
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
     /// Write that now and then as well, while it runs; as in 10min
     #[arg(long, value_name = "TIME")]
     checkpoint_every: Option<Nanos>,
@@ -70,7 +71,8 @@ fn simulate(
     // Its thread must not be there before: it would take the signal.
     let progress = Progress::new("rounds", u64::from(rounds));
     progress.set(u64::from(simulation.rounds()));
-    let file = &options.checkpoint;
+    let given = options.checkpoint.as_ref().or(options.resume.as_ref());
+    let file = given.map_or(Path::new("sim.checkpoint"), PathBuf::as_path);
     let mut written = Instant::now();
     while !simulation.round(|| stop.load(Ordering::Relaxed)) {
         progress.advance(1);

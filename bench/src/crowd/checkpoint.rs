@@ -5,16 +5,16 @@
 //! it. That is no format that lasts: nodes are written as this version has them in memory.
 
 use std::fs::File;
-use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::identity::scatter;
 use super::plan::Plan;
 
-/// Of the file; the next one when something in it is arranged differently.
+/// How the file is arranged.
 const FORMAT: u32 = 2;
 
 /// The longest first line that is looked at.
@@ -23,10 +23,9 @@ const LONGEST_LINE: u64 = 1 << 20;
 /// What the first line of the file says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// How the file is arranged.
-    pub parisync_checkpoint: u32,
-    /// Of the program that wrote it.
-    pub version: String,
+    /// Who wrote it.
+    #[serde(flatten)]
+    writer: Writer,
     /// What is simulated.
     pub plan: Plan,
     /// Rounds that were over.
@@ -37,6 +36,26 @@ pub struct Checkpoint {
     pub wall_s: f64,
     /// Of it, spent by processors, s.
     pub cpu_s: f64,
+}
+
+/// What reads a file has to be what wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Writer {
+    /// [`FORMAT`].
+    parisync_checkpoint: u32,
+    version: String,
+    /// What a small network of the plan's kind comes to in this build, and how large its nodes are.
+    build: String,
+}
+
+impl Writer {
+    fn this(build: String) -> Self {
+        Self {
+            parisync_checkpoint: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            build,
+        }
+    }
 }
 
 /// A checkpoint that is of no use.
@@ -56,10 +75,10 @@ pub enum CheckpointError {
         /// Which.
         path: PathBuf,
     },
-    /// Nodes look different in this version.
+    /// Nodes are others in this build.
     #[error(
-        "version {theirs} left {}, in which nodes are not what they are in this version ({ours}); \
-         resume with that one, or start anew",
+        "{} was left by version {theirs}, whose nodes are not those of this build ({ours}): resume with \
+         that one, or start anew",
         path.display()
     )]
     Version {
@@ -82,10 +101,14 @@ pub enum CheckpointError {
 
 impl Checkpoint {
     /// How far this program came with `plan`.
-    pub(super) fn new(plan: &Plan, rounds: u32, digest: String, spent: (f64, f64)) -> Self {
+    pub(super) fn new(
+        plan: &Plan,
+        (rounds, digest): (u32, String),
+        spent: (f64, f64),
+        build: String,
+    ) -> Self {
         Self {
-            parisync_checkpoint: FORMAT,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            writer: Writer::this(build),
             plan: plan.clone(),
             rounds,
             digest,
@@ -94,16 +117,21 @@ impl Checkpoint {
         }
     }
 
-    /// Whether this program can have written it.
-    fn check(&self, path: &Path) -> Result<(), CheckpointError> {
-        let ours = env!("CARGO_PKG_VERSION");
-        if self.parisync_checkpoint == FORMAT && self.version == ours {
+    /// Whether the `build` that reads it can have written it.
+    pub(super) fn check(&self, path: &Path, build: String) -> Result<(), CheckpointError> {
+        self.writer.check(path, &Writer::this(build))
+    }
+}
+
+impl Writer {
+    fn check(&self, path: &Path, ours: &Self) -> Result<(), CheckpointError> {
+        if self == ours {
             return Ok(());
         }
         Err(CheckpointError::Version {
             path: path.to_owned(),
             theirs: self.version.clone(),
-            ours,
+            ours: env!("CARGO_PKG_VERSION"),
         })
     }
 }
@@ -122,22 +150,22 @@ impl Saver {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        let write = || {
-            let mut file = BufWriter::with_capacity(1 << 20, File::create(&part)?);
-            serde_json::to_writer(&mut file, checkpoint)?;
-            file.write_all(b"\n")?;
-            Ok(file)
-        };
-        let file = write().map_err(|why| CheckpointError::File {
+        let file = File::create(&part).map_err(|why| CheckpointError::File {
             path: part.clone(),
             why,
         })?;
-        Ok(Self {
+        let mut saver = Self {
             path: path.to_owned(),
             part,
-            file,
+            file: BufWriter::with_capacity(1 << 20, file),
             bytes: Vec::new(),
-        })
+        };
+        let line = serde_json::to_vec(checkpoint).map_err(|error| saver.failed(error.into()))?;
+        let written = saver.file.write_all(&line);
+        let written = written.and_then(|()| saver.file.write_all(b"\n"));
+        written.map_err(|why| saver.failed(why))?;
+        saver.put(&hash(&line))?;
+        Ok(saver)
     }
 
     pub(super) fn put<T: Serialize>(&mut self, value: &T) -> Result<(), CheckpointError> {
@@ -197,13 +225,19 @@ impl Loader {
         let foreign = |_| CheckpointError::Foreign {
             path: path.to_owned(),
         };
-        let checkpoint: Checkpoint = serde_json::from_slice(&line).map_err(foreign)?;
-        checkpoint.check(path)?;
-        let loader = Self {
+        let line = line.trim_ascii_end();
+        let writer: Writer = serde_json::from_slice(line).map_err(foreign)?;
+        // Another version may have other plans; what its nodes are like is asked later.
+        writer.check(path, &Writer::this(writer.build.clone()))?;
+        let checkpoint: Checkpoint = serde_json::from_slice(line).map_err(foreign)?;
+        let mut loader = Self {
             path: path.to_owned(),
             file,
             bytes: Vec::new(),
         };
+        if loader.take::<u64>()? != hash(line) {
+            return Err(loader.damaged("its first line is not what was written"));
+        }
         Ok((loader, checkpoint))
     }
 
@@ -227,7 +261,11 @@ impl Loader {
         if hash(&self.bytes) != hashed {
             return Err(self.damaged("what it holds is not what was written"));
         }
-        postcard::from_bytes(&self.bytes).map_err(|error| self.damaged(error))
+        match postcard::take_from_bytes(&self.bytes) {
+            Ok((value, [])) => Ok(value),
+            Ok(_) => Err(self.damaged("a value is longer than it should be")),
+            Err(error) => Err(self.damaged(error)),
+        }
     }
 
     /// Nothing may be left.
@@ -258,8 +296,13 @@ impl Loader {
     }
 }
 
+/// The same on every machine.
 fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(bytes);
-    hasher.finish()
+    let (words, rest) = bytes.as_chunks::<8>();
+    let start = scatter(bytes.len() as u64);
+    let all = words
+        .iter()
+        .fold(start, |all, word| scatter(all ^ u64::from_le_bytes(*word)));
+    rest.iter()
+        .fold(all, |all, byte| scatter(all ^ u64::from(*byte)))
 }

@@ -116,9 +116,10 @@ impl Simulation {
         let (mut file, checkpoint) = Loader::open(path)?;
         let plan = Plan {
             threads,
-            ..checkpoint.plan
+            ..checkpoint.plan.clone()
         };
         plan.check().map_err(|why| file.damaged(why))?;
+        checkpoint.check(path, build(&plan))?;
         let mut simulation = Self::new(&plan);
         simulation.spent = (checkpoint.wall_s, checkpoint.cpu_s);
         simulation.measured = file.take()?;
@@ -141,7 +142,8 @@ impl Simulation {
     /// # Errors
     /// The file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
-        let checkpoint = Checkpoint::new(&self.plan, self.rounds(), self.digest(), self.spent());
+        let done = (self.rounds(), self.digest());
+        let checkpoint = Checkpoint::new(&self.plan, done, self.spent(), build(&self.plan));
         let mut file = Saver::create(path, &checkpoint)?;
         file.put(&self.measured)?;
         self.network.save(&mut file)?;
@@ -194,6 +196,22 @@ impl Simulation {
             processors + processor_time(),
         )
     }
+}
+
+/// Stands for what the nodes of this build are like: what a few of them come to under `plan`, and how
+/// large they are.
+fn build(plan: &Plan) -> String {
+    /// They meet, and some are malicious.
+    const FEW: (u32, u32) = (24, 4);
+    let mut simulation = Simulation::new(&Plan {
+        nodes: FEW.0,
+        rounds: FEW.1,
+        threads: Some(NonZeroUsize::MIN),
+        ..plan.clone()
+    });
+    while !simulation.round(|| false) {}
+    let (host, link) = simulation.network.sizes();
+    format!("{}-{host}-{link}", simulation.digest())
 }
 
 /// Simulate `plan` until it is done or `stop` is set; then what it came to and the rounds.

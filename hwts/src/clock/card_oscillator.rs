@@ -1,7 +1,9 @@
 //! The clock of a network card as the raw clock: nobody steers it, and its stamps need no conversion.
 
+use std::collections::VecDeque;
+
 use super::convert::{ConvertError, Converted};
-use super::{Phc, PhcConverter, PhcError};
+use super::{PhcConverter, PhcError};
 use crate::stamp::Domain;
 use crate::sync::{SeqReader, SeqWriter, seqlock};
 
@@ -13,11 +15,15 @@ const RETRY: i64 = 10_000_000_000;
 const CATCH_UP: f64 = 2e8;
 /// and no faster than this, as a fraction.
 const CATCH_UP_RATE: f64 = 50e-6;
-/// Off by more than this from one reading to the next, and by more than [`STEP_RATE`] of the time in
-/// between, a clock was stepped, ns.
+/// Off by more than this and [`STEP_RATE`] of the time since the last reading, a clock was stepped, ns.
 const STEP: f64 = 20_000.0;
-/// See [`STEP`].
-const STEP_RATE: f64 = 1e-3;
+/// The rate at the last reading is known this well; both oscillators wander a little.
+const STEP_RATE: f64 = 5e-6;
+/// What happened in a pause of readings as long as this is nobody's business: raw time goes on as it
+/// did, ns.
+const PAUSE: i64 = 5_000_000_000;
+/// The rate is off by no more than this a few seconds after a reading, as a fraction.
+const RATE_ERROR: f64 = 1e-7;
 /// A card's stamps have so many digits, ns.
 const DIGITS: i64 = 1;
 
@@ -36,10 +42,12 @@ struct Course {
     lag: f64,
     /// What the readings scatter, ns.
     scatter: i64,
+    /// Number of the `/dev/ptp`.
+    index: u32,
 }
 
 impl Course {
-    const WORDS: usize = 6;
+    const WORDS: usize = 7;
 
     fn words(self) -> [u64; Self::WORDS] {
         [
@@ -49,11 +57,12 @@ impl Course {
             self.rate.to_bits(),
             self.lag.to_bits(),
             self.scatter as u64,
+            u64::from(self.index),
         ]
     }
 
     const fn from_words(words: [u64; Self::WORDS]) -> Self {
-        let [mono, card, phase, rate, lag, scatter] = words;
+        let [mono, card, phase, rate, lag, scatter, index] = words;
         Self {
             mono: mono as i64,
             card: card as i64,
@@ -61,6 +70,7 @@ impl Course {
             rate: f64::from_bits(rate),
             lag: f64::from_bits(lag),
             scatter: scatter as i64,
+            index: index as u32,
         }
     }
 
@@ -71,22 +81,50 @@ impl Course {
     /// The card when `CLOCK_MONOTONIC_RAW` reads `mono`.
     fn at(&self, mono: i64) -> i64 {
         let since = mono - self.mono;
-        let passed = since as f64;
-        let behind = self.lag * (1.0 - (passed / self.catch_up()).clamp(0.0, 1.0));
-        self.card + since + (self.phase + self.rate * passed + behind).floor() as i64
+        let beyond = self.phase + self.rate * since as f64 + self.behind(mono);
+        self.card + since + beyond.floor() as i64
+    }
+
+    /// What of the lag is left then, ns.
+    fn behind(&self, mono: i64) -> f64 {
+        let passed = (mono - self.mono) as f64;
+        self.lag * (1.0 - (passed / self.catch_up()).clamp(0.0, 1.0))
+    }
+
+    /// How far [`at`](Self::at) may be off the card then, ns.
+    fn error(&self, mono: i64) -> i64 {
+        let aged = RATE_ERROR * (mono - self.mono).abs() as f64;
+        let beyond = (self.behind(mono).abs() + aged).ceil() as i64;
+        self.scatter.saturating_add(beyond)
     }
 
     /// `next` without a jump from where this one is then; or by how much it would have jumped, if
     /// that is more than any oscillator does and than the scatter of the readings leaves open.
-    fn followed_by(&self, next: Self) -> Result<Self, f64> {
-        let passed = (next.mono - self.mono) as f64;
-        let lag = (self.at(next.mono) - next.card) as f64 - next.phase;
+    fn followed_by(&self, next: Self) -> Result<Self, i64> {
+        let passed = next.mono - self.mono;
+        let jump = next.card.saturating_sub(self.at(next.mono));
         let open = self.scatter.max(next.scatter) as f64;
-        if lag.abs() > open + STEP.max(STEP_RATE * passed) {
-            return Err(-lag);
+        let most = open + STEP + STEP_RATE * passed as f64;
+        if passed > PAUSE || (jump as f64).abs() > most {
+            return Err(jump);
         }
+        let lag = -(jump as f64) - next.phase;
         Ok(Self { lag, ..next })
     }
+}
+
+/// Finds the card again, whose `/dev/ptp` may have another number by then; says why it cannot.
+pub type FindCard = Box<dyn FnMut() -> Result<u32, String> + Send>;
+
+/// What happened to a [`CardOscillator`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CardEvent {
+    /// Somebody stepped the card by so many ns.
+    Stepped(i64),
+    /// It cannot be read.
+    Gone(String),
+    /// It can be read again.
+    Back,
 }
 
 /// The clock of a card, which nobody steers: whoever takes the card's stamps keeps this, and others
@@ -96,9 +134,8 @@ impl Course {
 /// now and stamps of the kernel, goes by a line through readings against `CLOCK_MONOTONIC_RAW`;
 /// what a reading changes is made up for gradually. Should somebody step the card all the same, or
 /// should it be gone for a while, raw time goes on by that line, as if nothing had been.
-#[derive(Debug)]
 pub struct CardOscillator {
-    index: u32,
+    find: FindCard,
     converter: Option<PhcConverter>,
     /// When to try again to open it.
     retry: i64,
@@ -108,21 +145,21 @@ pub struct CardOscillator {
     writer: SeqWriter<{ Course::WORDS }>,
     reader: CardReader,
     asymmetry: i64,
-    stepped: Option<i64>,
-    fault: Option<PhcError>,
+    /// How well it is known by what it was stepped, ns.
+    unsure: i64,
+    events: VecDeque<CardEvent>,
 }
 
 /// Reads a [`CardOscillator`] from any thread.
 #[derive(Debug, Clone)]
 pub struct CardReader {
-    index: u32,
     course: SeqReader<{ Course::WORDS }>,
 }
 
 impl CardReader {
     /// Number of its `/dev/ptp`.
-    pub const fn index(&self) -> u32 {
-        self.index
+    pub fn index(&self) -> u32 {
+        Course::from_words(self.course.read()).index
     }
 
     /// What it reads, in ns, when `CLOCK_MONOTONIC_RAW` reads `mono`.
@@ -131,40 +168,52 @@ impl CardReader {
         Course::from_words(self.course.read()).at(mono)
     }
 
-    /// How far [`at`](Self::at) may be off, ns: what readings scatter.
-    pub fn error(&self) -> i64 {
-        Course::from_words(self.course.read()).scatter
+    /// How far [`at`](Self::at) may be off the card then, ns; by how much its readings are late all
+    /// together ([`CardOscillator::asymmetry`]) comes on top.
+    pub fn error_at(&self, mono: i64) -> i64 {
+        Course::from_words(self.course.read()).error(mono)
+    }
+}
+
+impl std::fmt::Debug for CardOscillator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CardOscillator")
+            .field("course", &self.course)
+            .field("shift", &self.shift)
+            .finish_non_exhaustive()
     }
 }
 
 impl CardOscillator {
-    /// Opens `/dev/ptp` number `index` and reads it for half a second.
+    /// Opens the card that is found, and reads it for half a second.
     ///
     /// # Errors
-    /// See [`PhcError`].
-    pub fn open(index: u32) -> Result<Self, PhcError> {
+    /// Why it is not found, or what [`PhcError`] says.
+    pub fn open(mut find: FindCard) -> Result<Self, String> {
+        let index = find()?;
+        Self::begin(index, find).map_err(|error| error.to_string())
+    }
+
+    fn begin(index: u32, find: FindCard) -> Result<Self, PhcError> {
         let mut converter = PhcConverter::open(index)?;
         let (readings, pause) = FIRST;
         for _ in 1..readings {
             std::thread::sleep(pause);
             converter.refresh()?;
         }
-        let course = course(&converter, 0, 0.0);
+        let course = course(&converter, index, 0, 0.0);
         let (writer, reader) = seqlock(course.words());
         Ok(Self {
-            index,
+            find,
             asymmetry: converter.asymmetry(),
             converter: Some(converter),
             retry: i64::MIN,
             shift: 0,
             course,
             writer,
-            reader: CardReader {
-                index,
-                course: reader,
-            },
-            stepped: None,
-            fault: None,
+            reader: CardReader { course: reader },
+            unsure: 0,
+            events: VecDeque::new(),
         })
     }
 
@@ -175,7 +224,12 @@ impl CardOscillator {
 
     /// Number of its `/dev/ptp`.
     pub const fn index(&self) -> u32 {
-        self.index
+        self.course.index
+    }
+
+    /// How much faster it runs than `CLOCK_MONOTONIC_RAW`, as a fraction.
+    pub const fn rate(&self) -> f64 {
+        self.course.rate
     }
 
     /// How far raw time may be off what this host's other clocks say, ns: half the width of a
@@ -191,7 +245,7 @@ impl CardOscillator {
         };
         match converter.refresh() {
             Ok(()) => self.follow(),
-            Err(fault) => self.fail(fault),
+            Err(fault) => self.fail(&fault),
         }
     }
 
@@ -206,7 +260,7 @@ impl CardOscillator {
         self.follow();
         checked.map(|_| Converted {
             raw: nanos + self.shift,
-            error: DIGITS,
+            error: DIGITS.saturating_add(self.unsure),
         })
     }
 
@@ -216,19 +270,14 @@ impl CardOscillator {
             raw: self.course.at(converted.raw),
             error: converted
                 .error
-                .saturating_add(self.course.scatter)
+                .saturating_add(self.course.error(converted.raw))
                 .saturating_add(self.asymmetry),
         }
     }
 
-    /// By how much the card was stepped, ns: once each time.
-    pub const fn next_step(&mut self) -> Option<i64> {
-        self.stepped.take()
-    }
-
-    /// Why the card cannot be read: once each time it fails.
-    pub const fn next_fault(&mut self) -> Option<PhcError> {
-        self.fault.take()
+    /// What happened to it, each once.
+    pub fn next_event(&mut self) -> Option<CardEvent> {
+        self.events.pop_front()
     }
 
     /// Takes in the newest reading.
@@ -237,26 +286,33 @@ impl CardOscillator {
             return;
         };
         self.asymmetry = converter.asymmetry();
-        let next = course(converter, self.shift, self.course.rate);
+        let next = course(converter, self.course.index, self.shift, self.course.rate);
         if next.mono <= self.course.mono {
             return;
         }
+        let paused = next.mono - self.course.mono > PAUSE;
         self.course = match self.course.followed_by(next) {
             Ok(course) => course,
             Err(jump) => {
-                let jump = jump.round() as i64;
-                self.stepped = Some(self.stepped.unwrap_or(0).saturating_add(jump));
-                self.shift -= jump;
-                let card = next.card - jump;
-                Course { card, ..next }
+                if !paused {
+                    self.events.push_back(CardEvent::Stepped(jump));
+                }
+                self.shift = self.shift.saturating_sub(jump);
+                self.unsure = self.unsure.max(next.scatter);
+                let card = next.card.saturating_sub(jump);
+                Course {
+                    card,
+                    phase: 0.0,
+                    ..next
+                }
             }
         };
         self.writer.write(self.course.words());
     }
 
-    fn fail(&mut self, fault: PhcError) {
+    fn fail(&mut self, fault: &PhcError) {
         self.converter = None;
-        self.fault = Some(fault);
+        self.events.push_back(CardEvent::Gone(fault.to_string()));
         self.retry = Domain::MonotonicRaw.now() + RETRY;
     }
 
@@ -266,8 +322,12 @@ impl CardOscillator {
             return;
         }
         self.retry = now + RETRY;
-        if let Ok(converter) = Phc::open_index(self.index).and_then(PhcConverter::over) {
+        // Why it is not there was said.
+        let Ok(index) = (self.find)() else { return };
+        if let Ok(converter) = PhcConverter::open(index) {
             self.converter = Some(converter);
+            self.course.index = index;
+            self.events.push_back(CardEvent::Back);
             self.follow();
         }
     }
@@ -275,7 +335,7 @@ impl CardOscillator {
 
 /// How the card runs by its readings, which are `shift` behind raw time; at `usual` while they are too
 /// few to say.
-fn course(converter: &PhcConverter, shift: i64, usual: f64) -> Course {
+fn course(converter: &PhcConverter, index: u32, shift: i64, usual: f64) -> Course {
     let inverse = converter.inverse(usual);
     Course {
         mono: inverse.mono,
@@ -284,6 +344,7 @@ fn course(converter: &PhcConverter, shift: i64, usual: f64) -> Course {
         rate: inverse.rate,
         lag: 0.0,
         scatter: inverse.scatter,
+        index,
     }
 }
 
@@ -298,6 +359,7 @@ mod tests {
         rate: 20e-6,
         lag: 0.0,
         scatter: 40,
+        index: 0,
     };
 
     /// The same card read `seconds` later, `off` ns ahead of what is believed.
@@ -349,20 +411,30 @@ mod tests {
 
     #[test]
     fn a_step_is_told_from_drift() {
-        for jump in [50_000_000, -50_000_000] {
-            let stepped = READ.followed_by(later(1, jump)).unwrap_err();
-            assert!((stepped - jump as f64).abs() <= 1.0, "{stepped}");
+        for jump in [50_000, -50_000, 50_000_000, -READ.card] {
+            assert_eq!(READ.followed_by(later(1, jump)), Err(jump));
         }
-        // In a minute an oscillator may gain some.
-        assert!(READ.followed_by(later(60, 50_000)).is_ok());
-        assert!(READ.followed_by(later(0, 50_000)).is_err());
+        // In some seconds an oscillator may gain a little.
+        assert!(READ.followed_by(later(4, 30_000)).is_ok());
+        assert_eq!(READ.followed_by(later(0, 30_000)), Err(30_000));
+        // Whatever it was after a pause, raw time does not know.
+        assert_eq!(READ.followed_by(later(60, 30_000)), Err(30_000));
+    }
+
+    #[test]
+    fn what_is_not_known_is_told() {
+        assert_eq!(READ.error(READ.mono), 40);
+        assert_eq!(READ.error(READ.mono + 1_000_000_000), 140);
+        let course = READ.followed_by(later(1, 10_000)).unwrap();
+        assert!((10_039..=10_042).contains(&course.error(course.mono)));
+        assert_eq!(course.error(course.mono + 1_000_000_000), 140);
     }
 
     #[test]
     fn a_missing_card_is_an_error() {
-        assert!(matches!(
-            CardOscillator::open(4_000_000),
-            Err(PhcError::Missing(_))
-        ));
+        let missing = CardOscillator::open(Box::new(|| Ok(4_000_000)));
+        assert!(missing.is_err_and(|why| why.contains("ptp4000000")));
+        let unknown = CardOscillator::open(Box::new(|| Err("nobody knows".to_owned())));
+        assert!(unknown.is_err_and(|why| why == "nobody knows"));
     }
 }

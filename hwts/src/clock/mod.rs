@@ -20,7 +20,7 @@ mod timex;
 mod virtual_clock;
 mod virtual_phc;
 
-pub use card_oscillator::{CardOscillator, CardReader};
+pub use card_oscillator::{CardEvent, CardOscillator, CardReader, FindCard};
 pub use convert::{ConvertError, Converted, StampConverter};
 pub use cross::CrossRead;
 pub use oscillator::{Oscillator, OscillatorSpec};

@@ -32,10 +32,10 @@ impl RawClock {
         }
     }
 
-    /// How far [`at`](Self::at) may be off, ns: what readings of a card scatter, else nothing.
-    pub fn error(&self) -> i64 {
+    /// How far [`at`](Self::at) of `mono` may be off, ns: what a card's readings leave open, else nothing.
+    pub fn error_at(&self, mono: i64) -> i64 {
         match self {
-            Self::Card(card) => card.error(),
+            Self::Card(card) => card.error_at(mono),
             Self::Monotonic | Self::Oscillator(_) => 0,
         }
     }

@@ -1,6 +1,8 @@
 //! Stamps of whatever clock on the raw timescale.
 
-use super::{CardOscillator, ConvertError, Converted, PhcConverter, PhcError, StampConverter};
+use super::{
+    CardEvent, CardOscillator, ConvertError, Converted, PhcConverter, PhcError, StampConverter,
+};
 use crate::stamp::{Domain, Source, Stamp};
 
 /// A card that stamped further than this from when the kernel did was not that card, or is out of
@@ -85,18 +87,19 @@ impl Timebase {
 
     /// How far raw times may be off all together, ns; 0 without cards.
     pub fn asymmetry(&self) -> i64 {
-        self.unseen() + self.own.as_ref().map_or(0, CardOscillator::asymmetry)
+        self.own
+            .as_ref()
+            .map_or_else(|| self.unseen(), CardOscillator::asymmetry)
     }
 
-    /// By how much the card that is raw time was stepped, ns, which it must not be: once each time.
-    pub fn next_step(&mut self) -> Option<i64> {
-        self.own.as_mut()?.next_step()
+    /// What happened to the card that is raw time, each once.
+    pub fn next_event(&mut self) -> Option<CardEvent> {
+        self.own.as_mut()?.next_event()
     }
 
     /// Why a card's clock cannot be read: once each time it fails.
     pub fn next_fault(&mut self) -> Option<PhcError> {
-        let own = self.own.as_mut().and_then(CardOscillator::next_fault);
-        own.or_else(|| self.cards.iter_mut().find_map(|card| card.fault.take()))
+        self.cards.iter_mut().find_map(|card| card.fault.take())
     }
 
     /// The raw instant of `stamp`, and where it was taken. If it is a card's that is of no use, that
@@ -141,8 +144,12 @@ impl Timebase {
         own.map_or(converted, |own| own.over(converted))
     }
 
-    /// How far `CLOCK_MONOTONIC_RAW` may be off as the first of the cards sees it, ns.
+    /// How far raw time may be off as the first of the cards sees it, ns: nothing where it is a card's
+    /// own.
     fn unseen(&self) -> i64 {
+        if self.own.is_some() {
+            return 0;
+        }
         let first = self.cards.iter().find_map(|card| card.converter.as_ref());
         first.map_or(0, PhcConverter::asymmetry)
     }
@@ -157,7 +164,7 @@ impl Timebase {
             return Err(ConvertError::Unreadable);
         }
         let first = self.cards.iter().position(|card| card.converter.is_some());
-        let other = if first == Some(at) {
+        let other = if first == Some(at) && self.own.is_none() {
             0
         } else {
             let own = self.cards[at].converter.as_ref();
