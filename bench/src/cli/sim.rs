@@ -1,11 +1,13 @@
 //! `parisync-bench sim`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::BenchError;
-use crate::crowd::{self, CheckpointError, Plan, PlanError, Quantiles, Report, Simulation};
+use crate::crowd::{
+    self, CheckpointError, Plan, PlanError, Quantiles, Report, Simulation, checkpoint_name,
+};
 use crate::interrupt::interruptible;
 use crate::output::{Format, show};
 use crate::progress::Progress;
@@ -21,7 +23,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// Where all nodes are written to when the run is ended early (Ctrl-C), to go on from there; the file
-    /// that is resumed if there is one, else sim.checkpoint
+    /// that is resumed if there is one, else one named after the plan
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     /// Write that now and then as well, while it runs; as in 10min
@@ -72,7 +74,7 @@ fn simulate(
     let progress = Progress::new("rounds", u64::from(rounds));
     progress.set(u64::from(simulation.rounds()));
     let given = options.checkpoint.as_ref().or(options.resume.as_ref());
-    let file = given.map_or(Path::new("sim.checkpoint"), PathBuf::as_path);
+    let file = &given.map_or_else(|| checkpoint_name(simulation.plan()), PathBuf::clone);
     let mut written = Instant::now();
     while !simulation.round(|| stop.load(Ordering::Relaxed)) {
         progress.advance(1);

@@ -22,20 +22,20 @@ const LONGEST_LINE: u64 = 1 << 20;
 
 /// What the first line of the file says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Checkpoint {
+pub(super) struct Checkpoint {
     /// Who wrote it.
     #[serde(flatten)]
     writer: Writer,
     /// What is simulated.
-    pub plan: Plan,
+    pub(super) plan: Plan,
     /// Rounds that were over.
-    pub rounds: u32,
+    pub(super) rounds: u32,
     /// What had been seen by then, [`Report::digest`](super::Report::digest).
-    pub digest: String,
+    pub(super) digest: String,
     /// The machine's time that it took, s.
-    pub wall_s: f64,
+    pub(super) wall_s: f64,
     /// Of it, spent by processors, s.
-    pub cpu_s: f64,
+    pub(super) cpu_s: f64,
 }
 
 /// What reads a file has to be what wrote it.
@@ -134,6 +134,13 @@ impl Writer {
             ours: env!("CARGO_PKG_VERSION"),
         })
     }
+}
+
+/// Where a checkpoint of `plan` goes if nobody says: those of different plans do not replace each other.
+pub fn checkpoint_name(plan: &Plan) -> PathBuf {
+    // A plan that has no text is as good as any other for a name.
+    let text = serde_json::to_vec(plan).unwrap_or_default();
+    format!("sim-{:08x}.checkpoint", hash(&text) >> 32).into()
 }
 
 /// A checkpoint that is being written. It takes the place of an earlier one when it is complete.

@@ -40,7 +40,7 @@ mod sweep;
 
 pub use atlas::{Fit, atlas, log_fit};
 pub use attack::Attack;
-pub use checkpoint::{Checkpoint, CheckpointError};
+pub use checkpoint::{CheckpointError, checkpoint_name};
 pub use draw::{Dht, Draw, Structured, Uniform};
 pub use engine::{Simulation, run};
 pub use event::Happening;

@@ -259,7 +259,7 @@ impl CardOscillator {
         let checked = converter.convert(nanos);
         self.follow();
         checked.map(|_| Converted {
-            raw: nanos + self.shift,
+            raw: nanos.saturating_add(self.shift),
             error: DIGITS.saturating_add(self.unsure),
         })
     }
