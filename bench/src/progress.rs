@@ -57,6 +57,11 @@ impl Progress {
         self.0.println(line);
     }
 
+    /// Prints a line that must not be missed, whether there is a bar or not.
+    pub fn warn(&self, line: &str) {
+        self.0.suspend(|| eprintln!("{line}"));
+    }
+
     /// Takes the line away.
     pub fn finish(&self) {
         self.0.finish_and_clear();

@@ -38,12 +38,7 @@ pub use stability::Deviation;
 
 use std::collections::VecDeque;
 
-use clock::Clockwork;
-use matching::Matching;
-use polls::Polls;
 use serde::{Deserialize, Serialize};
-use slot::Slot;
-use stability::Stability;
 
 use crate::consensus::{Combine, Ensemble};
 use crate::link::{Link, LinkEstimator, Measured, OneSided};
@@ -51,6 +46,11 @@ use crate::rng::Rng;
 use crate::time::{RawTime, Span, VirtualLine};
 use crate::topology::{Candidates, Kept, NodeId};
 use crate::wire::{ClockState, Message, Promise, StampSource};
+use clock::Clockwork;
+use matching::Matching;
+use polls::Polls;
+use slot::Slot;
+use stability::Stability;
 
 /// Names one slot of a node for as long as one peer has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -82,7 +82,7 @@ fn simulate(
         if every.is_some_and(|every| written.elapsed().as_secs_f64() >= every.as_secs()) {
             // A full disk is no reason to give up what is simulated.
             if let Err(error) = simulation.save(file) {
-                progress.note(&format!("no checkpoint: {error}"));
+                progress.warn(&format!("no checkpoint: {error}"));
             }
             written = Instant::now();
         }

@@ -188,6 +188,16 @@ impl Saver {
         written.map_err(|why| self.failed(why))
     }
 
+    /// Puts what there is of each host, in two parts.
+    pub(super) fn put_hosts<A: Serialize, B: Serialize>(
+        &mut self,
+        hosts: &[A],
+        others: &[B],
+    ) -> Result<(), CheckpointError> {
+        let mut both = hosts.iter().zip(others);
+        both.try_for_each(|host| self.put(&host))
+    }
+
     /// Everything is written.
     pub(super) fn finish(mut self) -> Result<(), CheckpointError> {
         let done = self.file.flush().and_then(|()| {
@@ -273,6 +283,19 @@ impl Loader {
             Ok(_) => Err(self.damaged("a value is longer than it should be")),
             Err(error) => Err(self.damaged(error)),
         }
+    }
+
+    /// What [`Saver::put_hosts`] put, in the place of what is there.
+    pub(super) fn take_hosts<A: DeserializeOwned, B: DeserializeOwned>(
+        &mut self,
+        hosts: &mut [A],
+        others: &mut [B],
+    ) -> Result<(), CheckpointError> {
+        let mut both = hosts.iter_mut().zip(others);
+        both.try_for_each(|(host, other)| {
+            (*host, *other) = self.take()?;
+            Ok(())
+        })
     }
 
     /// Nothing may be left.

@@ -99,16 +99,11 @@ impl<E: Estimates, C: Chosen> Network for Exchanges<E, C> {
 
     fn save(&self, to: &mut Saver) -> Result<(), CheckpointError> {
         to.put(&(self.tick, self.counts, &self.world.honest))?;
-        let mut hosts = self.hosts.iter().zip(&self.told);
-        hosts.try_for_each(|host| to.put(&host))
+        to.put_hosts(&self.hosts, &self.told)
     }
 
     fn restore(&mut self, from: &mut Loader) -> Result<(), CheckpointError> {
         (self.tick, self.counts, self.world.honest) = from.take()?;
-        let mut hosts = self.hosts.iter_mut().zip(&mut self.told);
-        hosts.try_for_each(|(host, told)| {
-            (*host, *told) = from.take()?;
-            Ok(())
-        })
+        from.take_hosts(&mut self.hosts, &mut self.told)
     }
 }

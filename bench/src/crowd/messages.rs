@@ -475,18 +475,13 @@ impl<E: Estimates, C: Chosen> Network for Messages<E, C> {
 
     fn save(&self, to: &mut Saver) -> Result<(), CheckpointError> {
         to.put(&(self.tick, self.counts, &self.world.honest))?;
-        let mut hosts = self.hosts.iter().zip(&self.present);
-        hosts.try_for_each(|host| to.put(&host))?;
+        to.put_hosts(&self.hosts, &self.present)?;
         to.put(&self.waiting)
     }
 
     fn restore(&mut self, from: &mut Loader) -> Result<(), CheckpointError> {
         (self.tick, self.counts, self.world.honest) = from.take()?;
-        let mut hosts = self.hosts.iter_mut().zip(&mut self.present);
-        hosts.try_for_each(|(host, present)| {
-            (*host, *present) = from.take()?;
-            Ok(())
-        })?;
+        from.take_hosts(&mut self.hosts, &mut self.present)?;
         self.waiting = from.take()?;
         Ok(())
     }

@@ -302,17 +302,12 @@ impl Network for Rounds {
     fn save(&self, to: &mut Saver) -> Result<(), CheckpointError> {
         // The links follow from the plan.
         to.put(&(self.round, self.base, self.counts, &self.world.honest))?;
-        let mut hosts = self.hosts.iter().zip(&self.seen);
-        hosts.try_for_each(|host| to.put(&host))
+        to.put_hosts(&self.hosts, &self.seen)
     }
 
     fn restore(&mut self, from: &mut Loader) -> Result<(), CheckpointError> {
         (self.round, self.base, self.counts, self.world.honest) = from.take()?;
-        let mut hosts = self.hosts.iter_mut().zip(&mut self.seen);
-        hosts.try_for_each(|(host, seen)| {
-            (*host, *seen) = from.take()?;
-            Ok(())
-        })
+        from.take_hosts(&mut self.hosts, &mut self.seen)
     }
 }
 

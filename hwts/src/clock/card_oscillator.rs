@@ -114,7 +114,7 @@ impl Course {
 }
 
 /// Finds the card again, whose `/dev/ptp` may have another number by then; says why it cannot.
-pub type FindCard = Box<dyn FnMut() -> Result<u32, String> + Send>;
+pub type FindPhc = Box<dyn FnMut() -> Result<u32, String> + Send>;
 
 /// What happened to a [`CardOscillator`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +135,7 @@ pub enum CardEvent {
 /// what a reading changes is made up for gradually. Should somebody step the card all the same, or
 /// should it be gone for a while, raw time goes on by that line, as if nothing had been.
 pub struct CardOscillator {
-    find: FindCard,
+    find: FindPhc,
     converter: Option<PhcConverter>,
     /// When to try again to open it.
     retry: i64,
@@ -189,12 +189,12 @@ impl CardOscillator {
     ///
     /// # Errors
     /// Why it is not found, or what [`PhcError`] says.
-    pub fn open(mut find: FindCard) -> Result<Self, String> {
+    pub fn open(mut find: FindPhc) -> Result<Self, String> {
         let index = find()?;
         Self::begin(index, find).map_err(|error| error.to_string())
     }
 
-    fn begin(index: u32, find: FindCard) -> Result<Self, PhcError> {
+    fn begin(index: u32, find: FindPhc) -> Result<Self, PhcError> {
         let mut converter = PhcConverter::open(index)?;
         let (readings, pause) = FIRST;
         for _ in 1..readings {

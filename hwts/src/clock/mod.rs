@@ -20,7 +20,7 @@ mod timex;
 mod virtual_clock;
 mod virtual_phc;
 
-pub use card_oscillator::{CardEvent, CardOscillator, CardReader, FindCard};
+pub use card_oscillator::{CardEvent, CardOscillator, CardReader, FindPhc};
 pub use convert::{ConvertError, Converted, StampConverter};
 pub use cross::CrossRead;
 pub use oscillator::{Oscillator, OscillatorSpec};
